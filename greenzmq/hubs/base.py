@@ -1,0 +1,222 @@
+"""The contract between greenzmq and an event loop.
+
+A hub is an event loop that greenlets can switch to. This module says what greenzmq asks of one, and no more: watch a
+file descriptor, run a callback soon or later, switch. Everything that users call (`spawn`, `sleep`, `timeout`,
+sockets, pollers) is written once on top of it, in `greenzmq.waiting` and the modules above.
+
+The rules that hold for every backend:
+
+1.  There is at most one `Hub` for a loop, and a loop belongs to one native thread. But for `Hub.call_soon_threadsafe`
+    nothing here may be called from another thread.
+2.  Callbacks run in the hub's own greenlet (`Hub.greenlet`). They must not block. They may switch into a greenlet that
+    is parked in this hub, and go on when that one parks again.
+3.  Only `Hub.switch` switches greenlets. Everything else returns at once and may be called from any greenlet of the
+    thread, from a callback, and from a signal handler.
+4.  A callback that raises an `Exception` is reported as the runtime reports such things; it harms neither the loop,
+    nor the watch or timer that called it, nor the callbacks beside it. `KeyboardInterrupt` and `SystemExit` reach the
+    thread's main greenlet.
+5.  A hub keeps alive what it is going to call: the callbacks of started watches, of pending timers and of scheduled
+    calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected together with their owner.
+
+`greenzmq.testing.check_hub` is this contract as code. To write a backend, subclass `Hub`, `Watch` and `Timer`, and
+name the hub in the entry-point group ``greenzmq.hubs``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import unpatched
+from ..errors import WatchError
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+    from typing_extensions import Self
+
+__all__ = ["Hub", "Timer", "Watch"]
+
+
+class Hub(abc.ABC):
+    """An event loop that greenlets can switch to. One object for each loop.
+
+    Attributes
+    ----------
+    name : str
+        The name under which the registry knows this kind of hub, such as ``"gevent"``. Set by each backend.
+    thread_id : int
+        The native thread whose loop this is, as `_thread.get_ident` numbers it.
+    thread_name : str
+        The same for messages.
+    watching : dict
+        The started watches by ``(fd, write)``. Kept by `Watch`; backends may read it.
+    local : dict
+        Whatever the layers above keep once for each hub. Backends leave it alone.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.thread_id: int = unpatched.get_ident()
+        self.thread_name: str = unpatched.thread_name()
+        self.watching: dict[tuple[int, bool], Watch] = {}
+        self.local: dict[Any, Any] = {}
+
+    @classmethod
+    @abc.abstractmethod
+    def current(cls) -> Self | None:
+        """This thread's running or existing hub of this kind, or None.
+
+        Creates nothing, imports nothing. The same object each time as long as the loop lives.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def get(cls) -> Self:
+        """This thread's hub of this kind; a new one where there is none and the runtime allows one to be made.
+
+        Raises
+        ------
+        HubError
+            A loop of this kind cannot be started from here (asyncio without a running loop).
+        """
+
+    @property
+    @abc.abstractmethod
+    def greenlet(self) -> greenlet:
+        """The greenlet in which the loop and all its callbacks run. A call that has to wait is an error in there."""
+
+    @property
+    @abc.abstractmethod
+    def variant(self) -> str:
+        """What the loop runs on, for people to read: ``"libev-cext, epoll"``, ``"epolls"``, ``"EpollSelector"``."""
+
+    @abc.abstractmethod
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
+        """A stopped watch that will call ``callback()`` whenever `fd` is readable (or writable), level-triggered.
+
+        Touches no system state: a bad descriptor, or a second watch on the same one, shows at `Watch.start`.
+
+        Parameters
+        ----------
+        fd : int
+            The file descriptor.
+        callback : callable
+            Called without arguments in the hub's greenlet, once in each round of the loop in which `fd` is ready.
+        write : bool
+            Watch for room to write instead of something to read.
+        """
+
+    @abc.abstractmethod
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run ``callback(*args)`` in the hub, in the order of these calls, after what it is doing now.
+
+        A callback that goes on calling `call_soon` does not starve watches and timers.
+        """
+
+    @abc.abstractmethod
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        """`call_soon` for other native threads: wakes a loop that is asleep. Order is kept for each calling thread.
+
+        Does nothing once the loop is closed for good.
+        """
+
+    @abc.abstractmethod
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon."""
+
+    @abc.abstractmethod
+    def switch(self) -> object:
+        """Give control to the loop until somebody switches back into this greenlet.
+
+        Returns what it was switched with, raises what was thrown into it. The only method here that switches; not to be
+        called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
+        """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} ({self.variant}) in {self.thread_name}>"
+
+
+class Watch(abc.ABC):
+    """One file descriptor's registration with a hub; started and stopped many times. Made by `Hub.watch`.
+
+    After `stop` or `close` has returned the callback is not called again, not even for an event that the loop had
+    already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is ready.
+
+    Invariant: ``hub.watching[fd, write] is self`` exactly while the watch is started.
+    """
+
+    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "started", "write")
+
+    def __init__(self, hub: Hub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        self.hub = hub
+        self.fd = fd
+        self.callback = callback
+        self.write = write
+        self.started = False
+        self.closed = False
+
+    def start(self) -> None:
+        """Call the callback from now on. Nothing if started already.
+
+        Raises
+        ------
+        WatchError
+            The watch is closed, or another one on this descriptor is started in this hub.
+        OSError or ValueError
+            The system does not take this descriptor.
+        """
+        if self.started:
+            return
+        if self.closed:
+            raise WatchError(f"the watch on file descriptor {self.fd} is closed; make a new one with hub.watch()")
+        key = (self.fd, self.write)
+        if self.hub.watching.setdefault(key, self) is not self:
+            direction = "writing" if self.write else "reading"
+            raise WatchError(
+                f"file descriptor {self.fd} is already watched for {direction} in {self.hub!r}; "
+                "let one greenlet wait for it, or share its watch"
+            )
+        self.started = True
+        try:
+            self._arm()
+        except BaseException:
+            self.started = False
+            del self.hub.watching[key]
+            raise
+
+    def stop(self) -> None:
+        """Call the callback no more. Nothing if stopped already."""
+        if self.started:
+            self.started = False
+            del self.hub.watching[self.fd, self.write]
+            self._disarm()
+
+    def close(self) -> None:
+        """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
+        self.stop()
+        self.closed = True
+
+    def _fire(self, *_: object) -> None:
+        """For backends: the descriptor is ready."""
+        if self.started:
+            self.callback()
+
+    @abc.abstractmethod
+    def _arm(self) -> None:
+        """Register with the loop."""
+
+    @abc.abstractmethod
+    def _disarm(self) -> None:
+        """Take the registration back. Must not raise, even if the descriptor is gone."""
+
+
+class Timer(abc.ABC):
+    """A call that is due later. Made by `Hub.call_later`."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def cancel(self) -> None:
+        """The call will not be made. Nothing if it was made or cancelled already; frees the callback at once."""
