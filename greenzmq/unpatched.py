@@ -20,7 +20,8 @@ import threading
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DefaultSelector", "allocate_lock", "get_ident", "local", "start_new_thread", "thread_name", "wakeup_pair"]
+__all__ = ["DefaultSelector", "allocate_lock", "get_ident", "is_main_thread", "local", "start_new_thread"]
+__all__ += ["thread_name", "wakeup_pair"]
 
 
 def _load(name: str, **imports: ModuleType) -> Any:
@@ -51,11 +52,17 @@ local = _thread._local
 start_new_thread = _thread.start_new_thread
 
 
+def is_main_thread() -> bool:
+    """Whether this native thread is the process's first, even if monkey patching has renumbered the threads."""
+    here = _thread.get_native_id()
+    return here == os.getpid() or here == threading.main_thread().native_id  # the first is Linux's rule, fork included
+
+
 def thread_name() -> str:
     """This native thread's name, for messages; its number where monkey patching keeps `threading` from knowing it."""
-    ident = get_ident()
-    if _thread.get_native_id() == os.getpid():  # so Linux numbers the first thread
+    if is_main_thread():
         return "MainThread"
+    ident = get_ident()
     for thread in threading.enumerate():
         if thread.ident == ident:
             return thread.name

@@ -1,0 +1,69 @@
+"""greenzmq: one green ØMQ for every Python runtime.
+
+::
+
+    import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
+    import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector
+
+The map of the package, from the bottom up; each imports from those above it only, and ``tests/test_layering.py`` holds that::
+
+    errors         what goes wrong between a program and its hub
+    unpatched      the standard library without monkey patches
+    hubs/base      the contract: Hub, Watch, Timer
+    hubs/<name>    one runtime each; the only files that import it
+    hubs           hubs by name, and which one a greenlet runs on
+    waiting        the one place where a greenlet stops
+    tasks          Task, Timeout, native threads
+    readiness      ZMQ_FD explained; who waits on a socket, whom to wake
+    green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
+    socket         the green Socket
+    context        the green Context
+    gevent, …      the drop-in namespaces, a few lines each
+    cli            python -m greenzmq
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq as _zmq
+from zmq import *  # noqa: F403 - constants, errors, Frame: all that does not wait
+
+from .context import Context
+from .errors import (
+    AmbiguousHubError,
+    BlockingCallError,
+    HubError,
+    MissingHubError,
+    Timeout,
+    UnknownHubError,
+    WatchError,
+    WrongHubError,
+)
+from .green import GreenHub, hub
+from .hubs import use_hub
+from .socket import Socket
+from .tasks import Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    *_zmq.__all__,
+    "AmbiguousHubError",
+    "BlockingCallError",
+    "GreenHub",
+    "HubError",
+    "MissingHubError",
+    "Task",
+    "Timeout",
+    "UnknownHubError",
+    "WatchError",
+    "WrongHubError",
+    "hub",
+    "use_hub",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What pyzmq has beside `zmq.__all__`: `zmq.error`, `zmq.utils`, …"""
+    return getattr(_zmq, name)

@@ -1,0 +1,10 @@
+"""The command line: ``python -m greenzmq demo`` and ``python -m greenzmq info``.
+
+- `demo` and `info` are the commands: each has ``add_parser`` and ``run``;
+- `inputs` lists the files and computes what the answers must be, `exchange` is the service and its clients, written
+  with green sockets, and `ticker` what runs beside them;
+- `child` starts a process for each hub, in which `one_hub` runs;
+- `console`, `table` and `progress` are all that prints.
+
+Only `exchange` and `one_hub` touch a hub, and only in a child process: a command leaves no loop behind in its own.
+"""

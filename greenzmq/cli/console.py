@@ -1,0 +1,48 @@
+"""The one place where the commands print."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, TextIO
+
+__all__ = ["complain", "is_terminal", "printable", "rich", "say"]
+
+
+def say(text: str = "") -> None:
+    """Print a line to standard output."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """Print a line that tells of an error to standard error."""
+    _write(sys.stderr, f"greenzmq: {text}")
+
+
+def printable(text: str) -> str:
+    """`text`, such as the name of a file, with everything escaped that a terminal would not show as it is.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[2J.py")
+    'a\\\\x1b[2J.py'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether somebody looks at `stream`, so that bars and lines drawn with control characters are welcome."""
+    return stream.isatty()
+
+
+def rich(module: str) -> Any:
+    """The module ``rich.<module>``, or None where the extra ``cli`` is not installed."""
+    try:
+        return importlib.import_module(f"rich.{module}")
+    except ImportError:
+        return None
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

@@ -1,0 +1,197 @@
+"""``python -m greenzmq demo``: real input, real sockets, every answer checked, on every hub."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import HubError
+from ..hubs import KnownHub, hub_class, known_hubs
+from . import progress, table
+from .child import COMMAND, Child, ChildError
+from .console import complain, printable, say
+from .inputs import InputError, Inputs, collect, standard_library
+
+__all__ = ["add_parser", "run"]
+
+SHOWN = 5
+"""So many failures, or files that could not be read, are named; the rest is counted."""
+
+GRACE = 15.0
+"""Seconds that a hub's process may be silent for beyond ``--timeout``: it has to start, and to end."""
+
+HEADINGS = ("hub", "requests", "MB/s", "requests/s", "p50 ms", "p99 ms", "stall ms")
+
+DESCRIPTION = """\
+Send every .py file of this interpreter's standard library through a ROUTER-DEALER service over tcp, and check that
+each answer (the file's SHA-256 and number of lines) is right. Once on each hub that is installed."""
+
+EPILOG = """\
+The clients, the service and the workers are greenlets of one thread, in a process of its own for each hub.
+"stall" is the longest time by which a task that wants to run every millisecond came late meanwhile.
+
+exit status: 0 all answers are right; 1 an answer is missing or wrong, or a hub failed; 2 wrong usage, nothing to send."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to an `argparse` parser's sub-commands."""
+    parser = commands.add_parser(
+        "demo",
+        help="run a service on every hub and check each answer",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--hub", action="append", metavar="NAME", help="only this hub; may be given several times")
+    parser.add_argument("--clients", type=_positive, default=200, metavar="N", help="client tasks (default: 200)")
+    parser.add_argument("--workers", type=_positive, default=8, metavar="N", help="worker tasks (default: 8)")
+    parser.add_argument("--dir", metavar="PATH", help="send every regular file below PATH instead, whatever its name")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="give a hub up when no answer has come for so long (default: 30)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
+    """Run the demo.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        What `add_parser` defines.
+    command : sequence of str
+        The program that does the work for one hub.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    known = known_hubs()
+    try:
+        for name in options.hub or ():
+            hub_class(name)
+        inputs = collect(options.dir) if options.dir is not None else collect(standard_library(), ".py")
+    except (HubError, InputError) as error:
+        complain(str(error))
+        return 2
+    _report_skipped(inputs)
+    if not options.json:
+        say(_headline(options, inputs))
+    names = options.hub or [hub.name for hub in known if hub.installed]
+    outcomes = {name: _run_hub(name, options, inputs, command) for name in dict.fromkeys(names)}
+    show = _show_json if options.json else _show
+    show(inputs, outcomes, [] if options.hub else [hub for hub in known if not hub.installed])
+    return 0 if all(map(_is_right, outcomes.values())) else 1
+
+
+def _headline(options: argparse.Namespace, inputs: Inputs) -> str:
+    return (
+        f"{inputs.files:,} files, {inputs.size / 1e6:,.1f} MB, from {printable(inputs.root)}\n"
+        f"{options.clients} clients -> ROUTER/DEALER -> {options.workers} workers, over tcp\n"
+    )
+
+
+def _run_hub(name: str, options: argparse.Namespace, inputs: Inputs, command: Sequence[str]) -> dict[str, Any]:
+    """What came out on one hub; with the key ``error`` alone if nothing did."""
+    demo = {
+        "root": inputs.root,
+        "requests": inputs.requests,
+        "clients": options.clients,
+        "workers": options.workers,
+        "patience": options.timeout,
+    }
+    try:
+        with Child({"hub": name, "demo": demo}, command) as child, progress.bar(name, len(inputs.requests)) as advance:
+            for message in child.messages(options.timeout + GRACE):
+                advance(message.get("answered", 0))
+    except ChildError as error:
+        complain(f"{name}: {error}")
+        return {"error": str(error)}
+    outcome: dict[str, Any] = message["outcome"]
+    _report_failures(name, outcome, len(inputs.requests))
+    return outcome
+
+
+def _is_right(outcome: dict[str, Any]) -> bool:
+    return not (outcome.get("error") or outcome["wrong"] or outcome["missing"])
+
+
+def _report_skipped(inputs: Inputs) -> None:
+    if inputs.skipped:
+        complain(f"{len(inputs.skipped)} of the files cannot be read and are left out:")
+        _name_some(inputs.skipped)
+
+
+def _report_failures(hub: str, outcome: dict[str, Any], total: int) -> None:
+    for kind in "wrong", "missing":
+        failures = outcome[kind]
+        if failures:
+            complain(f"{hub}: {len(failures)} of {total} answers {kind}:")
+            _name_some(failures)
+
+
+def _name_some(named: Sequence[tuple[str, str]]) -> None:
+    for name, why in named[:SHOWN]:
+        complain(f"  {printable(name)}: {printable(why)}")
+    if len(named) > SHOWN:
+        complain(f"  and {len(named) - SHOWN} more")
+
+
+def _show(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> None:
+    table.show(HEADINGS, [_row(name, outcome, inputs) for name, outcome in outcomes.items()])
+    for line in _closing(inputs, outcomes, missing):
+        say(line)
+
+
+def _row(name: str, outcome: dict[str, Any], inputs: Inputs) -> list[str]:
+    if "error" in outcome:
+        return [name, "failed", *["-"] * (len(HEADINGS) - 2)]
+    seconds = outcome["seconds"] or float("inf")
+    share = outcome["answered"] / len(inputs.requests)
+    numbers = (share * inputs.size / 1e6 / seconds, outcome["answered"] / seconds)
+    times = (f"{outcome[key] * 1e3:.1f}" for key in ("p50", "p99", "stall"))
+    label = f"{name} ({outcome['variant']})"
+    return [label, f"{outcome['answered']:,}", f"{numbers[0]:,.1f}", f"{numbers[1]:,.0f}", *times]
+
+
+def _closing(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> Iterator[str]:
+    yield ""
+    for hub in missing:
+        yield f'Skipped {hub.name}, which is not installed: python -m pip install "greenzmq[{hub.name}]"'
+    if all(map(_is_right, outcomes.values())):
+        yield f"All {len(inputs.requests):,} answers are right on each of {len(outcomes)} hubs."
+
+
+def _show_json(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> None:
+    document = {
+        "root": inputs.root,
+        "files": inputs.files,
+        "requests": len(inputs.requests),
+        "bytes": inputs.size,
+        "unreadable": inputs.skipped,
+        "hubs": outcomes,
+        "not_installed": [hub.name for hub in missing],
+    }
+    say(json.dumps(document, indent=2))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return number

@@ -1,0 +1,219 @@
+"""The demo's service and its clients, on one hub: what a user of greenzmq would write.
+
+::
+
+    N clients            this process' tasks             M workers
+    REQ  ── tcp ──  ROUTER ── two forwarders ── DEALER  ── tcp ──  REP
+
+Everything is a green socket in a task of the same thread. The two forwarders share both middle sockets: one receives
+from each while the other sends to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import greenzmq as zmq
+
+from .inputs import Request, describe
+from .ticker import Ticker, percentile
+
+if TYPE_CHECKING:
+    from ..green import GreenHub
+
+__all__ = ["Exchange", "Failure", "Outcome", "answer"]
+
+CHUNK = 1 << 16
+"""Bytes in one frame of a request."""
+
+LOOK = 0.1
+"""Seconds between two looks at how far it is."""
+
+
+class Failure(NamedTuple):
+    """An answer that is not as it must be, and what is the matter with it."""
+
+    name: str
+    why: str
+
+
+class Outcome(NamedTuple):
+    """What one run on one hub gave. Times in seconds."""
+
+    answered: int
+    seconds: float
+    p50: float
+    p99: float
+    stall: float
+    wrong: list[Failure]
+    missing: list[Failure]
+
+
+def answer(socket: Any) -> None:
+    """A worker: receive a name and the chunks of a file, answer with the name, the SHA-256 and the number of lines."""
+    while True:
+        name, *chunks = socket.recv_multipart()
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk)
+        lines = sum(chunk.count(b"\n") for chunk in chunks)
+        socket.send_multipart([name, digest.hexdigest().encode(), b"%d" % lines])
+
+
+def forward(source: Any, target: Any) -> None:
+    """Send on each message as it came."""
+    while True:
+        target.send_multipart(source.recv_multipart(copy=False), copy=False)
+
+
+class Exchange:
+    """One run: every request sent once, by whichever client is free, and every answer checked.
+
+    Parameters
+    ----------
+    hub : GreenHub
+        Where all tasks run.
+    root : str
+        The directory that the requests' paths are relative to.
+    requests : sequence of Request
+        What to send, and the right answers.
+    clients, workers : int
+        How many tasks.
+    patience : float
+        Give up when so many seconds have gone by without an answer.
+    worker : callable
+        What each worker does with its REP socket.
+    """
+
+    def __init__(
+        self,
+        hub: GreenHub,
+        root: str,
+        requests: Sequence[Request],
+        *,
+        clients: int,
+        workers: int,
+        patience: float,
+        worker: Callable[[Any], object] = answer,
+    ) -> None:
+        self.hub = hub
+        self.root = root
+        self.requests = requests
+        self.clients = clients
+        self.workers = workers
+        self.patience = patience
+        self.worker = worker
+        self.pending = iter(requests)
+        self.unanswered: dict[Request, str] = {}
+        self.latencies: list[float] = []
+        self.wrong: list[Failure] = []
+        self.last_answer = 0.0
+        self.service: list[Any] = []
+        self.asking: list[Any] = []
+
+    def run(self, report: Callable[[int], object] = lambda answered: None) -> Outcome:
+        """Make the run. Switches: always.
+
+        Parameters
+        ----------
+        report : callable
+            Called with the number of answers, about ten times a second.
+        """
+        context = zmq.Context(hub=self.hub.hub.name)
+        context.set(zmq.MAX_SOCKETS, self.clients + self.workers + 8)
+        ticker = Ticker(self.hub)
+        try:
+            sockets = self._start_service(context)
+            self._serve(ticker.run)
+            started = self.last_answer = time.perf_counter()
+            self._start_clients(sockets)
+            self._watch(report)
+        finally:
+            for task in self.asking + self.service:
+                task.kill()
+            context.destroy(linger=0)
+        return self._outcome(self.last_answer - started, ticker.stall)
+
+    def _start_service(self, context: Any) -> list[Any]:
+        """Start workers and forwarders; return the clients' sockets, connected."""
+        front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        for socket, peers in (front, self.clients), (back, self.workers):
+            socket.backlog = peers
+            socket.bind("tcp://127.0.0.1:*")
+        for _ in range(self.workers):
+            self._serve(self.worker, _connected(context, zmq.REP, back))
+        self._serve(forward, front, back)
+        self._serve(forward, back, front)
+        return [_connected(context, zmq.REQ, front) for _ in range(self.clients)]
+
+    def _serve(self, function: Callable[..., object], *args: Any) -> None:
+        self.service.append(self.hub.spawn(function, *args))
+
+    def _start_clients(self, sockets: Sequence[Any]) -> None:
+        for socket in sockets:
+            self.asking.append(self.hub.spawn(self._ask, socket))
+            self.hub.sleep(0)  # or all would read their first file in the same turn of the hub
+
+    def _ask(self, socket: Any) -> None:
+        """A client: send what is next and check the answer, until nothing is left."""
+        for request in self.pending:
+            self.unanswered[request] = "no answer"
+            try:
+                content = request.read(self.root)
+            except OSError as error:
+                self.unanswered[request] = f"cannot be read any more: {error.strerror}"
+                continue
+            asked = time.perf_counter()
+            socket.send_multipart([os.fsencode(request.name), *_chunks(content)])
+            got = socket.recv_multipart()
+            self.last_answer = time.perf_counter()
+            self.latencies.append(self.last_answer - asked)
+            self._check(request, content, got)
+
+    def _check(self, request: Request, content: bytes, got: list[bytes]) -> None:
+        del self.unanswered[request]
+        right = [os.fsencode(request.name), request.sha256.encode(), b"%d" % request.lines]
+        if got == right:
+            return
+        if describe(content) != (request.sha256, request.lines):
+            self.unanswered[request] = "the file was changed while the demo ran"
+        else:
+            self.wrong.append(Failure(request.name, f"the answer was {_words(got)}; right is {_words(right)}"))
+
+    def _watch(self, report: Callable[[int], object]) -> None:
+        """Wait for the clients, as long as answers come and the service stands."""
+        for client in self.asking:
+            while not client.join(timeout=LOOK):
+                report(len(self.latencies))
+                for task in self.service:
+                    if task.done:
+                        task.get()
+                if time.perf_counter() - self.last_answer > self.patience:
+                    return
+            client.get()
+        report(len(self.latencies))
+
+    def _outcome(self, seconds: float, stall: float) -> Outcome:
+        missing = [Failure(request.name, why) for request, why in self.unanswered.items()]
+        missing += [Failure(request.name, "never sent") for request in self.pending]
+        p50, p99 = (percentile(self.latencies, share) for share in (0.50, 0.99))
+        return Outcome(len(self.latencies), seconds, p50, p99, stall, self.wrong, missing)
+
+
+def _connected(context: Any, kind: int, to: Any) -> Any:
+    socket = context.socket(kind)
+    socket.connect(to.getsockopt_string(zmq.LAST_ENDPOINT))
+    return socket
+
+
+def _chunks(content: bytes) -> Iterator[bytes]:
+    return (content[start : start + CHUNK] for start in itertools.chain((0,), range(CHUNK, len(content), CHUNK)))
+
+
+def _words(frames: Sequence[bytes]) -> str:
+    return repr([frame.decode("utf-8", "backslashreplace") for frame in frames])

@@ -1,0 +1,103 @@
+"""``python -m greenzmq info``: what is installed, and which hub a plain call would use."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import greenlet
+import zmq
+
+import greenzmq
+
+from .. import hubs
+from ..errors import HubError
+from . import table
+from .child import Child, ChildError
+from .console import complain, printable, say
+
+__all__ = ["add_parser", "run"]
+
+CAPABILITIES = ("ipc", "pgm", "tipc", "norm", "curve", "gssapi", "draft")
+
+SILENCE = 30.0
+"""Seconds that a process may take to import a runtime and to make its hub."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to an `argparse` parser's sub-commands."""
+    parser = commands.add_parser(
+        "info",
+        help="show versions, the hubs, and which of them a plain call uses",
+        description="Show versions, the hubs that are installed, and which of them a plain greenzmq.Context() uses.",
+        epilog=f"exit status: 0; 1 if a plain call would fail, for example because ${hubs.ENVIRONMENT} is wrong.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is here.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if a plain call would fail.
+    """
+    for label, value in _versions():
+        say(f"{label:<10}{value}")
+    say()
+    table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in hubs.known_hubs()], left=3)
+    say()
+    setting = os.environ.get(hubs.ENVIRONMENT)
+    say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")
+    return _say_choice()
+
+
+def _versions() -> list[tuple[str, str]]:
+    here = [name for name in CAPABILITIES if zmq.has(name)]
+    lacking = [name for name in CAPABILITIES if name not in here]
+    return [
+        ("greenzmq", greenzmq.__version__),
+        ("Python", f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"),
+        ("greenlet", greenlet.__version__),
+        ("pyzmq", zmq.__version__),
+        ("libzmq", f"{zmq.zmq_version()} with {', '.join(here)}; without {', '.join(lacking)}"),
+    ]
+
+
+def _row(hub: hubs.KnownHub) -> tuple[str, str, str]:
+    if not hub.installed:
+        return hub.name, "not installed", f'python -m pip install "greenzmq[{hub.name}]"'
+    return hub.name, _runtime(hub.package), _variant(hub.name)
+
+
+def _runtime(package: str) -> str:
+    if not package:
+        return "built in"
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return package
+
+
+def _variant(name: str) -> str:
+    """What a loop of this hub runs on. Asked in another process, since only a hub that exists can tell."""
+    try:
+        with Child({"hub": name}) as child:
+            return str(child.outcome(SILENCE)["variant"])
+    except ChildError as error:
+        return f"fails: {error}"
+
+
+def _say_choice() -> int:
+    try:
+        decision = hubs.decide()
+        name = hubs.hub_class(decision.name).name
+    except HubError as error:
+        complain(f"a plain greenzmq.Context() would fail here: {error}")
+        return 1
+    say(f"A plain greenzmq.Context() uses the {name} hub here, by rule {decision.rule}: {decision.why}")
+    return 0

@@ -1,0 +1,138 @@
+"""What the demo sends: the files below a directory, and what the answers about them must be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sysconfig
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["InputError", "Inputs", "Request", "Skipped", "collect", "describe", "standard_library"]
+
+PART = 1 << 20
+"""Bytes in one request at most, so that 200 clients hold 200 MB and not 200 large files. A larger file goes as several
+requests, each with its own answer; no file of the standard library is that large."""
+
+THIRD_PARTY = {"site-packages", "dist-packages"}
+
+
+class InputError(Exception):
+    """There is nothing to send: the path is missing, unreadable or empty."""
+
+
+class Request(NamedTuple):
+    """One file, or one part of a large one, and the right answer."""
+
+    path: str
+    """Relative to the directory."""
+    offset: int
+    size: int
+    sha256: str
+    lines: int
+    """How many newline characters, as ``wc -l`` counts."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.path} from byte {self.offset:,}" if self.offset else self.path
+
+    def read(self, root: str) -> bytes:
+        with open(os.path.join(root, self.path), "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+class Skipped(NamedTuple):
+    """A file or directory that could not be read."""
+
+    path: str
+    why: str
+
+
+class Inputs(NamedTuple):
+    """What `collect` found."""
+
+    root: str
+    requests: list[Request]
+    files: int
+    skipped: list[Skipped]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(request.size for request in self.requests)
+
+
+def standard_library() -> str:
+    """The directory of the running interpreter's standard library."""
+    return sysconfig.get_path("stdlib")
+
+
+def collect(root: str, suffix: str = "") -> Inputs:
+    """Read every regular file below `root` whose name ends with `suffix`, and compute the answers.
+
+    Links to files are followed, links to directories are not, nor are the directories ``site-packages`` and
+    ``dist-packages``.
+
+    Raises
+    ------
+    InputError
+        `root` is missing, is no directory, cannot be read, or holds not one readable file.
+    """
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise InputError(f"cannot read {root}: {_reason(error)}") from error
+    inputs = Inputs(root, [], 0, [])
+    files = 0
+    for path in _walk(root, suffix, inputs.skipped):
+        try:
+            inputs.requests.extend(_requests(root, path))
+            files += 1
+        except OSError as error:
+            inputs.skipped.append(Skipped(path, _reason(error)))
+    if not files:
+        unread = f"; {len(inputs.skipped)} could not be read" if inputs.skipped else ""
+        raise InputError(f"no {suffix or 'regular'} file to send in {root}{unread}")
+    return inputs._replace(files=files)
+
+
+def describe(content: bytes) -> tuple[str, int]:
+    """SHA-256 and number of lines, computed directly."""
+    return hashlib.sha256(content).hexdigest(), content.count(b"\n")
+
+
+def _walk(root: str, suffix: str, skipped: list[Skipped]) -> Iterator[str]:
+    """The paths, relative to `root`, in the order of their names."""
+
+    def unreadable(error: OSError) -> None:
+        skipped.append(Skipped(os.path.relpath(error.filename, root), _reason(error)))
+
+    for folder, subfolders, names in os.walk(root, onerror=unreadable):
+        subfolders[:] = sorted(set(subfolders) - THIRD_PARTY)
+        for name in sorted(names):
+            if name.endswith(suffix):
+                yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def _requests(root: str, path: str) -> list[Request]:
+    if not stat.S_ISREG(os.stat(os.path.join(root, path)).st_mode):
+        raise OSError("not a regular file")
+    with open(os.path.join(root, path), "rb") as file:
+        return list(_parts(path, file))
+
+
+def _parts(path: str, file: BinaryIO) -> Iterator[Request]:
+    offset = 0
+    while True:
+        content = file.read(PART)
+        if content or not offset:
+            yield Request(path, offset, len(content), *describe(content))
+        if len(content) < PART:
+            return
+        offset += len(content)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,104 @@
+"""The process that the commands start for each hub: ``python -m greenzmq.cli.one_hub``.
+
+It reads one job, a line of JSON, from standard input, and answers with lines of JSON on standard output: first any
+number of ``{"answered": n}``, then one ``{"outcome": ...}`` or ``{"error": ...}``.
+
+Standard input stays open as long as the process that asked lives and wants the answer; when it ends, this one goes.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
+
+import greenzmq
+
+from .exchange import Exchange, answer
+from .inputs import Request
+
+if TYPE_CHECKING:
+    from ..green import GreenHub
+
+__all__ = ["main"]
+
+FDS_PER_SOCKET = 3
+"""A socket's own, and its connection's two ends."""
+
+
+class LimitError(Exception):
+    """The system does not allow what was asked for."""
+
+
+def main(worker: Callable[[Any], object] = answer) -> int:
+    """Do the job that standard input brings.
+
+    Parameters
+    ----------
+    worker : callable
+        What each of the demo's workers does with its socket.
+
+    Returns
+    -------
+    int
+        The process's exit status.
+    """
+    job = json.loads(sys.stdin.buffer.readline())
+    _thread.start_new_thread(_leave_with_parent, ())
+    channel = _take_stdout()
+
+    def tell(**message: Any) -> None:
+        print(json.dumps(message), file=channel, flush=True)
+
+    try:
+        hub = greenzmq.hub(job["hub"])
+        exchange = _exchange(hub, job.get("demo"), worker)
+    except (greenzmq.HubError, LimitError) as error:
+        tell(error=str(error))
+        return 1
+    outcome = hub.run(exchange.run, lambda answered: tell(answered=answered))._asdict() if exchange else {}
+    tell(outcome={"variant": hub.hub.variant, **outcome})
+    return 0
+
+
+def _exchange(hub: GreenHub, job: dict[str, Any] | None, worker: Callable[[Any], object]) -> Exchange | None:
+    if job is None:
+        return None
+    _allow_open_files(FDS_PER_SOCKET * (job["clients"] + job["workers"]) + 50)
+    job["requests"] = [Request(*request) for request in job["requests"]]
+    return Exchange(hub, worker=worker, **job)
+
+
+def _leave_with_parent() -> None:
+    """In a native thread, because the loop may be what hangs."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _take_stdout() -> TextIO:
+    """Keep standard output to ourselves: what a library prints goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    return channel
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Raise this process's limit on open files as far as it goes, if it is too low."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        if limit < wanted:
+            raise LimitError(f"so many clients need {wanted} open files, the limit is {limit}; take fewer --clients")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

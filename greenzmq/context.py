@@ -1,0 +1,102 @@
+"""The green context: pyzmq's, whose sockets are green and whose end stops nobody else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zmq
+
+from . import hubs, unpatched
+from .green import GreenHub
+from .socket import Socket
+from .tasks import NativeCall
+
+if TYPE_CHECKING:
+    from .hubs import Choice
+
+__all__ = ["Context"]
+
+
+class Context(zmq.Context[Socket]):
+    """A `zmq.Context` whose sockets wait on a hub.
+
+    Parameters
+    ----------
+    io_threads : int or Context
+        As for `zmq.Context`.
+    shadow : Context or int
+        As for `zmq.Context`. A shadow of a green context keeps its hub.
+    hub : str, type, Hub or GreenHub, optional
+        The hub that its sockets wait on: a name such as ``"gevent"``, ``"package.module:Class"``, or a class. None
+        leaves it to the rules (`greenzmq.hubs.decide`) at each wait.
+
+    Raises
+    ------
+    UnknownHubError, MissingHubError
+        At once, not at the first wait.
+    """
+
+    _repr_cls: ClassVar[str] = "greenzmq.Context"
+    _socket_class: type[Socket] = Socket
+    _default_hub: ClassVar[Choice | None] = None
+    _instance_lock: Any = unpatched.allocate_lock()
+
+    hub_choice: Choice | None
+    _ending: NativeCall[None] | None
+    _finalizing = False
+
+    def __init__(
+        self,
+        io_threads: int | zmq.Context[Any] = 1,
+        shadow: zmq.Context[Any] | int = 0,
+        *,
+        hub: Choice | GreenHub | None = None,
+    ) -> None:
+        other = io_threads if isinstance(io_threads, zmq.Context) else shadow
+        choice = hub.hub if isinstance(hub, GreenHub) else hub
+        if choice is not None:
+            hubs.hub_class(choice)
+        arguments: Any = (io_threads, shadow)
+        self.__dict__.update(
+            hub_choice=choice or getattr(other, "hub_choice", None) or self._default_hub,
+            _ending=None,
+            _made_in=os.getpid(),
+        )
+        super().__init__(*arguments)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Each class has an `instance` of its own; pyzmq's attributes would be found on the parent."""
+        super().__init_subclass__(**kwargs)
+        cls._instance = None
+        cls._instance_pid = None
+
+    def term(self) -> None:
+        """End the context; see `zmq.Context.term`. The others run on meanwhile.
+
+        Whoever waits on one of its sockets gets `zmq.ContextTerminated`; this greenlet waits until all are closed and
+        their messages are sent, or their ``LINGER`` is over. The waiting itself is done by a native thread, which goes on
+        if this greenlet is killed.
+
+        Switches: when there is something to wait for.
+        """
+        made_in = self.__dict__.get("_made_in")
+        if self.closed or made_in != os.getpid():  # pyzmq does nothing in these cases
+            super().term()
+        elif self._finalizing:
+            # A finalizer may run in any greenlet, the hub's included: nobody waits for what it starts.
+            self._end()
+        else:
+            hub = hubs.get_hub(self.hub_choice)
+            self._end().get(hub)
+
+    def __del__(self) -> None:
+        self.__dict__["_finalizing"] = True
+        super().__del__()
+
+    def _end(self) -> NativeCall[None]:
+        """The one native thread that ends this context, however many greenlets ask for it."""
+        ending: NativeCall[None] | None = self._ending
+        if ending is None:
+            ending = self.__dict__["_ending"] = NativeCall(super().term)
+        return ending

@@ -1,0 +1,44 @@
+"""greenzmq on gevent, and a drop-in for `zmq.green`.
+
+``import greenzmq.gevent as zmq``: everything that pyzmq's `zmq` has; what waits, waits on gevent, whatever else is said or
+found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import greenzmq as _greenzmq
+from greenzmq import *  # noqa: F403
+from greenzmq import context as _context
+from greenzmq import green as _green
+from greenzmq import socket as _socket
+from greenzmq.hubs import hub_class as _hub_class
+
+__all__ = _greenzmq.__all__  # noqa: PLE0605
+
+_hub_class("gevent")
+
+
+class Socket(_socket.Socket):
+    """`greenzmq.Socket` on gevent."""
+
+    _repr_cls = "greenzmq.gevent.Socket"
+    _default_hub = "gevent"
+
+
+class Context(_context.Context):
+    """`greenzmq.Context` on gevent."""
+
+    _repr_cls = "greenzmq.gevent.Context"
+    _socket_class = Socket
+    _default_hub = "gevent"
+
+
+def hub() -> _green.GreenHub:
+    """This thread's gevent hub; made if there is none yet."""
+    return _green.hub("gevent")
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_greenzmq, name)

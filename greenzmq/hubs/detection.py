@@ -1,0 +1,171 @@
+"""Which hub this greenlet runs on, asked without side effects.
+
+Nothing here imports a runtime or creates a hub: a runtime that is not in `sys.modules` runs nothing, and each has a
+probe that only looks. An installed package is no evidence of its use, and neither is an imported asyncio, since
+``import eventlet`` pulls it in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from greenlet import getcurrent
+
+from .. import unpatched
+from ..errors import AmbiguousHubError, BlockingCallError
+
+__all__ = ["Decision", "detect"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A hub's name, and why it is this one.
+
+    Attributes
+    ----------
+    name : str
+        The hub's name in the registry, or whatever was given instead of a name.
+    rule : int
+        The rule of "How the hub is chosen" in the README that decided.
+    why : str
+        The same in words.
+    """
+
+    name: Any
+    rule: int
+    why: str
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """How to look at one runtime: the module that must be loaded, its hub's greenlet here, whether it has patched."""
+
+    name: str
+    module: str
+    greenlet: Callable[[ModuleType], Any]
+    patched: Callable[[], bool]
+
+
+def _gevent_greenlet(module: ModuleType) -> Any:
+    return module.get_hub_if_exists()
+
+
+def _gevent_patched() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
+def _eventlet_greenlet(module: ModuleType) -> Any:
+    hub = getattr(module._threadlocal, "hub", None)
+    return None if hub is None else hub.greenlet
+
+
+def _eventlet_patched() -> bool:
+    patcher = sys.modules.get("eventlet.patcher")
+    return patcher is not None and bool(patcher.is_monkey_patched("socket"))
+
+
+def _own_greenlet(class_name: str) -> Callable[[ModuleType], Any]:
+    def greenlet(module: ModuleType) -> Any:
+        hub = getattr(module, class_name).current()
+        return None if hub is None else hub.greenlet
+
+    return greenlet
+
+
+_RUNTIMES = (
+    _Probe("gevent", "gevent._hub_local", _gevent_greenlet, _gevent_patched),
+    _Probe("eventlet", "eventlet.hubs", _eventlet_greenlet, _eventlet_patched),
+)
+_OURS = (
+    _Probe("selector", "greenzmq.hubs.selector", _own_greenlet("SelectorHub"), lambda: False),
+    _Probe("asyncio", "greenzmq.hubs.asyncio", _own_greenlet("AsyncioHub"), lambda: False),
+)
+
+
+def detect() -> Decision:
+    """Rules 2 to 6: what this greenlet, thread and process show.
+
+    Raises
+    ------
+    BlockingCallError
+        An asyncio loop runs in this thread and this is not one of its greenlets (rule 3).
+    AmbiguousHubError
+        Both gevent and eventlet live in this thread (rule 4) or have patched this process (rule 5).
+    """
+    alive = _alive(_RUNTIMES)
+    return _by_ancestry({**alive, **_alive(_OURS)}) or _by_running_loop() or _by_life(alive) or _by_patch() or _default()
+
+
+def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
+    """The greenlets of this thread's existing hubs, by name."""
+    found = {}
+    for probe in probes:
+        module = sys.modules.get(probe.module)
+        greenlet = None if module is None else probe.greenlet(module)
+        if greenlet is not None:
+            found[probe.name] = greenlet
+    return found
+
+
+def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
+    """Rule 2. On eventlet's asyncio hub a loop is "running" in ordinary green threads, so this comes before rule 3.
+
+    In the greenlet of an asyncio loop itself there is no ancestry: that is rule 3's case.
+    """
+    greenlet = current = getcurrent()
+    while greenlet is not None:
+        for name, hub in alive.items():
+            if greenlet is hub and not (name == "asyncio" and greenlet is current):
+                return Decision(name, 2, f"this greenlet runs on {name}'s hub")
+        greenlet = greenlet.parent
+    return None
+
+
+def _by_running_loop() -> Decision | None:
+    """Rule 3."""
+    asyncio = sys.modules.get("asyncio.events")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise BlockingCallError(
+            "an asyncio loop is running in this thread, and a call that waits would stop it; "
+            "write: await greenzmq.asyncio.run(function, *args)"
+        )
+    return None
+
+
+def _by_life(alive: dict[str, Any]) -> Decision | None:
+    """Rule 4."""
+    if len(alive) > 1:
+        patched = [probe.name for probe in _RUNTIMES if probe.patched()]
+        if len(patched) != 1:
+            raise _ambiguous("live in this thread", alive)
+        return Decision(patched[0], 4, f"{' and '.join(alive)} live in this thread, {patched[0]} has patched it")
+    for name in alive:
+        return Decision(name, 4, f"{name} has a hub in this thread")
+    return None
+
+
+def _by_patch() -> Decision | None:
+    """Rule 5. Patched is not cooperative: in gevent's threadpool modules look patched, too, and there is no hub."""
+    patched = [probe.name for probe in _RUNTIMES if probe.patched()]
+    if not patched or not unpatched.is_main_thread():
+        return None
+    if len(patched) > 1:
+        raise _ambiguous("have patched this process", patched)
+    return Decision(patched[0], 5, f"{patched[0]} has patched this process and this is its main thread")
+
+
+def _default() -> Decision:
+    """Rule 6."""
+    return Decision("selector", 6, "no green runtime is at work in this thread")
+
+
+def _ambiguous(what: str, names: Any) -> AmbiguousHubError:
+    return AmbiguousHubError(
+        f"{' and '.join(names)} both {what}; say which one is meant: greenzmq.Context(hub=...), "
+        "greenzmq.use_hub(...) or $GREENZMQ_HUB"
+    )

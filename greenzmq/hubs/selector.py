@@ -1,0 +1,301 @@
+"""The hub of plain Python: a greenlet that loops over `selectors.DefaultSelector`.
+
+In a program without a green runtime this is what waits: the main greenlet parks, the loop's greenlet sleeps in
+``epoll`` or ``kqueue``, and to the caller it is an ordinary blocking call that Ctrl-C ends. Greenlets spawned on it run
+meanwhile. One round of the loop: the callbacks that were scheduled before the round, the timers that are due, the
+descriptors that are ready.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .. import unpatched
+from .base import Hub, Timer, Watch
+from .wakeup import Wakeup
+
+__all__ = ["SelectorHub"]
+
+_READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
+#: Cancelled timers stay in the heap until they are due, or until they are this many and more than half of it.
+_MANY_CANCELLED = 100
+
+
+class _ThreadEnd:
+    """Closes the thread's hub when the thread's locals are dropped.
+
+    A suspended greenlet hides its frame from the garbage collector, and the loop's frame holds the hub, with its
+    descriptors. So the end of the thread has to be noticed; its locals are the only thing that ends with it.
+    """
+
+    def __init__(self, hub: SelectorHub) -> None:
+        self.hub = hub
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.hub.close()
+
+
+_here = unpatched.local()
+_living: weakref.WeakSet[SelectorHub] = weakref.WeakSet()
+
+
+class SelectorHub(Hub):
+    """See `Hub`."""
+
+    name = "selector"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector: Any = unpatched.DefaultSelector()
+        self._registered: dict[int, int] = {}  # fd -> the mask that the selector has; wider than what is started
+        self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._timers: list[_SelectorTimer] = []
+        self._cancelled = 0
+        self._order = count()
+        self._asleep = False
+        self._closed = False
+        self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._wakeup = Wakeup(self._take_from_threads)
+        self._selector.register(self._wakeup.fd, _READ)
+        self._greenlet = greenlet(self._run, _root())
+        _living.add(self)
+
+    @classmethod
+    def current(cls) -> SelectorHub | None:
+        end = getattr(_here, "end", None)
+        return None if end is None else end.hub
+
+    @classmethod
+    def get(cls) -> SelectorHub:
+        hub = cls.current()
+        if hub is None:
+            hub = cls()
+            _here.end = _ThreadEnd(hub)
+        return hub
+
+    @property
+    def greenlet(self) -> greenlet:
+        return self._greenlet
+
+    @property
+    def variant(self) -> str:
+        return type(self._selector).__name__
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
+        return _SelectorWatch(self, fd, callback, write)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self._ready.append((callback, args))
+        if self._asleep:  # in select(), so this is a signal handler, after which select() goes on sleeping (PEP 475)
+            self._wakeup.notify()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        if not self._closed:
+            self._from_threads.append((callback, args))
+            self._wakeup.notify()
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        timer = _SelectorTimer(self, monotonic() + max(seconds, 0), next(self._order), callback, args)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def switch(self) -> object:
+        return self._greenlet.switch()
+
+    def close(self) -> None:
+        """End the loop and free its descriptors; for the end of the thread."""
+        if not self._closed:
+            self._closed = True
+            if self._greenlet:
+                self._greenlet.throw(GreenletExit)
+            self._wakeup.close()
+            self._selector.close()
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                self._round()
+            except GreenletExit:
+                return
+            except Exception:
+                _report()
+            except BaseException as error:  # KeyboardInterrupt, SystemExit: the main greenlet's, by rule 4 of base.py
+                _root().throw(error)
+
+    def _round(self) -> None:
+        ready = self._ready
+        for _ in range(len(ready)):
+            callback, args = ready.popleft()
+            try:
+                callback(*args)
+            except Exception:
+                _report()
+        del ready
+        self._wait(self._due())
+
+    def _due(self) -> float | None:
+        """Move the timers that are due to the ready callbacks; return how long the loop may sleep, in seconds."""
+        timers = self._timers
+        now = monotonic()
+        while timers and (timers[0].when <= now or timers[0].callback is None):
+            timer = heapq.heappop(timers)
+            if timer.callback is None:
+                self._cancelled -= 1
+            else:
+                timer.pending = False
+                self._ready.append((timer.run, ()))
+        if self._ready:
+            return 0
+        return timers[0].when - now if timers else None
+
+    def _wait(self, seconds: float | None) -> None:
+        self._asleep = True
+        try:
+            # A signal handler that ran before _asleep was set has left its callback in _ready.
+            events = self._selector.select(0 if self._ready else seconds)
+        finally:
+            self._asleep = False
+        for key, mask in events:
+            if key.fd == self._wakeup.fd:
+                self._wakeup.drain()
+                continue
+            for write, bit in ((False, _READ), (True, _WRITE)):
+                if mask & bit:
+                    self._fire(key.fd, write)
+
+    def _fire(self, fd: int, write: bool) -> None:
+        watch = self.watching.get((fd, write))
+        if watch is None:
+            self._register(fd)
+            return
+        try:
+            watch._fire()
+        except Exception:
+            _report()
+
+    def _register(self, fd: int) -> None:
+        """Tell the selector what is wanted of `fd` now.
+
+        A socket's watch stops at each message and starts at the next wait. So a stop is left to the selector's next
+        event on `fd`, which nobody wants (`_fire`), or to the close: two system calls saved for most waits.
+        """
+        wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
+        registered = self._registered.get(fd, 0)
+        if wanted == registered:
+            return
+        if not wanted:
+            del self._registered[fd]
+            self._selector.unregister(fd)
+            return
+        change = self._selector.modify if registered else self._selector.register
+        change(fd, wanted)
+        self._registered[fd] = wanted
+
+    def _timer_cancelled(self) -> None:
+        self._cancelled += 1
+        if self._cancelled > _MANY_CANCELLED and self._cancelled > len(self._timers) / 2:
+            self._timers[:] = [timer for timer in self._timers if timer.callback is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def _take_from_threads(self) -> None:
+        waiting = self._from_threads
+        while waiting:
+            self._ready.append(waiting.popleft())
+
+    def _after_fork_in_child(self) -> None:
+        """The selector and the wake-up sockets are shared with the parent: take new ones, never unregister in the old."""
+        self._selector.close()
+        self._wakeup.close()
+        self._selector = unpatched.DefaultSelector()
+        self._wakeup = Wakeup(self._take_from_threads)
+        self._selector.register(self._wakeup.fd, _READ)
+        self._registered.clear()
+        for fd, _ in list(self.watching):
+            self._register(fd)
+
+
+class _SelectorWatch(Watch):
+    __slots__ = ()
+    hub: SelectorHub
+
+    def _arm(self) -> None:
+        bit = _WRITE if self.write else _READ
+        if not self.hub._registered.get(self.fd, 0) & bit:
+            self.hub._register(self.fd)
+
+    def _disarm(self) -> None:
+        """Left to the loop: see `SelectorHub._register`."""
+
+    def close(self) -> None:
+        super().close()
+        hub = self.hub
+        if not hub._closed and self.fd in hub._registered:
+            hub._register(self.fd)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()
+
+
+class _SelectorTimer(Timer):
+    __slots__ = ("args", "callback", "hub", "order", "pending", "when")
+
+    def __init__(
+        self, hub: SelectorHub, when: float, order: int, callback: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
+        self.hub = hub
+        self.when = when
+        self.order = order
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.pending = True
+
+    def __lt__(self, other: _SelectorTimer) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+    def run(self) -> None:
+        callback, args = self.callback, self.args
+        if callback is not None:
+            self.callback, self.args = None, ()
+            callback(*args)
+
+    def cancel(self) -> None:
+        if self.callback is None:
+            return
+        self.callback, self.args = None, ()
+        if self.pending:
+            self.hub._timer_cancelled()
+
+
+def _root() -> greenlet:
+    """The native thread's main greenlet."""
+    top = getcurrent()
+    while top.parent is not None:
+        top = top.parent
+    return top
+
+
+def _report() -> None:
+    sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+
+
+def _renew_after_fork() -> None:
+    for hub in list(_living):
+        if hub is SelectorHub.current():
+            hub._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)

@@ -1,0 +1,386 @@
+"""What a socket can do now, who waits for it, and whom to wake.
+
+ZMQ_FD in four facts (libzmq 4.3.5; places are in its ``src/``):
+
+1.  The descriptor is readable exactly while commands from other threads lie unprocessed in the socket's mailbox
+    (mailbox.cpp, signaler.cpp). It says nothing of messages. One command announces any number of messages, or room
+    for any number.
+2.  Whoever processes commands takes the signal from everybody else: reading ``EVENTS``, `bind`, `connect`, `unbind` and
+    `disconnect` always do, a `recv` that finds nothing does, any `recv` or `send` may (socket_base.cpp,
+    process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv`, even change what the
+    socket can do with no signal at all.
+3.  After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered watch
+    started then, with no other call on the socket in between, misses nothing.
+4.  ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one addressed
+    (router.cpp, xhas_out). To loop on the promise would spin.
+
+What follows from them, and is held here:
+
+- Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
+  killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next (`_leave`).
+- Every call that may process commands is followed by such a look if anybody else waits (`look`). If nobody waits it costs
+  nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
+  `greenzmq.socket` asks for nothing else.
+- A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
+  (`refused`). The next signal counts for everybody.
+- After a bounded time without a pause the hub goes round before the next operation: never after it, where a kill would
+  lose the message, never inside a message, never under NOBLOCK.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import zmq
+from greenlet import getcurrent
+from zmq.backend import Socket as BackendSocket
+
+from . import hubs, unpatched
+from .errors import WrongHubError
+from .waiting import Waiter, WaitQueue, pause
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from .hubs import Choice, Hub, Watch
+
+__all__ = ["Direction", "Readiness", "SocketWaiter", "whom_to_wake"]
+
+# Plain ints: an operation on pyzmq's enums costs more than a whole recv.
+DONTWAIT = int(zmq.DONTWAIT)
+SNDMORE = int(zmq.SNDMORE)
+RCVMORE = int(zmq.RCVMORE)
+EVENTS = int(zmq.EVENTS)
+POLLIN = int(zmq.POLLIN)
+POLLOUT = int(zmq.POLLOUT)
+
+#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
+CREDIT = 100
+#: Seconds that one socket may work without letting the hub go round.
+TURN = 0.002
+
+Result = TypeVar("Result")
+_get: Callable[[Any, int], Any] = BackendSocket.get
+
+
+class Direction:
+    """Receiving, or sending, on one socket.
+
+    Attributes
+    ----------
+    event : int
+        ``POLLIN`` or ``POLLOUT``.
+    timeout_option : int
+        ``RCVTIMEO`` or ``SNDTIMEO``.
+    queue : WaitQueue
+        Who waits, in the order of arrival.
+    credit : int
+        How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
+        inside a message of this direction, and the last operation did not have to wait.
+    dry : bool
+        The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
+        exception, 3–5 µs).
+    owner : weak reference to a greenlet, or None
+        Who is inside a multipart message, part by part; the others stand back until its end.
+    """
+
+    __slots__ = ("credit", "dry", "event", "owner", "queue", "timeout_option")
+
+    def __init__(self, event: int, timeout_option: int) -> None:
+        self.event = event
+        self.timeout_option = timeout_option
+        self.queue = WaitQueue()
+        self.credit = CREDIT
+        self.dry = False
+        self.owner: weakref.ref[greenlet] | None = None
+
+    def taken(self) -> bool:
+        """Whether another, living greenlet is inside a message."""
+        owner = None if self.owner is None else self.owner()
+        return owner is not None and not owner.dead and owner is not getcurrent()
+
+
+class SocketWaiter(Waiter):
+    """A waiter that remembers at which signal it was promised room and met EAGAIN."""
+
+    __slots__ = ("refused",)
+
+    def __init__(self, hub: Hub, timeout: float | None) -> None:
+        super().__init__(hub, timeout)
+        self.refused = -1
+
+
+def whom_to_wake(
+    events: int, receiving: Direction, sending: Direction, signals: int
+) -> tuple[Waiter | None, Waiter | None]:
+    """The receiver and the sender that an ``EVENTS`` mask lets go on; None where there is none. Changes nothing.
+
+    Parameters
+    ----------
+    events : int
+        What the socket can do, as libzmq says.
+    receiving, sending : Direction
+        Who waits.
+    signals : int
+        The number of the signal behind `events`: a sender that was refused since is passed over.
+    """
+    reader = receiving.queue.first if events & POLLIN and not receiving.taken() else None
+    writer = sending.queue.first if events & POLLOUT and not sending.taken() else None
+    while isinstance(writer, SocketWaiter) and writer.refused == signals:
+        writer = writer.next
+    return reader, writer
+
+
+class Readiness:
+    """One libzmq socket's waiting greenlets. Shared by all green objects that shadow the same socket.
+
+    Invariants: `socket` is set, the watch is started and every credit is 0 while a queue is not empty; `socket` is None and
+    the watch is stopped while both are empty.
+    """
+
+    __slots__ = ("__weakref__", "hub", "receiving", "sending", "signals", "socket", "turn_end", "watch")
+
+    def __init__(self) -> None:
+        self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
+        self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
+        self.hub: Hub | None = None
+        self.watch: Watch | None = None
+        self.socket: Any = None  # a green socket that a waiting greenlet's frame holds, too: no cycle, no weak reference
+        self.signals = 0
+        self.turn_end = 0.0
+
+    # -- one operation ------------------------------------------------------------------------------------------------
+
+    def perform(self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, *args: Any) -> Result:
+        """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
+
+        Parameters
+        ----------
+        socket : Socket
+            The green socket.
+        direction : Direction
+            `receiving` or `sending`.
+        call : callable
+            All of the operation. It raises `zmq.Again` only if nothing of it was done.
+        flags : int
+            Its flags; `zmq.DONTWAIT` among them forbids to wait.
+        """
+        entered = monotonic()
+        if direction.taken():
+            if flags & DONTWAIT:
+                raise zmq.Again()
+            return self.wait(socket, direction, call, flags, args, entered)
+        if flags & DONTWAIT or direction.owner is not None:
+            return self._attempt(socket, direction, call, flags, args)
+        if direction.queue:
+            return self.wait(socket, direction, call, flags, args, entered)
+        if not direction.dry or self.look(socket) & direction.event:
+            if entered >= self.turn_end:
+                self._let_hub_go_round(socket, direction)
+            if not direction.queue and not direction.taken():
+                try:
+                    result = self._attempt(socket, direction, call, flags, args)
+                except zmq.Again:
+                    return self.wait(socket, direction, call, flags, args, entered)
+                direction.dry = False
+                self._grant_credit(direction)
+                return result
+        return self.wait(socket, direction, call, flags, args, entered)
+
+    def _attempt(
+        self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, args: tuple[Any, ...]
+    ) -> Result:
+        try:
+            result = call(socket, flags | DONTWAIT, *args)
+            self._note_message_end(socket, direction, flags)
+        finally:
+            if self.socket is not None:
+                self.look(socket)
+        return result
+
+    def wait(
+        self,
+        socket: Any,
+        direction: Direction,
+        call: Callable[..., Result],
+        flags: int,
+        args: tuple[Any, ...],
+        entered: float | None = None,
+    ) -> Result:
+        """`perform`, for an operation that has just met EAGAIN. Time counts from `entered`, else from now."""
+        milliseconds = _get(socket, direction.timeout_option)
+        if milliseconds == 0:
+            raise zmq.Again()
+        seconds = None
+        if milliseconds > 0:
+            seconds = milliseconds / 1000 - (0 if entered is None else monotonic() - entered)
+        hub = self._bind(socket)
+        waiter = SocketWaiter(hub, seconds)
+        try:
+            self._join(socket, direction, waiter)
+            return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
+        finally:
+            waiter.close()
+            self._leave(socket, direction, waiter)
+            self.turn_end = monotonic() + TURN
+
+    def _wait_in_queue(
+        self,
+        socket: Any,
+        direction: Direction,
+        call: Callable[..., Result],
+        flags: int,
+        args: tuple[Any, ...],
+        waiter: SocketWaiter,
+    ) -> Result:
+        if direction is self.sending or direction.queue.first is not waiter:
+            # A send's EAGAIN may have left commands unprocessed, or there may be room for this message, not for the
+            # first one in the queue. After a recv's EAGAIN there is nothing to see.
+            self.look(socket)
+        while True:
+            if not waiter.park() and (direction.queue.first is not waiter or direction.taken()):
+                raise zmq.Again()
+            try:
+                result = call(socket, flags, *args)
+            except zmq.Again:
+                if waiter.expired:
+                    raise
+                waiter.refused = self.signals
+                waiter.woken = False
+                self._wake(self._read_events(socket))
+            else:
+                self._note_message_end(socket, direction, flags)
+                return result
+
+    def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
+        """Keep the direction for this greenlet until the last part of its message."""
+        if direction is self.sending:
+            inside = flags & SNDMORE
+        else:
+            # Without other receivers there is nobody to keep off; the question costs more than the recv.
+            inside = direction.queue and _get(socket, RCVMORE)
+        if inside:
+            direction.owner = weakref.ref(getcurrent(), self._owner_gone)
+            direction.credit = 0
+        elif direction.owner is not None:
+            direction.owner = None
+            self._grant_credit(direction)
+
+    def _owner_gone(self, _: object) -> None:
+        if self.socket is not None and self.hub is not None:
+            self.hub.call_soon_threadsafe(self._signalled)
+
+    # -- the turn -----------------------------------------------------------------------------------------------------
+
+    def _grant_credit(self, direction: Direction) -> None:
+        if self.socket is None and direction.owner is None and not direction.dry:
+            direction.credit = CREDIT
+
+    def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
+        """The turn is over: let others run, where there can be others and this is not the middle of a message."""
+        hub = hubs.current_hub(socket.hub_choice)
+        if hub is not None and hub.greenlet is not getcurrent():
+            if direction is self.sending or not _get(socket, RCVMORE):
+                pause(hub)
+        self.turn_end = monotonic() + TURN
+
+    # -- who waits ----------------------------------------------------------------------------------------------------
+
+    def _bind(self, socket: Any) -> Hub:
+        """The hub of this greenlet, with the watch on it."""
+        hub = self.hub
+        parent = getcurrent().parent
+        if hub is None or parent is None or hub.greenlet is not parent:
+            hub = hubs.get_hub(socket.hub_choice)
+        if hub is not self.hub:
+            if self.socket is not None and self.hub is not None:
+                raise WrongHubError(
+                    f"two hubs wait on {socket!r}: {self.hub!r} and {hub!r}; give each thread and hub its own socket"
+                )
+            self.drop_watch()
+            self.hub = hub
+        if self.watch is None:
+            self.watch = hub.watch(_get(socket, zmq.FD), self._signalled)
+        return hub
+
+    def _join(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
+        direction.queue.join(waiter)
+        if self.socket is None:
+            self.socket = socket
+            self.receiving.credit = self.sending.credit = 0
+        if self.watch is not None:
+            self.watch.start()
+
+    def _leave(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
+        direction.queue.leave(waiter)
+        if self.receiving.queue or self.sending.queue:
+            self.look(socket)
+            return
+        self.socket = None
+        if self.watch is not None:
+            self.watch.stop()
+        self._grant_credit(self.receiving)
+        self._grant_credit(self.sending)
+
+    # -- whom to wake -------------------------------------------------------------------------------------------------
+
+    def look(self, socket: Any) -> int:
+        """Read ``EVENTS`` and wake who can go on; for whoever may have taken a signal. Never switches."""
+        events = self._read_events(socket)
+        self.signals += 1
+        self._wake(events)
+        return events
+
+    def heed(self, events: int) -> None:
+        """`look`, for someone who has just read ``EVENTS``."""
+        if self.socket is not None:
+            self.signals += 1
+            self._wake(events)
+
+    def wake_all(self) -> None:
+        """Every waiter tries once more, to meet what there is to meet: ``ETERM``, ``ENOTSOCK``. Never switches."""
+        for direction in (self.receiving, self.sending):
+            for waiter in direction.queue:
+                waiter.wake()
+
+    def drop_watch(self) -> None:
+        """Before the socket is closed, or when it has gone to another hub. `wake_all` is due when it is closed."""
+        watch, self.watch = self.watch, None
+        if watch is None:
+            return
+        if watch.hub.thread_id == unpatched.get_ident():
+            watch.close()
+        else:
+            watch.hub.call_soon_threadsafe(watch.close)
+
+    def _read_events(self, socket: Any) -> int:
+        try:
+            return int(_get(socket, EVENTS))
+        except zmq.ZMQError:  # the context has ended or the socket is closed: so learns everybody
+            self.wake_all()
+            return POLLIN | POLLOUT
+
+    def _wake(self, events: int) -> None:
+        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
+        if reader is not None:
+            reader.wake()
+        if writer is not None:
+            writer.wake()
+
+    def _signalled(self) -> None:
+        """The descriptor is readable; in the hub."""
+        if self.socket is None:
+            return
+        self.signals += 1
+        reader, writer = whom_to_wake(
+            self._read_events(self.socket), self.receiving, self.sending, self.signals
+        )
+        if reader is not None and writer is not None:
+            writer.wake()
+            writer = None
+        for waiter in (reader, writer):
+            if waiter is not None:
+                waiter.wake_now()

@@ -1,0 +1,44 @@
+"""greenzmq on the built-in greenlet loop, which needs no runtime.
+
+``import greenzmq.selector as zmq``: everything that pyzmq's `zmq` has; what waits, waits on selector, whatever else is said or
+found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import greenzmq as _greenzmq
+from greenzmq import *  # noqa: F403
+from greenzmq import context as _context
+from greenzmq import green as _green
+from greenzmq import socket as _socket
+from greenzmq.hubs import hub_class as _hub_class
+
+__all__ = _greenzmq.__all__  # noqa: PLE0605
+
+_hub_class("selector")
+
+
+class Socket(_socket.Socket):
+    """`greenzmq.Socket` on selector."""
+
+    _repr_cls = "greenzmq.selector.Socket"
+    _default_hub = "selector"
+
+
+class Context(_context.Context):
+    """`greenzmq.Context` on selector."""
+
+    _repr_cls = "greenzmq.selector.Context"
+    _socket_class = Socket
+    _default_hub = "selector"
+
+
+def hub() -> _green.GreenHub:
+    """This thread's selector hub; made if there is none yet."""
+    return _green.hub("selector")
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_greenzmq, name)

@@ -1,0 +1,310 @@
+"""The green socket: pyzmq's, with every call that would block the thread waiting on a hub instead.
+
+Fast path: the call is made at once, under NOBLOCK; a `Direction` with credit says that nobody else needs to hear of it.
+Everything else is `Readiness.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
+signals of ZMQ_FD, or do so through a method that is here (``tests/test_parity.py`` has the list, with reasons).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+import zmq
+from zmq.backend import Socket as BackendSocket
+
+from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
+
+if TYPE_CHECKING:
+    from .hubs import Choice
+    from .readiness import Direction
+
+__all__ = ["Socket"]
+
+PAIR = int(zmq.PAIR)
+TYPE = int(zmq.TYPE)
+
+_get = BackendSocket.get
+_send = BackendSocket.send
+_recv = BackendSocket.recv
+
+#: The readiness of each open libzmq socket, by its address: objects that shadow one socket share one.
+_by_address: weakref.WeakValueDictionary[int, Readiness] = weakref.WeakValueDictionary()
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _typed_as(original: _Method) -> Callable[[Callable[..., Any]], _Method]:
+    """For type checkers: the method below has all the overloads of pyzmq's own."""
+    return lambda method: cast("_Method", method)
+
+
+class Socket(zmq.Socket[bytes]):
+    """A `zmq.Socket` for greenlets. Any number of them may wait on it at once, first come, first served.
+
+    Made by ``Context.socket``. Signatures, results and errors are pyzmq's, with these additions:
+
+    - A call that cannot go on parks this greenlet only. ``RCVTIMEO`` and ``SNDTIMEO`` limit it, as in libzmq.
+    - It belongs to one thread and hub at a time: the one on which it waits. While nobody waits it may be handed on.
+    - A message sent or received part by part stays in one piece, as long as the greenlet in the middle of it lives.
+    - Exceptions thrown into a waiting greenlet come out as they are, and cost nobody a message.
+
+    Raises
+    ------
+    WrongHubError
+        By any call that has to wait: greenlets of another hub or thread wait on this socket.
+    BlockingCallError
+        By any call that has to wait: it was made in the hub's own greenlet.
+    """
+
+    _repr_cls: ClassVar[str] = "greenzmq.Socket"
+    _default_hub: ClassVar[Choice | None] = None
+
+    _readiness: Readiness
+    _receiving: Direction
+    _sending: Direction
+
+    def __init__(
+        self,
+        ctx_or_socket: zmq.Context[Any] | zmq.Socket[Any] | None = None,
+        socket_type: int = 0,
+        *,
+        shadow: zmq.Socket[Any] | int = 0,
+        copy_threshold: int | None = None,
+    ) -> None:
+        arguments: Any = (ctx_or_socket, socket_type)
+        super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)
+        address = self.underlying
+        readiness = _by_address.get(address) if self._shadow else None
+        if readiness is None:
+            readiness = _by_address[address] = Readiness()
+        # pyzmq looks every attribute that is set up among libzmq's options first.
+        self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
+
+    @property
+    def hub_choice(self) -> Choice | None:
+        """What its context, or else its namespace, says about the hub; None leaves it to `greenzmq.hubs.decide`."""
+        return getattr(self.context, "hub_choice", None) or self._default_hub
+
+    # -- one frame ----------------------------------------------------------------------------------------------------
+
+    @_typed_as(zmq.Socket.send)
+    def send(
+        self,
+        data: Any,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        routing_id: int | None = None,
+        group: str | None = None,
+    ) -> zmq.MessageTracker | None:
+        """Send one frame; see `zmq.Socket.send`.
+
+        Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
+        """
+        sending = self._sending
+        if sending.credit and not flags and routing_id is None and group is None:
+            sending.credit -= 1
+            try:
+                return _send(self, data, DONTWAIT, copy, track)
+            except zmq.Again:
+                return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
+        if routing_id is None and group is None:
+            return self._readiness.perform(self, sending, _send_part, int(flags), data, copy, track)
+        return self._readiness.perform(
+            self, sending, _send_addressed, int(flags), data, copy, track, routing_id, group
+        )
+
+    @_typed_as(zmq.Socket.recv)
+    def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        """Receive one frame; see `zmq.Socket.recv`.
+
+        Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
+        """
+        receiving = self._receiving
+        if receiving.credit and not flags:
+            receiving.credit -= 1
+            try:
+                return _recv(self, DONTWAIT, copy, track)
+            except zmq.Again:
+                return self._readiness.wait(self, receiving, _recv, 0, (copy, track))
+        return self._readiness.perform(self, receiving, _recv, int(flags), copy, track)
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive one frame into a buffer; see `zmq.Socket.recv_into`. Switches: as `recv`."""
+        return self._readiness.perform(self, self._receiving, _receive_into, int(flags), buffer, nbytes)
+
+    # -- whole messages -----------------------------------------------------------------------------------------------
+
+    def send_multipart(
+        self,
+        msg_parts: Sequence[Any],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        **kwargs: Any,
+    ) -> zmq.MessageTracker | None:
+        """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`. Switches: as `send`."""
+        _check_parts(msg_parts)
+        if kwargs:  # routing_id, group, and what this pyzmq may know besides
+            send = partial(zmq.Socket.send, **kwargs)
+            return self._readiness.perform(
+                self, self._sending, _send_message, int(flags), msg_parts, copy, track, send
+            )
+        sending = self._sending
+        if sending.credit and not flags:
+            sending.credit -= 1
+            try:
+                return _send_message(self, DONTWAIT, msg_parts, copy, track)
+            except zmq.Again:
+                return self._readiness.wait(self, sending, _send_message, 0, (msg_parts, copy, track))
+        return self._readiness.perform(self, sending, _send_message, int(flags), msg_parts, copy, track)
+
+    @_typed_as(zmq.Socket.recv_multipart)
+    def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
+        receiving = self._receiving
+        if receiving.credit and not flags:
+            receiving.credit -= 1
+            try:
+                return _receive_message(self, DONTWAIT, copy, track)
+            except zmq.Again:
+                return self._readiness.wait(self, receiving, _receive_message, 0, (copy, track))
+        return self._readiness.perform(self, receiving, _receive_message, int(flags), copy, track)
+
+    # -- calls that take signals from those who wait -------------------------------------------------------------------
+
+    def get(self, option: int) -> Any:
+        """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches."""
+        if option != EVENTS or self._readiness.socket is None:
+            return _get(self, option)
+        try:
+            events = _get(self, option)
+        except zmq.ZMQError:
+            self._readiness.wake_all()
+            raise
+        self._readiness.heed(events)
+        return events
+
+    getsockopt = get
+
+    def bind(self, addr: str) -> Any:
+        """Bind to an address; see `zmq.Socket.bind`. Never switches."""
+        return self._and_look(super().bind, addr)
+
+    def connect(self, addr: str) -> Any:
+        """Connect to an address; see `zmq.Socket.connect`. Never switches."""
+        return self._and_look(super().connect, addr)
+
+    def unbind(self, addr: str | bytes) -> None:
+        """Undo a `bind`; see `zmq.Socket.unbind`. Never switches."""
+        self._and_look(super().unbind, addr)
+
+    def disconnect(self, addr: str | bytes) -> None:
+        """Undo a `connect`; see `zmq.Socket.disconnect`. Never switches."""
+        self._and_look(super().disconnect, addr)
+
+    def _and_look(self, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        finally:
+            if self._readiness.socket is not None:
+                self._readiness.look(self)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket; see `zmq.Socket.close`. All who wait on it get ``ZMQError(ENOTSOCK)``. Never switches."""
+        readiness: Readiness | None = self.__dict__.get("_readiness")
+        if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
+            super().close(linger=linger)
+            return
+        readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
+        _by_address.pop(self.underlying, None)
+        try:
+            super().close(linger=linger)
+        finally:
+            readiness.wake_all()
+
+    # -- monitoring ---------------------------------------------------------------------------------------------------
+
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
+        """A green PAIR socket with this one's events; see `zmq.Socket.get_monitor_socket`. Never switches."""
+        monitor: Any = super().get_monitor_socket(events, addr)
+        if not isinstance(monitor, Socket):  # of a context that is not green
+            monitor = self._monitor_socket = type(self)(monitor)
+        return monitor
+
+
+# The operations as `Readiness.perform` wants them: the whole of it in one call, EAGAIN only if nothing was done.
+
+
+def _send_part(socket: Socket, flags: int, data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:
+    return _send(socket, data, flags, copy, track)
+
+
+def _send_addressed(
+    socket: Socket, flags: int, data: Any, copy: bool, track: bool, routing_id: int | None, group: str | None
+) -> zmq.MessageTracker | None:
+    return zmq.Socket.send(socket, data, flags, copy, track, routing_id, group)
+
+
+def _receive_into(socket: Socket, flags: int, buffer: Any, nbytes: int) -> int:
+    return BackendSocket.recv_into(socket, buffer, nbytes=nbytes, flags=flags)
+
+
+def _send_message(
+    socket: Socket, flags: int, parts: Sequence[Any], copy: bool, track: bool, send: Callable[..., Any] = _send
+) -> zmq.MessageTracker | None:
+    """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages).
+
+    EAGAIN on a later one means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it
+    waits for the remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next peer.
+    """
+    more = flags | SNDMORE
+    begun = False
+    for part in parts[:-1]:
+        try:
+            send(socket, part, more, copy, track)
+        except zmq.Again:
+            if not begun:
+                raise
+            if _get(socket, TYPE) == PAIR:
+                return None
+        begun = True
+    try:
+        return cast("zmq.MessageTracker | None", send(socket, parts[-1], flags, copy, track))
+    except zmq.Again:
+        if not begun:
+            raise
+        return None
+
+
+def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
+    """All parts, without a switch: they arrive together (libzmq's pipe.cpp flushes whole messages)."""
+    frame: zmq.Frame = _recv(socket, flags, False, track and not copy)
+    parts: list[Any] = [frame.bytes if copy else frame]
+    while frame.more:
+        frame = _recv(socket, DONTWAIT, False, track and not copy)
+        parts.append(frame.bytes if copy else frame)
+    return parts
+
+
+def _check_parts(parts: Sequence[Any]) -> None:
+    """Refuse what cannot be sent before anything is sent."""
+    for index, part in enumerate(parts):
+        if isinstance(part, (bytes, zmq.Frame)):
+            continue
+        try:
+            sendable = memoryview(part).contiguous
+        except TypeError:
+            sendable = False
+        if not sendable:
+            shown = repr(part)
+            raise TypeError(
+                f"Frame {index} ({shown[:32]}{'...' * (len(shown) > 32)}) does not support the buffer interface, "
+                "or is not contiguous."
+            )

@@ -1,0 +1,307 @@
+"""Task and Timeout: a greenlet with a result, and a time limit; the same on every hub."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from . import hubs, unpatched
+from .errors import Timeout
+from .waiting import Waiter, interrupt
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .hubs.base import Hub, Timer
+
+__all__ = ["NativeCall", "Outcome", "Task", "TimeLimit"]
+
+T = TypeVar("T")
+
+
+class Outcome(Generic[T]):
+    """What a function returned or raised, once it has, for any number of greenlets in any threads to wait for."""
+
+    def __init__(self) -> None:
+        self._done = False
+        self._value: T
+        self._error: BaseException | None = None
+        self._retrieved = False
+        self._waiters: dict[Waiter, None] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._done
+
+    def _wait(self, hub: Hub, timeout: float | None) -> bool:
+        """Park this greenlet on its `hub` until the end, or for `timeout` seconds; whether the end has come."""
+        if self._done:
+            return True
+        waiter = Waiter(hub, timeout)
+        self._waiters[waiter] = None
+        try:
+            # The other thread sets _done before it looks at _waiters, this one looks at _done after it has registered.
+            if not self._done:
+                waiter.park()
+        finally:
+            waiter.close()
+            self._waiters.pop(waiter, None)
+        return self._done
+
+    def _result(self) -> T:
+        self._retrieved = True
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _end(self) -> None:
+        self._done = True
+        here = unpatched.get_ident()
+        for waiter in list(self._waiters):
+            if waiter.hub.thread_id == here:
+                waiter.wake()
+            else:
+                waiter.wake_threadsafe()
+
+
+class Task(Outcome[T]):
+    """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
+
+    An exception that ends it is kept for `get`; if nobody ever asks, `sys.unraisablehook` is told when the task is
+    collected. The function sees a copy of the spawner's `contextvars` context.
+    """
+
+    def __init__(
+        self, hub: Hub, function: Callable[..., T], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.hub = hub
+        self._name = getattr(function, "__qualname__", None) or repr(function)
+        self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
+        self._greenlet: greenlet | None = greenlet(self._run, hub.greenlet)
+        self._greenlet.gr_context = contextvars.copy_context()
+        hub.call_soon(self._start)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the task has ended.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Wait for this many seconds at most; None waits for ever, 0 looks only.
+
+        Returns
+        -------
+        bool
+            Whether the task has ended.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        return self._wait(self._hub_here(), timeout)
+
+    def get(self, timeout: float | None = None) -> T:
+        """Wait for the task and return what its function returned, or raise what it raised.
+
+        A task killed with `GreenletExit` returns that exception, as gevent's do: raised, it would quietly end the
+        greenlet that asks.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None waits for ever.
+
+        Raises
+        ------
+        Timeout
+            The task has not ended in time.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        if not self.join(timeout):
+            raise Timeout(timeout)
+        return self._result()
+
+    def kill(
+        self,
+        exc: BaseException | type[BaseException] = GreenletExit,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Throw `exc` into the task; nothing if it has ended. One that has not begun will not begin.
+
+        Parameters
+        ----------
+        exc : exception or exception class
+            What the task meets where it waits.
+        block : bool
+            Wait until the task has ended (gevent's default, too). Ignored in the hub's own greenlet.
+        timeout : float, optional
+            Wait for this many seconds at most.
+
+        Notes
+        -----
+        Switches: when it has to wait. In its own task it raises `exc` there and then.
+        """
+        if self._done:
+            return
+        error = exc() if isinstance(exc, type) else exc
+        if self._greenlet is getcurrent():
+            raise error
+        if self.hub.thread_id == unpatched.get_ident():
+            self.hub.call_soon(self._throw, error)
+        else:
+            self.hub.call_soon_threadsafe(self._throw, error)
+        if block and getcurrent() is not self.hub.greenlet:
+            self.join(timeout)
+
+    def __repr__(self) -> str:
+        state = "running" if not self._done else "failed" if self._error is not None else "done"
+        return f"<Task {self._name} {state} on {self.hub!r}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_error", None) is not None and not self._retrieved and not sys.is_finalizing():
+            self._report()
+
+    def _hub_here(self) -> Hub:
+        return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.get_hub()
+
+    def _start(self) -> None:
+        if self._greenlet is not None and self._call is not None:
+            self._greenlet.switch()
+
+    def _run(self) -> None:
+        call, self._call = self._call, None
+        if call is None:
+            return
+        function, args, kwargs = call
+        try:
+            self._value = function(*args, **kwargs)
+        except GreenletExit as error:
+            self._value = error  # type: ignore[assignment]
+        except (KeyboardInterrupt, SystemExit) as error:
+            # These belong to the whole program: the hub hands them to the main greenlet (rule 4 of hubs/base.py).
+            self._error, self._retrieved = error, True
+            raise
+        except BaseException as error:
+            self._error = error
+        finally:
+            del call, function, args, kwargs
+            self._greenlet = None
+            self._end()
+
+    def _throw(self, error: BaseException) -> None:
+        if self._done or self._greenlet is None:
+            return
+        if self._call is None:
+            interrupt(self._greenlet, error)
+            return
+        self._call = self._greenlet = None
+        if isinstance(error, GreenletExit):
+            self._value = error  # type: ignore[assignment]
+        else:
+            self._error = error
+        self._end()
+
+    def _report(self) -> None:
+        error = self._error
+        args = (type(error), error, error and error.__traceback__, "nobody asked for the result of", self._name)
+        sys.unraisablehook(_Unraisable(*args))  # type: ignore[arg-type]
+
+
+class _Unraisable:
+    """What `sys.unraisablehook` wants; the interpreter's own class cannot be made from Python."""
+
+    def __init__(
+        self, exc_type: type, exc_value: BaseException, exc_traceback: TracebackType | None, err_msg: str, name: str
+    ) -> None:
+        self.exc_type = exc_type
+        self.exc_value = exc_value
+        self.exc_traceback = exc_traceback
+        self.err_msg = f"Exception in a greenzmq task, and {err_msg}"
+        self.object = name
+
+
+class NativeCall(Outcome[T]):
+    """``function(*args, **kwargs)`` in a new native thread, monkey patching or not.
+
+    The thread is a daemon: it neither holds up the interpreter's exit nor ends with the greenlet that waits for it.
+    """
+
+    def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        context = contextvars.copy_context()
+        unpatched.start_new_thread(self._run, (context, function, args, kwargs))
+
+    def get(self, hub: Hub) -> T:
+        """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches."""
+        self._wait(hub, None)
+        return self._result()
+
+    def _run(
+        self, context: contextvars.Context, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        try:
+            self._value = context.run(function, *args, **kwargs)
+        except BaseException as error:
+            self._error = error
+        finally:
+            del context, function, args, kwargs
+            self._end()
+
+
+class TimeLimit:
+    """``with hub.timeout(seconds):`` raise `Timeout` in this greenlet if the block takes longer.
+
+    Parameters
+    ----------
+    hub : Hub
+        The hub on which this greenlet waits.
+    seconds : float or None
+        The limit; None sets none.
+    exception : exception, exception class, False or None
+        What to raise instead of `Timeout`; False leaves the block silently.
+
+    Examples
+    --------
+    ``with hub.timeout(1) as limit: ...`` binds the exception that will be raised, so that an outer limit can be told
+    from an inner one: ``except greenzmq.Timeout as error: if error is not limit: raise``.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        seconds: float | None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> None:
+        self._hub = hub
+        self._seconds = seconds
+        self._silent = exception is False
+        self._error: BaseException
+        if exception is None or isinstance(exception, bool):
+            self._error = Timeout(seconds)
+        else:
+            self._error = exception() if isinstance(exception, type) else exception
+        self._timer: Timer | None = None
+
+    def __enter__(self) -> BaseException:
+        if self._seconds is not None:
+            self._timer = self._hub.call_later(self._seconds, interrupt, getcurrent(), self._error)
+        return self._error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return self._silent and error is self._error

@@ -1,0 +1,163 @@
+"""The one place where a greenlet stops.
+
+Everything in greenzmq that waits makes a `Waiter` and parks it; nothing else calls `Hub.switch`. The rules:
+
+1.  Parking is a loop: a greenlet goes on when its waiter was woken or its time is over, whoever switched into it. Other
+    libraries switch into greenlets too, late and for reasons of their own.
+2.  Waking is two steps: `Waiter.wake` marks the waiter and schedules its resumption; the hub resumes it later, and only
+    if it still is parked. Between the two it may be killed or time out: the scheduled resumption then does nothing.
+3.  An exception thrown into a parked greenlet (a kill, anybody's timeout) comes out of `Waiter.park` as it is. Who
+    parks has a ``finally`` that takes the waiter out of wherever it was registered, and calls `Waiter.close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from greenlet import getcurrent
+
+from .errors import BlockingCallError
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from .hubs.base import Hub, Timer
+
+__all__ = ["WaitQueue", "Waiter", "interrupt", "pause"]
+
+
+class Waiter:
+    """One greenlet that waits on one hub: this one, on `hub`.
+
+    Parameters
+    ----------
+    hub : Hub
+        This thread's hub.
+    timeout : float, optional
+        Seconds from now on after which `park` returns False; None waits for ever.
+
+    Raises
+    ------
+    BlockingCallError
+        This greenlet is the hub's own.
+    """
+
+    __slots__ = ("_timer", "expired", "greenlet", "hub", "next", "parked", "previous", "woken")
+
+    def __init__(self, hub: Hub, timeout: float | None = None) -> None:
+        self.greenlet: greenlet = getcurrent()
+        if self.greenlet is hub.greenlet:
+            raise BlockingCallError(
+                f"a call that has to wait was made in the hub's own greenlet ({hub!r}), from a callback or a signal "
+                "handler; it would stop everything. Do it in a task: greenzmq.hub().spawn(function, ...)"
+            )
+        self.hub = hub
+        self.woken = False
+        self.expired = False
+        self.parked = False
+        self.previous: Waiter | None = None  # the neighbours in a WaitQueue
+        self.next: Waiter | None = None
+        self._timer: Timer | None = None if timeout is None else hub.call_later(timeout, self._expire)
+
+    def park(self) -> bool:
+        """Give control to the hub until `wake`, or until the time is over. True if woken. Switches unless woken before.
+
+        May be called again: set `woken` to False first.
+        """
+        switch = self.hub.switch
+        while not (self.woken or self.expired):
+            self.parked = True
+            try:
+                switch()
+            finally:
+                self.parked = False
+        return self.woken
+
+    def wake(self) -> None:
+        """Let `park` return, soon. Never switches; in the thread of the hub only."""
+        if not self.woken:
+            self.woken = True
+            if self.parked:
+                self.hub.call_soon(self._resume)
+
+    def wake_now(self) -> None:
+        """`wake`, switching into the greenlet at once; only as the last act of a callback that the hub itself called."""
+        self.woken = True
+        self._resume()
+
+    def wake_threadsafe(self) -> None:
+        """`wake`, from any thread."""
+        self.hub.call_soon_threadsafe(self.wake)
+
+    def close(self) -> None:
+        """Drop the timer. Belongs in the ``finally`` of whoever parks."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._resume()
+
+    def _resume(self) -> None:
+        if self.parked:
+            self.greenlet.switch()
+
+
+class WaitQueue:
+    """Waiters in the order of their arrival: a linked list, so that each can leave from anywhere at the same small cost."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self) -> None:
+        self.first: Waiter | None = None
+        self.last: Waiter | None = None
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand at the end."""
+        waiter.previous, waiter.next = self.last, None
+        if self.last is None:
+            self.first = waiter
+        else:
+            self.last.next = waiter
+        self.last = waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Step out, from wherever."""
+        if waiter.previous is None:
+            self.first = waiter.next
+        else:
+            waiter.previous.next = waiter.next
+        if waiter.next is None:
+            self.last = waiter.previous
+        else:
+            waiter.next.previous = waiter.previous
+        waiter.previous = waiter.next = None
+
+    def __bool__(self) -> bool:
+        return self.first is not None
+
+    def __iter__(self) -> Iterator[Waiter]:
+        waiter = self.first
+        while waiter is not None:
+            following = waiter.next
+            yield waiter
+            waiter = following
+
+
+def pause(hub: Hub, seconds: float = 0) -> None:
+    """Let the hub go round at least once, and for `seconds`. Always switches."""
+    waiter = Waiter(hub, seconds if seconds > 0 else None)
+    try:
+        if seconds <= 0:
+            hub.call_soon(waiter.wake_now)
+        waiter.park()
+    finally:
+        waiter.close()
+
+
+def interrupt(target: greenlet, error: BaseException) -> None:
+    """Throw `error` into a parked greenlet; only as the last act of a callback that the hub itself called."""
+    if not target.dead:
+        target.throw(error)
