@@ -37,7 +37,7 @@ class Context(zmq.Context[Socket]):
         At once, not at the first wait.
     """
 
-    _repr_cls: ClassVar[str] = "greenzmq.Context"
+    _repr_cls = "greenzmq.Context"
     _socket_class: type[Socket] = Socket
     _default_hub: ClassVar[Choice | None] = None
     _instance_lock: Any = unpatched.allocate_lock()

@@ -35,7 +35,7 @@ class Context(_context.Context):
     _default_hub = "eventlet"
 
 
-def hub() -> _green.GreenHub:
+def hub() -> _green.GreenHub:  # type: ignore[no-redef]
     """This thread's eventlet hub; made if there is none yet."""
     return _green.hub("eventlet")
 

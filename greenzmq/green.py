@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import hubs
 from .tasks import NativeCall, Task, TimeLimit
@@ -18,6 +19,12 @@ __all__ = ["READABLE", "WRITABLE", "GreenHub"]
 READABLE, WRITABLE = 1, 2
 
 T = TypeVar("T")
+
+
+class HasFileno(Protocol):
+    """A socket, a file, or anything else with a descriptor."""
+
+    def fileno(self) -> int: ...
 
 
 class GreenHub:
@@ -102,7 +109,7 @@ class GreenHub:
         """
         return TimeLimit(self.hub, seconds, exception)
 
-    def wait_fd(self, fd: int, read: bool = True, write: bool = False, timeout: float | None = None) -> int:
+    def wait_fd(self, fd: int | HasFileno, read: bool = True, write: bool = False, timeout: float | None = None) -> int:
         """Wait until a file descriptor is ready.
 
         Parameters
@@ -141,10 +148,11 @@ class GreenHub:
             ready |= event
             waiter.wake()
 
-        wanted = [event for event, want in ((READABLE, read), (WRITABLE, write)) if want]
-        watches = [
-            self.hub.watch(number, lambda event=event: report(event), write=event == WRITABLE) for event in wanted
-        ]
+        watches = []
+        if read:
+            watches.append(self.hub.watch(number, partial(report, READABLE)))
+        if write:
+            watches.append(self.hub.watch(number, partial(report, WRITABLE), write=True))
         try:
             for watch in watches:
                 watch.start()

@@ -148,7 +148,9 @@ class Readiness:
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
         self.hub: Hub | None = None
         self.watch: Watch | None = None
-        self.socket: Any = None  # a green socket that a waiting greenlet's frame holds, too: no cycle, no weak reference
+        self.socket: Any = (
+            None  # a green socket that a waiting greenlet's frame holds, too: no cycle, no weak reference
+        )
         self.signals = 0
         self.turn_end = 0.0
 
@@ -258,10 +260,10 @@ class Readiness:
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
         """Keep the direction for this greenlet until the last part of its message."""
         if direction is self.sending:
-            inside = flags & SNDMORE
+            inside = bool(flags & SNDMORE)
         else:
             # Without other receivers there is nobody to keep off; the question costs more than the recv.
-            inside = direction.queue and _get(socket, RCVMORE)
+            inside = bool(direction.queue and _get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
             direction.credit = 0
@@ -375,9 +377,7 @@ class Readiness:
         if self.socket is None:
             return
         self.signals += 1
-        reader, writer = whom_to_wake(
-            self._read_events(self.socket), self.receiving, self.sending, self.signals
-        )
+        reader, writer = whom_to_wake(self._read_events(self.socket), self.receiving, self.sending, self.signals)
         if reader is not None and writer is not None:
             writer.wake()
             writer = None

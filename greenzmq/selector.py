@@ -35,7 +35,7 @@ class Context(_context.Context):
     _default_hub = "selector"
 
 
-def hub() -> _green.GreenHub:
+def hub() -> _green.GreenHub:  # type: ignore[no-redef]
     """This thread's selector hub; made if there is none yet."""
     return _green.hub("selector")
 

@@ -60,7 +60,7 @@ class Socket(zmq.Socket[bytes]):
         By any call that has to wait: it was made in the hub's own greenlet.
     """
 
-    _repr_cls: ClassVar[str] = "greenzmq.Socket"
+    _repr_cls = "greenzmq.Socket"
     _default_hub: ClassVar[Choice | None] = None
 
     _readiness: Readiness
@@ -92,7 +92,7 @@ class Socket(zmq.Socket[bytes]):
     # -- one frame ----------------------------------------------------------------------------------------------------
 
     @_typed_as(zmq.Socket.send)
-    def send(
+    def send(  # type: ignore[override]  # as pyzmq's is
         self,
         data: Any,
         flags: int = 0,
@@ -114,9 +114,7 @@ class Socket(zmq.Socket[bytes]):
                 return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
         if routing_id is None and group is None:
             return self._readiness.perform(self, sending, _send_part, int(flags), data, copy, track)
-        return self._readiness.perform(
-            self, sending, _send_addressed, int(flags), data, copy, track, routing_id, group
-        )
+        return self._readiness.perform(self, sending, _send_addressed, int(flags), data, copy, track, routing_id, group)
 
     @_typed_as(zmq.Socket.recv)
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
@@ -151,9 +149,7 @@ class Socket(zmq.Socket[bytes]):
         _check_parts(msg_parts)
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
             send = partial(zmq.Socket.send, **kwargs)
-            return self._readiness.perform(
-                self, self._sending, _send_message, int(flags), msg_parts, copy, track, send
-            )
+            return self._readiness.perform(self, self._sending, _send_message, int(flags), msg_parts, copy, track, send)
         sending = self._sending
         if sending.credit and not flags:
             sending.credit -= 1
@@ -186,7 +182,7 @@ class Socket(zmq.Socket[bytes]):
         except zmq.ZMQError:
             self._readiness.wake_all()
             raise
-        self._readiness.heed(events)
+        self._readiness.heed(int(events))
         return events
 
     getsockopt = get
@@ -249,7 +245,8 @@ def _send_part(socket: Socket, flags: int, data: Any, copy: bool, track: bool) -
 def _send_addressed(
     socket: Socket, flags: int, data: Any, copy: bool, track: bool, routing_id: int | None, group: str | None
 ) -> zmq.MessageTracker | None:
-    return zmq.Socket.send(socket, data, flags, copy, track, routing_id, group)
+    tracker: zmq.MessageTracker | None = zmq.Socket.send(socket, data, flags, copy, track, routing_id, group)
+    return tracker
 
 
 def _receive_into(socket: Socket, flags: int, buffer: Any, nbytes: int) -> int:

@@ -54,7 +54,7 @@ start_new_thread = _thread.start_new_thread
 
 def is_main_thread() -> bool:
     """Whether this native thread is the process's first, even if monkey patching has renumbered the threads."""
-    here = _thread.get_native_id()
+    here: int = _thread.get_native_id()
     return here == os.getpid() or here == threading.main_thread().native_id  # the first is Linux's rule, fork included
 
 

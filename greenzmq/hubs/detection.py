@@ -98,7 +98,9 @@ def detect() -> Decision:
         Both gevent and eventlet live in this thread (rule 4) or have patched this process (rule 5).
     """
     alive = _alive(_RUNTIMES)
-    return _by_ancestry({**alive, **_alive(_OURS)}) or _by_running_loop() or _by_life(alive) or _by_patch() or _default()
+    return (
+        _by_ancestry({**alive, **_alive(_OURS)}) or _by_running_loop() or _by_life(alive) or _by_patch() or _default()
+    )
 
 
 def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
@@ -117,7 +119,8 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
 
     In the greenlet of an asyncio loop itself there is no ancestry: that is rule 3's case.
     """
-    greenlet = current = getcurrent()
+    current = getcurrent()
+    greenlet: Any = current
     while greenlet is not None:
         for name, hub in alive.items():
             if greenlet is hub and not (name == "asyncio" and greenlet is current):

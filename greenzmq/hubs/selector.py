@@ -195,12 +195,15 @@ class SelectorHub(Hub):
         if wanted == registered:
             return
         if not wanted:
-            del self._registered[fd]
-            self._selector.unregister(fd)
+            self._forget(fd)
             return
         change = self._selector.modify if registered else self._selector.register
         change(fd, wanted)
         self._registered[fd] = wanted
+
+    def _forget(self, fd: int) -> None:
+        if self._registered.pop(fd, 0):
+            self._selector.unregister(fd)
 
     def _timer_cancelled(self) -> None:
         self._cancelled += 1
@@ -227,13 +230,22 @@ class SelectorHub(Hub):
 
 
 class _SelectorWatch(Watch):
-    __slots__ = ()
+    __slots__ = ("fresh",)
     hub: SelectorHub
 
+    def __init__(self, hub: SelectorHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self.fresh = True
+
     def _arm(self) -> None:
-        bit = _WRITE if self.write else _READ
-        if not self.hub._registered.get(self.fd, 0) & bit:
-            self.hub._register(self.fd)
+        hub = self.hub
+        if self.fresh:
+            # What the selector has under this number may be another file, closed since, of a stopped watch.
+            if (self.fd, not self.write) not in hub.watching:
+                hub._forget(self.fd)
+            self.fresh = False
+        if not hub._registered.get(self.fd, 0) & (_WRITE if self.write else _READ):
+            hub._register(self.fd)
 
     def _disarm(self) -> None:
         """Left to the loop: see `SelectorHub._register`."""
@@ -288,7 +300,7 @@ def _root() -> greenlet:
 
 
 def _report() -> None:
-    sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    sys.excepthook(*sys.exc_info())
 
 
 def _renew_after_fork() -> None:

@@ -1,0 +1,220 @@
+"""The hub of gevent, on each of its loops: libev-cext, libev-cffi, libuv-cffi.
+
+All of them stop a watcher whose callback raised, and the two cffi loops throw the exception into the main greenlet
+besides. So what the loop calls here reports by itself (`GeventHub._run`), and the loop never sees an exception.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent._hub_local import get_hub_if_exists
+from greenlet import greenlet
+
+from .. import unpatched
+from ..errors import HubError
+from .base import Hub, Timer, Watch
+
+__all__ = ["GeventHub"]
+
+_READ, _WRITE = 1, 2  # gevent.core.READ, gevent.core.WRITE: of the default loop, but all have these
+
+
+class _Place:
+    """A thread's adapter. A gevent hub whose thread ends undestroyed is never collected; this is."""
+
+    def __init__(self, hub: GeventHub) -> None:
+        self.hub = hub
+
+    def __del__(self) -> None:
+        self.hub._close()
+
+
+_here = unpatched.local()
+
+
+class GeventHub(Hub):
+    """See `Hub`. Once the gevent hub is destroyed, `call_soon` and `call_later` raise; the rest does nothing."""
+
+    name = "gevent"
+
+    def __init__(self, hub: Any) -> None:
+        super().__init__()
+        self._hub = hub
+        self._loop = hub.loop
+        kind = type(self._loop).__module__
+        self._coarse = "libuv" in kind
+        runtime = "libuv-cffi" if self._coarse else "libev-cext" if kind.endswith("corecext") else "libev-cffi"
+        self._variant = f"{runtime}, {self._loop.backend}"
+        self._parked = 0
+        self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        # loop.run_callback_threadsafe changes a list of libuv's without a lock; an async watcher does not. libev-cext
+        # never lets go of a watcher that was started when its loop is destroyed, hence the weak reference.
+        self._wakeup = self._loop.async_(ref=False)
+        self._wakeup.start(_take_from_threads, weakref.ref(self))
+
+    @classmethod
+    def current(cls) -> GeventHub | None:
+        hub = get_hub_if_exists()
+        place = getattr(_here, "place", None)
+        if place is not None:
+            if place.hub._hub is hub:
+                return place.hub  # type: ignore[no-any-return]
+            del _here.place
+        if hub is None or hub.loop is None:
+            return None
+        adapter = cls(hub)
+        _here.place = _Place(adapter)
+        return adapter
+
+    @classmethod
+    def get(cls) -> GeventHub:
+        gevent.get_hub()
+        adapter = cls.current()
+        if adapter is None:
+            raise HubError("this thread's gevent hub is destroyed; call gevent.hub.set_hub(None) to have a new one made")
+        return adapter
+
+    @property
+    def greenlet(self) -> greenlet:
+        return self._hub  # type: ignore[no-any-return]
+
+    @property
+    def variant(self) -> str:
+        return self._variant
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
+        return _GeventWatch(self, fd, callback, write)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self._loop.run_callback(callback, *args)
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        self._from_threads.append((callback, args))
+        try:
+            self._wakeup.send()
+        except Exception:  # each loop raises another one when it has been destroyed
+            if self._loop.ptr:
+                raise
+            self._from_threads.clear()
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        return _GeventTimer(self, seconds, callback, args)
+
+    def switch(self) -> object:
+        # A loop without anything to wait for ends with LoopExit, and calls from threads are nothing that it knows of.
+        # So it waits for the wake-up while somebody is parked here, and only then: gevent.wait() and hub.join() return
+        # when the loop ends.
+        if not self._parked:
+            self._wakeup.ref = True
+        self._parked += 1
+        try:
+            return self._hub.switch()
+        finally:
+            self._parked -= 1
+            if not self._parked and self._loop.ptr:
+                self._wakeup.ref = False
+
+    def _run(self, callback: Callable[..., object], args: tuple[Any, ...], context: object) -> None:
+        """Call for the loop. What is raised goes gevent's way: printed, system errors into the main greenlet."""
+        try:
+            callback(*args)
+        except BaseException:
+            self._hub.handle_error(context, *sys.exc_info())
+
+    def _schedule_from_threads(self) -> None:
+        waiting = self._from_threads
+        try:
+            for _ in range(len(waiting)):
+                callback, args = waiting.popleft()
+                self._loop.run_callback(callback, *args)
+        finally:
+            if waiting:
+                self._wakeup.send()
+
+    def _close(self) -> None:
+        if self._loop.ptr:
+            self._wakeup.close()
+
+
+def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:
+    hub = adapter()
+    if hub is not None:
+        hub._schedule_from_threads()
+
+
+class _GeventWatch(Watch):
+    """See `Watch`. The watcher of libev or libuv is made at the first start and kept."""
+
+    __slots__ = ("_io",)
+
+    hub: GeventHub
+
+    def __init__(self, hub: GeventHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self._io: Any = None
+
+    def _arm(self) -> None:
+        if self._io is None:
+            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
+        self._io.start(self._fire)
+
+    def _disarm(self) -> None:
+        if self.hub._loop.ptr:
+            self._io.stop()
+
+    def _fire(self, *_: object) -> None:
+        if self.started:
+            self.hub._run(self.callback, (), self)
+
+    def close(self) -> None:
+        super().close()
+        io, self._io = self._io, None
+        if io is not None and self.hub._loop.ptr:
+            io.close()
+
+    def __del__(self) -> None:
+        # libuv holds what is not closed, and the next watch on this number would get it. Any thread's collector may
+        # come here, and a loop is touched in its own thread only.
+        io = self._io
+        if io is None or not self.hub._loop.ptr:
+            return
+        if self.hub.thread_id == unpatched.get_ident():
+            io.close()
+        else:
+            self.hub.call_soon_threadsafe(io.close)
+
+
+class _GeventTimer(Timer):
+    __slots__ = ("_args", "_callback", "_hub", "_watcher")
+
+    def __init__(self, hub: GeventHub, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._hub = hub
+        self._callback: Callable[..., object] | None = callback
+        self._args = args
+        if seconds <= 0:
+            self._watcher = hub._loop.run_callback(self._fire)
+            return
+        if hub._coarse:
+            # libuv cuts both its clock and the delay down to milliseconds. The half guards against rounding.
+            seconds = (math.ceil(seconds * 1000) + 1.5) / 1000
+        self._watcher = hub._loop.timer(seconds)
+        self._watcher.start(self._fire, update=True)
+
+    def _fire(self) -> None:
+        callback, args = self._callback, self._args
+        self.cancel()
+        if callback is not None:
+            self._hub._run(callback, args, self)
+
+    def cancel(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        self._callback, self._args = None, ()
+        if watcher is not None and self._hub._loop.ptr:
+            watcher.close()
