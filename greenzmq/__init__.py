@@ -17,6 +17,8 @@ The map of the package, from the bottom up; each imports from those above it onl
     readiness      ZMQ_FD explained; who waits on a socket, whom to wake
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket
+    descriptors    many file descriptors behind one
+    poller         the green Poller, select, zmq_poll
     context        the green Context
     gevent, …      the drop-in namespaces, a few lines each
     cli            python -m greenzmq
@@ -42,6 +44,7 @@ from .errors import (
 )
 from .green import GreenHub, hub
 from .hubs import use_hub
+from .poller import Poller, select, zmq_poll
 from .socket import Socket
 from .tasks import Task
 

@@ -113,6 +113,24 @@ class SocketWaiter(Waiter):
         self.refused = -1
 
 
+class Listener:
+    """Somebody who waits for `events` and takes nothing: a `Socket.poll`, or a Poller between two looks.
+
+    Parameters
+    ----------
+    events : int
+        The events that matter.
+    wake : callable
+        Called once, without arguments, when one of them may have come. Never switches.
+    """
+
+    __slots__ = ("events", "wake")
+
+    def __init__(self, events: int, wake: Callable[[], object]) -> None:
+        self.events = events
+        self.wake = wake
+
+
 def whom_to_wake(
     events: int, receiving: Direction, sending: Direction, signals: int
 ) -> tuple[Waiter | None, Waiter | None]:
@@ -137,20 +155,36 @@ def whom_to_wake(
 class Readiness:
     """One libzmq socket's waiting greenlets. Shared by all green objects that shadow the same socket.
 
-    Invariants: `socket` is set, the watch is started and every credit is 0 while a queue is not empty; `socket` is None and
-    the watch is stopped while both are empty.
+    Invariants:
+
+    - `attended` is true exactly while a queue is not empty or `listeners` is not; then every credit is 0.
+    - `socket` is set and the watch is started exactly while a greenlet is parked on the socket itself.
     """
 
-    __slots__ = ("__weakref__", "hub", "receiving", "sending", "signals", "socket", "turn_end", "watch")
+    __slots__ = (
+        "__weakref__",
+        "attended",
+        "hub",
+        "listeners",
+        "parked",
+        "receiving",
+        "sending",
+        "signals",
+        "socket",
+        "turn_end",
+        "watch",
+    )
 
     def __init__(self) -> None:
         self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
+        self.listeners: dict[Listener, None] = {}
+        self.parked = 0
+        self.attended = False
+        # A green socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
+        self.socket: Any = None
         self.hub: Hub | None = None
         self.watch: Watch | None = None
-        self.socket: Any = (
-            None  # a green socket that a waiting greenlet's frame holds, too: no cycle, no weak reference
-        )
         self.signals = 0
         self.turn_end = 0.0
 
@@ -199,7 +233,7 @@ class Readiness:
             result = call(socket, flags | DONTWAIT, *args)
             self._note_message_end(socket, direction, flags)
         finally:
-            if self.socket is not None:
+            if self.attended:
                 self.look(socket)
         return result
 
@@ -221,13 +255,14 @@ class Readiness:
             seconds = milliseconds / 1000 - (0 if entered is None else monotonic() - entered)
         hub = self._bind(socket)
         waiter = SocketWaiter(hub, seconds)
+        direction.queue.join(waiter)
         try:
-            self._join(socket, direction, waiter)
+            self._park_here(socket)
             return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
         finally:
             waiter.close()
-            self._leave(socket, direction, waiter)
-            self.turn_end = monotonic() + TURN
+            direction.queue.leave(waiter)
+            self._gone(socket)
 
     def _wait_in_queue(
         self,
@@ -278,7 +313,7 @@ class Readiness:
     # -- the turn -----------------------------------------------------------------------------------------------------
 
     def _grant_credit(self, direction: Direction) -> None:
-        if self.socket is None and direction.owner is None and not direction.dry:
+        if not self.attended and direction.owner is None and not direction.dry:
             direction.credit = CREDIT
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
@@ -298,7 +333,7 @@ class Readiness:
         if hub is None or parent is None or hub.greenlet is not parent:
             hub = hubs.get_hub(socket.hub_choice)
         if hub is not self.hub:
-            if self.socket is not None and self.hub is not None:
+            if self.parked and self.hub is not None:
                 raise WrongHubError(
                     f"two hubs wait on {socket!r}: {self.hub!r} and {hub!r}; give each thread and hub its own socket"
                 )
@@ -308,55 +343,113 @@ class Readiness:
             self.watch = hub.watch(_get(socket, zmq.FD), self._signalled)
         return hub
 
-    def _join(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
-        direction.queue.join(waiter)
-        if self.socket is None:
-            self.socket = socket
-            self.receiving.credit = self.sending.credit = 0
+    def _park_here(self, socket: Any) -> None:
+        """A greenlet is about to park on the socket itself; `_gone` is due when it has left, in whatever way."""
+        self.parked += 1
+        self.socket = socket
+        self._attend()
         if self.watch is not None:
             self.watch.start()
 
-    def _leave(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
-        direction.queue.leave(waiter)
-        if self.receiving.queue or self.sending.queue:
+    def _gone(self, socket: Any) -> None:
+        self.parked -= 1
+        self.turn_end = monotonic() + TURN
+        if not self.parked:
+            self.socket = None
+            if self.watch is not None:
+                self.watch.stop()
+        self._attend()
+        if self.attended:
             self.look(socket)
-            return
-        self.socket = None
-        if self.watch is not None:
-            self.watch.stop()
-        self._grant_credit(self.receiving)
-        self._grant_credit(self.sending)
+
+    def _attend(self) -> None:
+        self.attended = bool(self.parked or self.listeners)
+        if self.attended:
+            self.receiving.credit = self.sending.credit = 0
+        else:
+            self._grant_credit(self.receiving)
+            self._grant_credit(self.sending)
+
+    def poll(self, socket: Any, events: int, seconds: float | None) -> int:
+        """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
+        if seconds != 0 and monotonic() >= self.turn_end:
+            self._let_hub_go_round(socket, self.receiving)
+        ready = self.examine(socket) & events
+        if ready or seconds == 0:
+            return ready
+        waiter = Waiter(self._bind(socket), seconds)
+        listener = Listener(events, waiter.wake)
+        try:
+            self._park_here(socket)
+            while not (ready or waiter.expired):
+                waiter.woken = False
+                self.listen(listener)
+                waiter.park()
+                ready = self.examine(socket) & events
+        finally:
+            waiter.close()
+            self.listeners.pop(listener, None)
+            self._gone(socket)
+        return ready
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener`, once, when its events may have come; right after ``EVENTS`` has shown none of them."""
+        self.listeners[listener] = None
+        self._attend()
+
+    def forget(self, listener: Listener) -> None:
+        """Take `listen` back."""
+        if self.listeners.pop(listener, self) is not self:
+            self._attend()
 
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
-    def look(self, socket: Any) -> int:
-        """Read ``EVENTS`` and wake who can go on; for whoever may have taken a signal. Never switches."""
-        events = self._read_events(socket)
-        self.signals += 1
-        self._wake(events)
+    def examine(self, socket: Any) -> int:
+        """Read ``EVENTS`` and wake who can go on, whatever the answer is. Raises what libzmq answers. Never switches."""
+        try:
+            events: int = _get(socket, EVENTS)
+        except zmq.ZMQError:
+            self.wake_all()
+            raise
+        if self.attended:
+            self.heed(events)
         return events
 
+    def look(self, socket: Any) -> int:
+        """`examine`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
+        try:
+            return self.examine(socket)
+        except zmq.ZMQError:
+            return POLLIN | POLLOUT
+
     def heed(self, events: int) -> None:
-        """`look`, for someone who has just read ``EVENTS``."""
-        if self.socket is not None:
-            self.signals += 1
-            self._wake(events)
+        """Wake who can go on, knowing ``EVENTS``."""
+        self.signals += 1
+        self._wake(events)
 
     def wake_all(self) -> None:
         """Every waiter tries once more, to meet what there is to meet: ``ETERM``, ``ENOTSOCK``. Never switches."""
         for direction in (self.receiving, self.sending):
             for waiter in direction.queue:
-                waiter.wake()
+                if self._elsewhere():
+                    waiter.wake_threadsafe()
+                else:
+                    waiter.wake()
+        self._tell_listeners(-1)
+
+    def _elsewhere(self) -> bool:
+        """Whether this is not the thread of the hub; only the end of a context may come from such a one."""
+        return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
 
     def drop_watch(self) -> None:
         """Before the socket is closed, or when it has gone to another hub. `wake_all` is due when it is closed."""
         watch, self.watch = self.watch, None
         if watch is None:
             return
-        if watch.hub.thread_id == unpatched.get_ident():
-            watch.close()
-        else:
+        if self._elsewhere():
             watch.hub.call_soon_threadsafe(watch.close)
+        else:
+            watch.close()
 
     def _read_events(self, socket: Any) -> int:
         try:
@@ -371,16 +464,30 @@ class Readiness:
             reader.wake()
         if writer is not None:
             writer.wake()
+        if self.listeners:
+            self._tell_listeners(events)
+
+    def _tell_listeners(self, events: int) -> None:
+        concerned = [listener for listener in self.listeners if listener.events & events]
+        for listener in concerned:
+            del self.listeners[listener]
+            listener.wake()
+        if concerned:
+            self._attend()
 
     def _signalled(self) -> None:
         """The descriptor is readable; in the hub."""
         if self.socket is None:
             return
         self.signals += 1
-        reader, writer = whom_to_wake(self._read_events(self.socket), self.receiving, self.sending, self.signals)
+        events = self._read_events(self.socket)
+        if self.listeners:
+            self._tell_listeners(events)
+        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
         if reader is not None and writer is not None:
             writer.wake()
-            writer = None
-        for waiter in (reader, writer):
-            if waiter is not None:
-                waiter.wake_now()
+            reader.wake_now()
+        elif reader is not None:
+            reader.wake_now()
+        elif writer is not None:
+            writer.wake_now()

@@ -6,12 +6,14 @@ found.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import greenzmq as _greenzmq
 from greenzmq import *  # noqa: F403
 from greenzmq import context as _context
 from greenzmq import green as _green
+from greenzmq import poller as _poller
 from greenzmq import socket as _socket
 from greenzmq.hubs import hub_class as _hub_class
 
@@ -33,6 +35,16 @@ class Context(_context.Context):
     _repr_cls = "greenzmq.selector.Context"
     _socket_class = Socket
     _default_hub = "selector"
+
+
+class Poller(_poller.Poller):
+    """`greenzmq.Poller` on selector."""
+
+    _default_hub = "selector"
+
+
+select = partial(_poller.select, poller=Poller)
+zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import zmq
 from zmq.backend import Socket as BackendSocket
 
-from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
+from .readiness import DONTWAIT, EVENTS, POLLIN, SNDMORE, Readiness
 
 if TYPE_CHECKING:
     from .hubs import Choice
@@ -175,15 +175,7 @@ class Socket(zmq.Socket[bytes]):
 
     def get(self, option: int) -> Any:
         """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches."""
-        if option != EVENTS or self._readiness.socket is None:
-            return _get(self, option)
-        try:
-            events = _get(self, option)
-        except zmq.ZMQError:
-            self._readiness.wake_all()
-            raise
-        self._readiness.heed(int(events))
-        return events
+        return self._readiness.examine(self) if option == EVENTS else _get(self, option)
 
     getsockopt = get
 
@@ -207,8 +199,18 @@ class Socket(zmq.Socket[bytes]):
         try:
             return call(*args)
         finally:
-            if self._readiness.socket is not None:
+            if self._readiness.attended:
                 self._readiness.look(self)
+
+    def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
+        """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
+
+        Switches: when it can do none of them; never with a timeout of 0.
+        """
+        if self.closed:
+            raise zmq.ZMQError(zmq.ENOTSUP)
+        seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
+        return self._readiness.poll(self, int(flags), seconds)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

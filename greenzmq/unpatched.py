@@ -20,7 +20,7 @@ import threading
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DefaultSelector", "allocate_lock", "get_ident", "is_main_thread", "local", "start_new_thread"]
+__all__ = ["DefaultSelector", "allocate_lock", "epoll", "get_ident", "is_main_thread", "local", "start_new_thread"]
 __all__ += ["thread_name", "wakeup_pair"]
 
 
@@ -43,8 +43,10 @@ def _load(name: str, **imports: ModuleType) -> Any:
 
 
 _thread = _load("_thread")
-_selectors = _load("selectors", select=_load("select"))
+_select = _load("select")
+_selectors = _load("selectors", select=_select)
 
+epoll = getattr(_select, "epoll", None)
 DefaultSelector = _selectors.DefaultSelector
 allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident

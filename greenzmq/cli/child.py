@@ -11,7 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["COMMAND", "Child", "ChildError"]
 
@@ -44,7 +47,7 @@ class Child:
         self.command = command
         self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, start_new_session=True)
         self.stdin = cast("IO[bytes]", self.process.stdin)

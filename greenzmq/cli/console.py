@@ -20,12 +20,12 @@ def complain(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """`text`, such as the name of a file, with everything escaped that a terminal would not show as it is.
+    r"""`text`, such as the name of a file, with everything escaped that a terminal would not show as it is.
 
     Examples
     --------
-    >>> printable("a\\x1b[2J.py")
-    'a\\\\x1b[2J.py'
+    >>> printable("a\x1b[2J.py")
+    'a\\x1b[2J.py'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 

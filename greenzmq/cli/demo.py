@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import HubError
-from ..hubs import KnownHub, hub_class, known_hubs
+from ..hubs import KnownHub, known_hubs
 from . import progress, table
 from .child import COMMAND, Child, ChildError
 from .console import complain, printable, say
 from .inputs import InputError, Inputs, collect, standard_library
+from .names import resolve
 
 __all__ = ["add_parser", "run"]
 
@@ -31,8 +32,11 @@ each answer (the file's SHA-256 and number of lines) is right. Once on each hub 
 EPILOG = """\
 The clients, the service and the workers are greenlets of one thread, in a process of its own for each hub.
 "stall" is the longest time by which a task that wants to run every millisecond came late meanwhile.
+All clients are busy all the time, so it is about the work of one round of the loop; fewer clients, shorter stalls.
+Times and rates differ from run to run: this shows that it works, and is no benchmark.
 
-exit status: 0 all answers are right; 1 an answer is missing or wrong, or a hub failed; 2 wrong usage, nothing to send."""
+exit status: 0 if all answers are right; 1 if one is missing or wrong, or a hub failed; 2 if there is nothing to send,
+or the usage is wrong."""
 
 
 def add_parser(commands: Any) -> None:
@@ -77,8 +81,8 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     known = known_hubs()
     try:
         for name in options.hub or ():
-            hub_class(name)
-        inputs = collect(options.dir) if options.dir is not None else collect(standard_library(), ".py")
+            resolve(name)
+        inputs = _inputs(options.dir)
     except (HubError, InputError) as error:
         complain(str(error))
         return 2
@@ -90,6 +94,11 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     show = _show_json if options.json else _show
     show(inputs, outcomes, [] if options.hub else [hub for hub in known if not hub.installed])
     return 0 if all(map(_is_right, outcomes.values())) else 1
+
+
+def _inputs(root: str | None) -> Inputs:
+    with progress.bar("reading files", None) as advance:
+        return collect(standard_library(), ".py", advance) if root is None else collect(root, "", advance)
 
 
 def _headline(options: argparse.Namespace, inputs: Inputs) -> str:
@@ -167,7 +176,8 @@ def _closing(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Seque
     for hub in missing:
         yield f'Skipped {hub.name}, which is not installed: python -m pip install "greenzmq[{hub.name}]"'
     if all(map(_is_right, outcomes.values())):
-        yield f"All {len(inputs.requests):,} answers are right on each of {len(outcomes)} hubs."
+        where = f" on each of the {len(outcomes)} hubs" if len(outcomes) > 1 else ""
+        yield f"All {len(inputs.requests):,} answers are right{where}."
 
 
 def _show_json(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> None:

@@ -18,6 +18,7 @@ from ..errors import HubError
 from . import table
 from .child import Child, ChildError
 from .console import complain, printable, say
+from .names import resolve
 
 __all__ = ["add_parser", "run"]
 
@@ -95,7 +96,7 @@ def _variant(name: str) -> str:
 def _say_choice() -> int:
     try:
         decision = hubs.decide()
-        name = hubs.hub_class(decision.name).name
+        name = resolve(decision.name)
     except HubError as error:
         complain(f"a plain greenzmq.Context() would fail here: {error}")
         return 1

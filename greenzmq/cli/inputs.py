@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 __all__ = ["InputError", "Inputs", "Request", "Skipped", "collect", "describe", "standard_library"]
@@ -69,11 +69,20 @@ def standard_library() -> str:
     return sysconfig.get_path("stdlib")
 
 
-def collect(root: str, suffix: str = "") -> Inputs:
+def collect(root: str, suffix: str = "", report: Callable[[int], object] = lambda files: None) -> Inputs:
     """Read every regular file below `root` whose name ends with `suffix`, and compute the answers.
 
     Links to files are followed, links to directories are not, nor are the directories ``site-packages`` and
     ``dist-packages``.
+
+    Parameters
+    ----------
+    root : str
+        The directory.
+    suffix : str
+        How the names end.
+    report : callable
+        Called after each file with how many there were.
 
     Raises
     ------
@@ -90,6 +99,7 @@ def collect(root: str, suffix: str = "") -> Inputs:
         try:
             inputs.requests.extend(_requests(root, path))
             files += 1
+            report(files)
         except OSError as error:
             inputs.skipped.append(Skipped(path, _reason(error)))
     if not files:

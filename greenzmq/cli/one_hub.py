@@ -12,6 +12,7 @@ import _thread
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -46,6 +47,7 @@ def main(worker: Callable[[Any], object] = answer) -> int:
     int
         The process's exit status.
     """
+    warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")  # who runs the demo has not chosen eventlet
     job = json.loads(sys.stdin.buffer.readline())
     _thread.start_new_thread(_leave_with_parent, ())
     channel = _take_stdout()

@@ -12,15 +12,15 @@ __all__ = ["bar"]
 
 
 @contextlib.contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
+def bar(label: str, total: int | None) -> Iterator[Callable[[int], object]]:
     """Show a bar while the block runs, and take it away afterwards.
 
     Parameters
     ----------
     label : str
         What is going on.
-    total : int
-        What makes it complete.
+    total : int or None
+        What makes it complete; None if nobody knows yet.
 
     Yields
     ------

@@ -11,15 +11,16 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
-from greenlet import greenlet
 
 from .. import unpatched
-from ..errors import HubError
 from .base import Hub, Timer, Watch
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
 
 __all__ = ["GeventHub"]
 
@@ -33,7 +34,8 @@ class _Place:
         self.hub = hub
 
     def __del__(self) -> None:
-        self.hub._close()
+        if not sys.is_finalizing():
+            self.hub._close()
 
 
 _here = unpatched.local()
@@ -53,6 +55,7 @@ class GeventHub(Hub):
         runtime = "libuv-cffi" if self._coarse else "libev-cext" if kind.endswith("corecext") else "libev-cffi"
         self._variant = f"{runtime}, {self._loop.backend}"
         self._parked = 0
+        self._closed = False
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         # loop.run_callback_threadsafe changes a list of libuv's without a lock; an async watcher does not. libev-cext
         # never lets go of a watcher that was started when its loop is destroyed, hence the weak reference.
@@ -62,24 +65,18 @@ class GeventHub(Hub):
     @classmethod
     def current(cls) -> GeventHub | None:
         hub = get_hub_if_exists()
-        place = getattr(_here, "place", None)
-        if place is not None:
-            if place.hub._hub is hub:
-                return place.hub  # type: ignore[no-any-return]
-            del _here.place
-        if hub is None or hub.loop is None:
-            return None
-        adapter = cls(hub)
-        _here.place = _Place(adapter)
-        return adapter
+        return None if hub is None or hub.loop is None else cls._of(hub)
 
     @classmethod
     def get(cls) -> GeventHub:
-        gevent.get_hub()
-        adapter = cls.current()
-        if adapter is None:
-            raise HubError("this thread's gevent hub is destroyed; call gevent.hub.set_hub(None) to have a new one made")
-        return adapter
+        return cls._of(gevent.get_hub())
+
+    @classmethod
+    def _of(cls, hub: Any) -> GeventHub:
+        place: _Place | None = getattr(_here, "place", None)
+        if place is None or place.hub._hub is not hub:
+            place = _here.place = _Place(cls(hub))
+        return place.hub
 
     @property
     def greenlet(self) -> greenlet:
@@ -100,7 +97,7 @@ class GeventHub(Hub):
         try:
             self._wakeup.send()
         except Exception:  # each loop raises another one when it has been destroyed
-            if self._loop.ptr:
+            if self._loop.ptr and not self._closed:
                 raise
             self._from_threads.clear()
 
@@ -118,7 +115,7 @@ class GeventHub(Hub):
             return self._hub.switch()
         finally:
             self._parked -= 1
-            if not self._parked and self._loop.ptr:
+            if not self._parked and self._loop.ptr and not self._closed:
                 self._wakeup.ref = False
 
     def _run(self, callback: Callable[..., object], args: tuple[Any, ...], context: object) -> None:
@@ -139,6 +136,7 @@ class GeventHub(Hub):
                 self._wakeup.send()
 
     def _close(self) -> None:
+        self._closed = True
         if self._loop.ptr:
             self._wakeup.close()
 

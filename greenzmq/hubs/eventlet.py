@@ -1,0 +1,265 @@
+"""The hub of eventlet, on each of its loops: epolls, poll, selects, kqueue, asyncio.
+
+An eventlet hub removes a descriptor when a listener's callback raises, has no call that other threads may make, and
+sleeps on when a signal handler schedules something. The adapter adds what is missing: it reports exceptions by itself,
+and it has a `Wakeup` that the hub listens to as long as the adapter lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import eventlet.hubs
+from greenlet import getcurrent, greenlet
+
+from .. import unpatched
+from ..errors import WatchError
+from .base import Hub, Timer, Watch
+from .wakeup import Wakeup
+
+__all__ = ["EventletHub"]
+
+
+class _Place:
+    """A thread's adapter. Takes it out of the eventlet hub when the thread ends or uses another hub."""
+
+    def __init__(self, hub: EventletHub) -> None:
+        self.hub = hub
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.hub._close()
+
+
+_here = unpatched.local()
+
+
+class EventletHub(Hub):
+    """See `Hub`. After ``eventlet.hubs.use_hub()`` the thread has a new hub, and a new object here."""
+
+    name = "eventlet"
+
+    def __init__(self, hub: Any) -> None:
+        super().__init__()
+        self._hub = hub
+        self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._scheduled_in: greenlet | None = None  # the hub greenlet that has a timer for _run_soon
+        self._calling = False  # the hub runs a callback of ours, and goes round after it
+        self._closed = False
+        self._wakeup = Wakeup(self._take_from_threads)
+        self._listener: Any = None
+        self._listen()
+
+    @classmethod
+    def current(cls) -> EventletHub | None:
+        hub = getattr(eventlet.hubs._threadlocal, "hub", None)
+        return None if hub is None else cls._of(hub)
+
+    @classmethod
+    def get(cls) -> EventletHub:
+        return cls._of(eventlet.hubs.get_hub())
+
+    @classmethod
+    def _of(cls, hub: Any) -> EventletHub:
+        place: _Place | None = getattr(_here, "place", None)
+        if place is None or place.hub._hub is not hub:
+            place = _here.place = _Place(cls(hub))
+        return place.hub
+
+    @property
+    def greenlet(self) -> greenlet:
+        """See `Hub.greenlet`. Another one after the hub died of a `KeyboardInterrupt`."""
+        return self._hub.greenlet  # type: ignore[no-any-return]
+
+    @property
+    def variant(self) -> str:
+        return type(self._hub).__module__.rpartition(".")[2]
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
+        return _EventletWatch(self, fd, callback, write)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self._soon.append((callback, args))
+        self._schedule()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        if not self._closed:
+            self._from_threads.append((callback, args))
+            self._wakeup.notify()
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        timer = eventlet.hubs.timer.Timer(max(seconds, 0), self._run, callback, args)
+        if self._is_interrupted():
+            self.call_soon(self._hub.add_timer, timer)
+        else:
+            self._hub.add_timer(timer)
+        return _EventletTimer(timer)
+
+    def switch(self) -> object:
+        return self._hub.switch()
+
+    def _is_interrupted(self) -> bool:
+        """Whether this is a signal handler that interrupted the hub itself, asleep or not (or a foreign callback).
+
+        A handler that ran in the hub's sleep is followed by more sleep (PEP 475), and one that ran while the hub
+        prepared its timers has its own timer thrown away. What it schedules goes by way of the wake-up instead.
+        """
+        return not self._calling and getcurrent() is self._hub.greenlet
+
+    def _schedule(self) -> None:
+        # One eventlet timer runs all calls of a round. hub.abort() throws timers away, and then the hub's greenlet is
+        # dead or another one.
+        loop = self._hub.greenlet
+        if not loop.dead and self._scheduled_in is loop:
+            return
+        if self._is_interrupted():
+            self._wakeup.notify()
+        else:
+            self._scheduled_in = loop
+            self._hub.schedule_call_global(0, self._run_soon)
+
+    def _run_soon(self) -> None:
+        soon = self._soon
+        self._scheduled_in = None
+        self._calling = True
+        try:
+            for _ in range(len(soon)):
+                callback, args = soon.popleft()
+                self._call(callback, args)
+        finally:
+            if soon:
+                self._schedule()
+            self._calling = False
+
+    def _run(self, callback: Callable[..., object], args: tuple[Any, ...] = ()) -> None:
+        """Run a callback for the loop."""
+        self._calling = True
+        try:
+            self._call(callback, args)
+        finally:
+            self._calling = False
+
+    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Call. What is raised goes eventlet's way: printed, system exceptions through the hub."""
+        try:
+            callback(*args)
+        except self._hub.SYSTEM_EXCEPTIONS:
+            raise
+        except BaseException:
+            self._hub.squelch_generic_exception(sys.exc_info())
+
+    def _listen(self) -> None:
+        if not self._closed:
+            hub = self._hub
+            self._listener = hub.add(hub.READ, self._wakeup.fd, self._woken, _ignore, self._listen_again)
+            self._listener.greenlet = hub.greenlet  # the one that comes by here shall not live as long as the hub
+
+    def _listen_again(self) -> None:
+        self._hub.schedule_call_global(0, self._listen)
+
+    def _woken(self, fd: int) -> None:
+        self._run(self._wakeup.drain)
+
+    def _take_from_threads(self) -> None:
+        waiting = self._from_threads
+        for _ in range(len(waiting)):
+            self._soon.append(waiting.popleft())
+        if self._soon:
+            self._schedule()
+
+    def _close(self) -> None:
+        self._closed = True
+        _remove(self._hub, self._listener)
+        self._wakeup.close()
+
+
+class _EventletWatch(Watch):
+    __slots__ = ("_checked", "_listener")
+
+    hub: EventletHub
+
+    def __init__(self, hub: EventletHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self._checked = False
+        self._listener: Any = None
+
+    def _arm(self) -> None:
+        hub = self.hub._hub
+        kind = hub.WRITE if self.write else hub.READ
+        if self.fd in hub.listeners[kind]:
+            raise WatchError(
+                f"file descriptor {self.fd} is already waited for in this eventlet hub, to {kind}, by "
+                f"{hub.listeners[kind][self.fd]!r}; let one greenlet wait for it"
+            )
+        self._check()
+        try:
+            self._listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
+        except BaseException:  # the hub notes the listener first and asks the system then
+            hub.listeners[kind].pop(self.fd, None)
+            raise
+        self._listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
+        if self.hub._is_interrupted():
+            self.hub._wakeup.notify()
+
+    def _check(self) -> None:
+        # poll() and select() learn of a bad descriptor in the loop, where it cannot be told to anyone.
+        if not self._checked and sys.platform != "win32":
+            os.fstat(self.fd)
+            self._checked = True
+
+    def _disarm(self) -> None:
+        listener, self._listener = self._listener, None
+        _remove(self.hub._hub, listener)
+
+    def _fire(self, *_: object) -> None:
+        if not self.started:
+            return
+        try:
+            self.hub._run(self.callback)
+        except BaseException as error:
+            # On its asyncio loop eventlet survives a system exception in a timer, but not one in a listener.
+            self.hub._hub.schedule_call_global(0, _raise, error)
+
+    def _obsolete(self) -> None:
+        # A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be
+        # a second object for the same one, and only the system can tell.
+        self._listener = None
+        self.hub.call_soon(self._arm_again)
+
+    def _arm_again(self) -> None:
+        if self.started and self._listener is None:
+            self.stop()
+            self.start()
+
+
+class _EventletTimer(Timer):
+    __slots__ = ("_timer",)
+
+    def __init__(self, timer: Any) -> None:
+        self._timer = timer
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+
+def _remove(hub: Any, listener: Any) -> None:
+    """Remove a listener that the hub may have dropped by itself, of a descriptor that may be gone."""
+    if listener is not None and not listener.spent:
+        listener.cb = _ignore  # an event that the loop has collected already
+        try:
+            hub.remove(listener)
+        except (KeyError, OSError, RuntimeError, ValueError):
+            pass
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

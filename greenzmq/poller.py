@@ -1,0 +1,367 @@
+"""Poller, select and zmq_poll: wait for many sockets and descriptors at once.
+
+The cost of a poll grows with what has changed, not with what is registered:
+
+- Each Poller has a `DescriptorSet` of its own with the ZMQ_FD of every registered socket, and the plain descriptors.
+  Asking it is one system call, and it names those that have a signal. While a greenlet waits, the hub watches the set.
+- A socket whose last look showed none of its events *rests*: it is not looked at again until its descriptor signals, or
+  until an operation on it may have taken the signal, of which its `Readiness` tells. All others are *awake* and looked
+  at in every poll, since what was reported has to be reported again while it lasts.
+- Of operations on plain pyzmq sockets nobody tells. They never rest.
+"""
+
+from __future__ import annotations
+
+import weakref
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zmq
+from greenlet import getcurrent
+from zmq.backend import Socket as BackendSocket
+
+from . import hubs
+from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
+from .errors import WrongHubError
+from .readiness import EVENTS, TURN, Listener
+from .socket import Socket
+from .waiting import Waiter, pause
+
+if TYPE_CHECKING:
+    from .hubs import Choice, Hub, Watch
+
+__all__ = ["Poller", "select", "zmq_poll"]
+
+_FD = int(zmq.FD)
+_get = BackendSocket.get
+
+
+class _Entry:
+    """One registered object."""
+
+    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "what")
+
+    def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
+        self.poller = weakref.ref(poller)
+        self.what = what
+        self.order = order
+        self.fd = -1  # known from the first poll on
+        self.ask(events)
+
+    def ask(self, events: int) -> None:
+        self.events = events
+        self.listener = Listener(events, self.stir)
+
+    def stir(self) -> None:
+        """Look at this one in the next poll, and at once if a greenlet waits in one."""
+        poller = self.poller()
+        if poller is not None:
+            poller._stir(self)
+
+    def look(self) -> int:
+        """Which of its events a socket has. With none, a green one rests."""
+        if not isinstance(self.what, Socket):
+            return int(_get(self.what, EVENTS)) & self.events
+        readiness = self.what._readiness
+        events = readiness.examine(self.what) & self.events
+        if not events:
+            readiness.listen(self.listener)
+        return events
+
+    def forget(self) -> None:
+        if isinstance(self.what, Socket):
+            self.what._readiness.forget(self.listener)
+
+
+class Poller(zmq.Poller):
+    """A `zmq.Poller` that parks the greenlet. Several may poll it at once, and use its sockets meanwhile.
+
+    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``. Results, their order and
+    the unit of time (ms) are pyzmq's. A closed socket is an error at the next poll; pyzmq polls standard input instead.
+
+    Parameters
+    ----------
+    hub : str, type or Hub, optional
+        The hub to wait on; None takes it from the first green socket's context, or else leaves it to the rules.
+    """
+
+    _default_hub: ClassVar[Choice | None] = None
+
+    def __init__(self, *, hub: Choice | None = None) -> None:
+        if hub is not None:
+            hubs.hub_class(hub)
+        self._choice = hub or self._default_hub
+        self._entries: dict[Any, _Entry] = {}
+        self._new: dict[_Entry, None] = {}
+        self._awake: dict[_Entry, None] = {}
+        self._plain: dict[_Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
+        self._by_fd: dict[int, list[_Entry]] = {}
+        self._order = count()
+        self._descriptors = DescriptorSet()
+        self._waiters: dict[Waiter, None] = {}
+        self._watches: list[Watch] = []
+        self._turn_end = 0.0
+
+    # -- what is polled -----------------------------------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> list[tuple[Any, int]]:  # type: ignore[override]
+        """What is registered, and for which events, in the order of registration."""
+        return [(entry.what, entry.events) for entry in self._entries.values()]
+
+    def __contains__(self, socket: Any) -> bool:
+        return socket in self._entries
+
+    def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
+        """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
+        entry = self._entries.get(socket)
+        if entry is None and flags:
+            entry = self._entries[socket] = _Entry(self, socket, int(flags), next(self._order))
+        elif entry is not None and flags:
+            entry.forget()
+            self._leave_set(entry)
+            entry.ask(int(flags))
+        elif entry is not None:
+            self.unregister(socket)
+        if entry is not None and flags:
+            self._new[entry] = None
+            self._wake_waiters()
+
+    def modify(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
+        """Change the events of what is registered; see `zmq.Poller.modify`. Never switches."""
+        self.register(socket, flags)
+
+    def unregister(self, socket: Any) -> None:
+        """Poll `socket` no more; see `zmq.Poller.unregister`. KeyError if it is not registered. Never switches."""
+        entry = self._entries.pop(socket)
+        for group in (self._new, self._awake, self._plain):
+            group.pop(entry, None)
+        entry.forget()
+        self._leave_set(entry)
+
+    # -- polling ------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = None) -> list[tuple[Any, int]]:
+        """Wait until something registered is ready; see `zmq.Poller.poll`.
+
+        Parameters
+        ----------
+        timeout : int or float, optional
+            Milliseconds; None or a negative number waits for ever, 0 looks only.
+
+        Returns
+        -------
+        list of (object, int)
+            What is ready, and its events. As in pyzmq, a number stands for an object with a ``fileno()``.
+
+        Raises
+        ------
+        zmq.ZMQError
+            ``ENOTSOCK``: a registered socket is closed. ``ETERM``: its context has ended.
+        WrongHubError
+            A greenlet of another hub waits in this Poller.
+
+        Notes
+        -----
+        Switches: when nothing is ready, or when this greenlet's turn is over; never with a timeout of 0.
+        """
+        seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
+        if seconds != 0:
+            self._let_hub_go_round()
+        ready = self._ready()
+        if ready or seconds == 0 or not self._entries:
+            return ready
+        waiter = Waiter(hubs.get_hub(self._hub_choice()), seconds)
+        self._waiters[waiter] = None
+        try:
+            while self._entries and not (ready or waiter.expired):
+                self._watch_on(waiter.hub)
+                waiter.park()
+                waiter.woken = False
+                ready = self._ready()
+        finally:
+            waiter.close()
+            del self._waiters[waiter]
+            if not self._waiters:
+                self._close_watches()
+            self._turn_end = monotonic() + TURN
+        return ready
+
+    def _ready(self) -> list[tuple[Any, int]]:
+        """All that is ready now, in the order of registration."""
+        self._enter_set()
+        found: list[tuple[int, Any, int]] = []
+        for fd, events in self._descriptors.ready():
+            for entry in self._by_fd.get(fd, ()):
+                if entry not in self._plain:
+                    self._awake[entry] = None
+                elif events & (entry.events | POLLERR):
+                    found.append((entry.order, fd, events & (entry.events | POLLERR)))
+        for entry in list(self._awake):
+            events = entry.look()
+            if events:
+                found.append((entry.order, entry.what, events))
+            elif isinstance(entry.what, Socket):
+                self._awake.pop(entry, None)
+        found.sort(key=lambda row: row[0])
+        return [(what, events) for _, what, events in found]
+
+    # -- the set of descriptors ---------------------------------------------------------------------------------------
+
+    def _enter_set(self) -> None:
+        """Put new entries into the set, and look again which file a plain descriptor's number means."""
+        for entry in [*self._new, *self._plain]:
+            if isinstance(entry.what, BackendSocket):
+                entry.fd = int(_get(entry.what, _FD))
+                self._awake[entry] = None
+            else:
+                self._leave_set(entry)
+                entry.fd = _fileno(entry.what)
+                self._plain[entry] = None
+            self._new.pop(entry, None)
+            self._by_fd.setdefault(entry.fd, []).append(entry)
+            self._descriptors.want(entry.fd, self._wanted(entry.fd))
+
+    def _leave_set(self, entry: _Entry) -> None:
+        sharers = self._by_fd.get(entry.fd, [])
+        if entry in sharers:
+            sharers.remove(entry)
+            self._descriptors.want(entry.fd, self._wanted(entry.fd))
+        if not sharers:
+            self._by_fd.pop(entry.fd, None)
+
+    def _wanted(self, fd: int) -> int:
+        """A socket's descriptor signals by being readable, whatever the events."""
+        events = 0
+        for entry in self._by_fd.get(fd, ()):
+            events |= POLLIN if isinstance(entry.what, BackendSocket) else entry.events
+        return events
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def _hub_choice(self) -> Choice | None:
+        if self._choice is not None:
+            return self._choice
+        choices = (entry.what.hub_choice for entry in self._entries.values() if isinstance(entry.what, Socket))
+        return next((choice for choice in choices if choice is not None), None)
+
+    def _let_hub_go_round(self) -> None:
+        if monotonic() < self._turn_end:
+            return
+        hub = hubs.current_hub(self._hub_choice())
+        if hub is not None and hub.greenlet is not getcurrent():
+            pause(hub)
+        self._turn_end = monotonic() + TURN
+
+    def _watch_on(self, hub: Hub) -> None:
+        other = next((waiter.hub for waiter in self._waiters if waiter.hub is not hub), None)
+        if other is not None:
+            raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
+        if not self._watches:
+            self._watches = self._descriptors.watches(hub, self._signalled)
+        for watch in self._watches:
+            watch.start()
+
+    def _signalled(self) -> None:
+        """Something in the set is ready; in the hub. Whoever waits looks, then starts the watches again."""
+        for watch in self._watches:
+            watch.stop()
+        self._wake_waiters()
+
+    def _close_watches(self) -> None:
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            watch.close()
+
+    def _stir(self, entry: _Entry) -> None:
+        self._awake[entry] = None
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            waiter.wake()
+
+    def __del__(self) -> None:
+        for entry in self.__dict__.get("_entries", {}).values():
+            entry.forget()
+        if "_descriptors" in self.__dict__:
+            self._descriptors.close()
+
+
+def _fileno(what: Any) -> int:
+    if isinstance(what, int):
+        return what
+    if not hasattr(what, "fileno"):
+        raise TypeError(f"Socket must be a 0MQ socket, an integer fd or have a fileno() method: {what!r}")
+    try:
+        return int(what.fileno())
+    except Exception as error:
+        raise ValueError("fileno() must return a valid integer fd") from error
+
+
+def zmq_poll(
+    sockets: list[tuple[Any, int]], timeout: float = -1, *, poller: type[Poller] = Poller
+) -> list[tuple[Any, int]]:
+    """Wait until one of `sockets` is ready; see `zmq.zmq_poll`.
+
+    Parameters
+    ----------
+    sockets : list of (object, int)
+        What to poll, and for which events. One object may stand in it more than once.
+    timeout : int
+        Milliseconds; a negative number waits for ever.
+
+    Returns
+    -------
+    list of (object, int)
+        What is ready, and its events.
+
+    Notes
+    -----
+    Switches: as `Poller.poll`.
+    """
+    polled = poller()
+    for what, events in sockets:
+        polled.register(what, dict(polled.sockets).get(what, 0) | events)
+    ready = dict(polled.poll(timeout))
+    results = []
+    for what, events in sockets:
+        key = what if isinstance(what, (int, BackendSocket)) else _fileno(what)
+        found = ready.get(key, 0) & (events | POLLERR)
+        if found:
+            results.append((key, found))
+    return results
+
+
+def select(
+    rlist: list[Any], wlist: list[Any], xlist: list[Any], timeout: float | None = None, *, poller: type[Poller] = Poller
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Wait as `select.select` does, for sockets and descriptors; see `zmq.select`.
+
+    Parameters
+    ----------
+    rlist, wlist, xlist : list
+        What to poll for something to read, for room to write, for errors.
+    timeout : float, optional
+        Seconds; None or a negative number waits for ever.
+
+    Returns
+    -------
+    three lists
+        What is ready, of each.
+
+    Notes
+    -----
+    Switches: as `Poller.poll`.
+    """
+    wanted: dict[Any, int] = {}
+    for group, event in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR)):
+        for what in group:
+            wanted[what] = wanted.get(what, 0) | event
+    milliseconds = -1 if timeout is None or timeout < 0 else int(timeout * 1000)
+    ready = zmq_poll(list(wanted.items()), milliseconds, poller=poller)
+    readable, writable, failed = (
+        [what for what, events in ready if events & event] for event in (POLLIN, POLLOUT, POLLERR)
+    )
+    return readable, writable, failed
