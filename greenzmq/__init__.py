@@ -44,7 +44,8 @@ from .errors import (
 )
 from .green import GreenHub, hub
 from .hubs import use_hub
-from .poller import Poller, select, zmq_poll
+from .poller import Poller, select
+from .poller import zmq_poll as zmq_poll  # type: ignore[no-redef]
 from .socket import Socket
 from .tasks import Task
 

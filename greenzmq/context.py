@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
 from . import hubs, unpatched
+from .forks import tell_after_fork
 from .green import GreenHub
 from .socket import Socket
 from .tasks import NativeCall
@@ -61,9 +61,12 @@ class Context(zmq.Context[Socket]):
         self.__dict__.update(
             hub_choice=choice or getattr(other, "hub_choice", None) or self._default_hub,
             _ending=None,
-            _made_in=os.getpid(),
         )
         super().__init__(*arguments)
+        tell_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        self.closed = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Each class has an `instance` of its own; pyzmq's attributes would be found on the parent."""
@@ -80,8 +83,9 @@ class Context(zmq.Context[Socket]):
 
         Switches: when there is something to wait for.
         """
-        made_in = self.__dict__.get("_made_in")
-        if self.closed or made_in != os.getpid():  # pyzmq does nothing in these cases
+        if (
+            self.closed or "_ending" not in self.__dict__
+        ):  # ended, a forked child's, or never begun: nothing to wait for
             super().term()
         elif self._finalizing:
             # A finalizer may run in any greenlet, the hub's included: nobody waits for what it starts.

@@ -24,6 +24,7 @@ from zmq.backend import Socket as BackendSocket
 from . import hubs
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
 from .errors import WrongHubError
+from .forks import tell_after_fork
 from .readiness import EVENTS, TURN, Listener
 from .socket import Socket
 from .waiting import Waiter, pause
@@ -102,6 +103,7 @@ class Poller(zmq.Poller):
         self._waiters: dict[Waiter, None] = {}
         self._watches: list[Watch] = []
         self._turn_end = 0.0
+        tell_after_fork(self)
 
     # -- what is polled -----------------------------------------------------------------------------------------------
 
@@ -281,6 +283,16 @@ class Poller(zmq.Poller):
     def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             waiter.wake()
+
+    def _after_fork_in_child(self) -> None:
+        """The kernel's set is shared with the parent: leave it alone, and begin a new one."""
+        self._watches = []
+        self._waiters = {}
+        self._descriptors.close()
+        self._descriptors = DescriptorSet()
+        self._by_fd = {}
+        self._plain = {}
+        self._new = dict.fromkeys(self._entries.values())
 
     def __del__(self) -> None:
         for entry in self.__dict__.get("_entries", {}).values():

@@ -451,6 +451,10 @@ class Readiness:
         else:
             watch.close()
 
+    def disown(self) -> None:
+        """After a fork, in the child: the watch's registration is the parent's, too, and is left alone."""
+        self.socket = self.watch = self.hub = None
+
     def _read_events(self, socket: Any) -> int:
         try:
             return int(_get(socket, EVENTS))

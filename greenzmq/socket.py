@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import zmq
 from zmq.backend import Socket as BackendSocket
 
+from .forks import tell_after_fork
 from .readiness import DONTWAIT, EVENTS, POLLIN, SNDMORE, Readiness
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Socket(zmq.Socket[bytes]):
             readiness = _by_address[address] = Readiness()
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
+        tell_after_fork(self)
 
     @property
     def hub_choice(self) -> Choice | None:
@@ -226,6 +228,11 @@ class Socket(zmq.Socket[bytes]):
             super().close(linger=linger)
         finally:
             readiness.wake_all()
+
+    def _after_fork_in_child(self) -> None:
+        """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
+        self._closed = True
+        self._readiness.disown()
 
     # -- monitoring ---------------------------------------------------------------------------------------------------
 

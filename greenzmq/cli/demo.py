@@ -12,7 +12,7 @@ from ..hubs import KnownHub, known_hubs
 from . import progress, table
 from .child import COMMAND, Child, ChildError
 from .console import complain, printable, say
-from .inputs import InputError, Inputs, collect, standard_library
+from .inputs import InputError, Inputs, collect, collect_standard_library
 from .names import resolve
 
 __all__ = ["add_parser", "run"]
@@ -23,7 +23,7 @@ SHOWN = 5
 GRACE = 15.0
 """Seconds that a hub's process may be silent for beyond ``--timeout``: it has to start, and to end."""
 
-HEADINGS = ("hub", "requests", "MB/s", "requests/s", "p50 ms", "p99 ms", "stall ms")
+HEADINGS = ("hub", "requests", "MB/s", "req/s", "p50 ms", "p99 ms", "stall ms")
 
 DESCRIPTION = """\
 Send every .py file of this interpreter's standard library through a ROUTER-DEALER service over tcp, and check that
@@ -98,13 +98,13 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
 
 def _inputs(root: str | None) -> Inputs:
     with progress.bar("reading files", None) as advance:
-        return collect(standard_library(), ".py", advance) if root is None else collect(root, "", advance)
+        return collect_standard_library(advance) if root is None else collect(root, report=advance)
 
 
 def _headline(options: argparse.Namespace, inputs: Inputs) -> str:
     return (
         f"{inputs.files:,} files, {inputs.size / 1e6:,.1f} MB, from {printable(inputs.root)}\n"
-        f"{options.clients} clients -> ROUTER/DEALER -> {options.workers} workers, over tcp\n"
+        f"{options.clients} clients -> ROUTER/DEALER -> {options.workers} workers, over tcp"
     )
 
 
@@ -135,7 +135,7 @@ def _is_right(outcome: dict[str, Any]) -> bool:
 
 def _report_skipped(inputs: Inputs) -> None:
     if inputs.skipped:
-        complain(f"{len(inputs.skipped)} of the files cannot be read and are left out:")
+        complain(f"unreadable and left out: {len(inputs.skipped)}")
         _name_some(inputs.skipped)
 
 
@@ -172,7 +172,6 @@ def _row(name: str, outcome: dict[str, Any], inputs: Inputs) -> list[str]:
 
 
 def _closing(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> Iterator[str]:
-    yield ""
     for hub in missing:
         yield f'Skipped {hub.name}, which is not installed: python -m pip install "greenzmq[{hub.name}]"'
     if all(map(_is_right, outcomes.values())):

@@ -49,9 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """
     for label, value in _versions():
         say(f"{label:<10}{value}")
-    say()
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in hubs.known_hubs()], left=3)
-    say()
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")
     return _say_choice()

@@ -6,16 +6,27 @@ import hashlib
 import os
 import stat
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["InputError", "Inputs", "Request", "Skipped", "collect", "describe", "standard_library"]
+__all__ = [
+    "InputError",
+    "Inputs",
+    "Request",
+    "Skipped",
+    "collect",
+    "collect_standard_library",
+    "describe",
+    "standard_library",
+]
 
 PART = 1 << 20
 """Bytes in one request at most, so that 200 clients hold 200 MB and not 200 large files. A larger file goes as several
 requests, each with its own answer; no file of the standard library is that large."""
 
-THIRD_PARTY = {"site-packages", "dist-packages"}
+THIRD_PARTY = ("site-packages", "dist-packages")
+
+Report = Callable[[int], object]
 
 
 class InputError(Exception):
@@ -69,11 +80,20 @@ def standard_library() -> str:
     return sysconfig.get_path("stdlib")
 
 
-def collect(root: str, suffix: str = "", report: Callable[[int], object] = lambda files: None) -> Inputs:
+def collect_standard_library(report: Report = lambda files: None) -> Inputs:
+    """`collect` every ``.py`` file of the running interpreter's standard library."""
+    return collect(standard_library(), ".py", THIRD_PARTY, report)
+
+
+def collect(
+    root: str,
+    suffix: str = "",
+    without: Collection[str] = (),
+    report: Report = lambda files: None,
+) -> Inputs:
     """Read every regular file below `root` whose name ends with `suffix`, and compute the answers.
 
-    Links to files are followed, links to directories are not, nor are the directories ``site-packages`` and
-    ``dist-packages``.
+    Links to files are followed, links to directories are not.
 
     Parameters
     ----------
@@ -81,6 +101,8 @@ def collect(root: str, suffix: str = "", report: Callable[[int], object] = lambd
         The directory.
     suffix : str
         How the names end.
+    without : collection of str
+        The names of directories that are left out.
     report : callable
         Called after each file with how many there were.
 
@@ -95,7 +117,7 @@ def collect(root: str, suffix: str = "", report: Callable[[int], object] = lambd
         raise InputError(f"cannot read {root}: {_reason(error)}") from error
     inputs = Inputs(root, [], 0, [])
     files = 0
-    for path in _walk(root, suffix, inputs.skipped):
+    for path in _walk(root, suffix, without, inputs.skipped):
         try:
             inputs.requests.extend(_requests(root, path))
             files += 1
@@ -113,14 +135,14 @@ def describe(content: bytes) -> tuple[str, int]:
     return hashlib.sha256(content).hexdigest(), content.count(b"\n")
 
 
-def _walk(root: str, suffix: str, skipped: list[Skipped]) -> Iterator[str]:
+def _walk(root: str, suffix: str, without: Collection[str], skipped: list[Skipped]) -> Iterator[str]:
     """The paths, relative to `root`, in the order of their names."""
 
     def unreadable(error: OSError) -> None:
         skipped.append(Skipped(os.path.relpath(error.filename, root), _reason(error)))
 
     for folder, subfolders, names in os.walk(root, onerror=unreadable):
-        subfolders[:] = sorted(set(subfolders) - THIRD_PARTY)
+        subfolders[:] = sorted(set(subfolders).difference(without))
         for name in sorted(names):
             if name.endswith(suffix):
                 yield os.path.relpath(os.path.join(folder, name), root)

@@ -13,7 +13,7 @@ Row = Sequence[str]
 
 
 def show(headings: Row, rows: Sequence[Row], *, left: int = 1) -> None:
-    """Print a table to standard output.
+    """Print a table to standard output, between blank lines.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def show(headings: Row, rows: Sequence[Row], *, left: int = 1) -> None:
     """
     if console.is_terminal(sys.stdout) and _show_rich(headings, rows, left):
         return
-    console.say(plain(headings, rows, left=left))
+    console.say(f"\n{plain(headings, rows, left=left)}\n")
 
 
 def plain(headings: Row, rows: Sequence[Row], *, left: int = 1) -> str:
@@ -45,7 +45,7 @@ def _show_rich(headings: Row, rows: Sequence[Row], left: int) -> bool:
     tables, consoles, boxes = console.rich("table"), console.rich("console"), console.rich("box")
     if not (tables and consoles and boxes):
         return False
-    table = tables.Table(box=boxes.SIMPLE_HEAD, pad_edge=False)
+    table = tables.Table(box=boxes.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
     for row in rows:

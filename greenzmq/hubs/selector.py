@@ -9,9 +9,7 @@ descriptors that are ready.
 from __future__ import annotations
 
 import heapq
-import os
 import sys
-import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -21,6 +19,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
+from ..forks import tell_after_fork
 from .base import Hub, Timer, Watch
 from .wakeup import Wakeup
 
@@ -47,7 +46,6 @@ class _ThreadEnd:
 
 
 _here = unpatched.local()
-_living: weakref.WeakSet[SelectorHub] = weakref.WeakSet()
 
 
 class SelectorHub(Hub):
@@ -69,7 +67,7 @@ class SelectorHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
         self._greenlet = greenlet(self._run, _root())
-        _living.add(self)
+        tell_after_fork(self)
 
     @classmethod
     def current(cls) -> SelectorHub | None:
@@ -219,6 +217,8 @@ class SelectorHub(Hub):
 
     def _after_fork_in_child(self) -> None:
         """The selector and the wake-up sockets are shared with the parent: take new ones, never unregister in the old."""
+        if SelectorHub.current() is not self:  # another thread's, which is gone
+            return
         self._selector.close()
         self._wakeup.close()
         self._selector = unpatched.DefaultSelector()
@@ -301,13 +301,3 @@ def _root() -> greenlet:
 
 def _report() -> None:
     sys.excepthook(*sys.exc_info())
-
-
-def _renew_after_fork() -> None:
-    for hub in list(_living):
-        if hub is SelectorHub.current():
-            hub._after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_after_fork)

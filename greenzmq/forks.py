@@ -1,0 +1,38 @@
+"""What a forked child does with what it inherits.
+
+libzmq answers EINTR to a child that uses its parent's socket, and pyzmq retries EINTR: the child would spin for good. And
+what a child takes out of an inherited epoll is gone from its parent's. So in the child every inherited object is told,
+before anything else runs; a socket or context then answers as a closed one does.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any, Protocol
+
+__all__ = ["Inheritable", "tell_after_fork"]
+
+
+class Inheritable(Protocol):
+    """Something that a forked child must not use as it is."""
+
+    def _after_fork_in_child(self) -> None:
+        """Become unusable, or new. The other threads are gone; the parent must not notice."""
+
+
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def tell_after_fork(inheritable: Inheritable) -> None:
+    """Call its ``_after_fork_in_child`` in every child forked from now on, as long as it lives."""
+    _told.add(inheritable)
+
+
+def _tell() -> None:
+    for inheritable in list(_told):
+        inheritable._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_tell)
