@@ -26,10 +26,17 @@ The map of the package, from the bottom up; each imports from those above it onl
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq as _zmq
-from zmq import *  # noqa: F403 - constants, errors, Frame: all that does not wait
+
+if TYPE_CHECKING:  # mypy keeps the first binding of a name
+    from .context import Context as Context
+    from .poller import Poller as Poller
+    from .poller import select as select
+    from .poller import zmq_poll as zmq_poll
+    from .socket import Socket as Socket
+from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, Frame: all that does not wait
 
 from .context import Context
 from .errors import (
@@ -44,8 +51,7 @@ from .errors import (
 )
 from .green import GreenHub, hub
 from .hubs import use_hub
-from .poller import Poller, select
-from .poller import zmq_poll as zmq_poll  # type: ignore[no-redef]
+from .poller import Poller, select, zmq_poll
 from .socket import Socket
 from .tasks import Task
 

@@ -12,6 +12,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from . import hubs, unpatched
 from .errors import Timeout
+from .hubs.base import MARK
 from .waiting import Waiter, interrupt
 
 if TYPE_CHECKING:
@@ -78,14 +79,21 @@ class Task(Outcome[T]):
     """
 
     def __init__(
-        self, hub: Hub, function: Callable[..., T], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        hub: Hub,
+        function: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        context: contextvars.Context | None = None,
     ) -> None:
         super().__init__()
         self.hub = hub
         self._name = getattr(function, "__qualname__", None) or repr(function)
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
         self._greenlet: greenlet | None = greenlet(self._run, hub.greenlet)
-        self._greenlet.gr_context = contextvars.copy_context()
+        self._greenlet.gr_context = contextvars.copy_context() if context is None else context
+        setattr(self._greenlet, MARK, hub)
         hub.call_soon(self._start)
 
     def join(self, timeout: float | None = None) -> bool:
@@ -177,6 +185,7 @@ class Task(Outcome[T]):
 
     def _start(self) -> None:
         if self._greenlet is not None and self._call is not None:
+            self._greenlet.parent = self.hub.greenlet  # another one by now, perhaps: see EventletHub, AsyncioHub
             self._greenlet.switch()
 
     def _run(self) -> None:

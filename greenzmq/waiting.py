@@ -49,8 +49,8 @@ class Waiter:
         self.greenlet: greenlet = getcurrent()
         if self.greenlet is hub.greenlet:
             raise BlockingCallError(
-                f"a call that has to wait was made in the hub's own greenlet ({hub!r}), from a callback or a signal "
-                "handler; it would stop everything. Do it in a task: greenzmq.hub().spawn(function, ...)"
+                f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
+                f"handler; it would stop everything. {hub.cure}"
             )
         self.hub = hub
         self.woken = False
@@ -82,7 +82,7 @@ class Waiter:
                 self.hub.call_soon(self._resume)
 
     def wake_now(self) -> None:
-        """`wake`, switching into the greenlet at once; only as the last act of a callback that the hub itself called."""
+        """`wake`, and switch into the greenlet at once; only as the last act of a callback that the hub called."""
         self.woken = True
         self._resume()
 
@@ -106,7 +106,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """Waiters in the order of their arrival: a linked list, so that each can leave from anywhere at the same small cost."""
+    """Waiters in the order of their arrival: a linked list, so that each can leave from anywhere at one small cost."""
 
     __slots__ = ("first", "last")
 

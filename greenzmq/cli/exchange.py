@@ -124,7 +124,7 @@ class Exchange:
         report : callable
             Called with the number of answers, about ten times a second.
         """
-        context = zmq.Context(hub=self.hub.hub.name)
+        context = zmq.Context(hub=self.hub)
         context.set(zmq.MAX_SOCKETS, self.clients + self.workers + 8)
         ticker = Ticker(self.hub)
         try:

@@ -61,6 +61,7 @@ _BUILT_IN = (
     ("gevent", "greenzmq.hubs.gevent:GeventHub", "gevent"),
     ("eventlet", "greenzmq.hubs.eventlet:EventletHub", "eventlet"),
     ("selector", "greenzmq.hubs.selector:SelectorHub", ""),
+    ("asyncio", "greenzmq.hubs.asyncio:AsyncioHub", ""),
 )
 _ALIASES = {"threading": "selector"}
 

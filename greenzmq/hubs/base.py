@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["Hub", "Timer", "Watch"]
+__all__ = ["MARK", "Hub", "Timer", "Watch"]
+
+#: The attribute of a greenlet that names the hub on which it was spawned.
+MARK = "_greenzmq_hub"
 
 
 class Hub(abc.ABC):
@@ -45,6 +48,8 @@ class Hub(abc.ABC):
     ----------
     name : str
         The name under which the registry knows this kind of hub, such as ``"gevent"``. Set by each backend.
+    cure : str
+        What to do instead of waiting in the hub's own greenlet; ends the message of that error.
     thread_id : int
         The native thread whose loop this is, as `_thread.get_ident` numbers it.
     thread_name : str
@@ -56,6 +61,7 @@ class Hub(abc.ABC):
     """
 
     name: ClassVar[str]
+    cure: ClassVar[str] = "Do it in a task: greenzmq.hub().spawn(function, *args)"
 
     def __init__(self) -> None:
         self.thread_id: int = unpatched.get_ident()

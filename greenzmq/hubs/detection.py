@@ -17,6 +17,7 @@ from greenlet import getcurrent
 
 from .. import unpatched
 from ..errors import AmbiguousHubError, BlockingCallError
+from .base import MARK
 
 __all__ = ["Decision", "detect"]
 
@@ -69,22 +70,16 @@ def _eventlet_patched() -> bool:
     return patcher is not None and bool(patcher.is_monkey_patched("socket"))
 
 
-def _own_greenlet(class_name: str) -> Callable[[ModuleType], Any]:
-    def greenlet(module: ModuleType) -> Any:
-        hub = getattr(module, class_name).current()
-        return None if hub is None else hub.greenlet
-
-    return greenlet
+def _selector_greenlet(module: ModuleType) -> Any:
+    hub = module.SelectorHub.current()
+    return None if hub is None else hub.greenlet
 
 
 _RUNTIMES = (
     _Probe("gevent", "gevent._hub_local", _gevent_greenlet, _gevent_patched),
     _Probe("eventlet", "eventlet.hubs", _eventlet_greenlet, _eventlet_patched),
 )
-_OURS = (
-    _Probe("selector", "greenzmq.hubs.selector", _own_greenlet("SelectorHub"), lambda: False),
-    _Probe("asyncio", "greenzmq.hubs.asyncio", _own_greenlet("AsyncioHub"), lambda: False),
-)
+_SELECTOR = _Probe("selector", "greenzmq.hubs.selector", _selector_greenlet, lambda: False)
 
 
 def detect() -> Decision:
@@ -99,7 +94,11 @@ def detect() -> Decision:
     """
     alive = _alive(_RUNTIMES)
     return (
-        _by_ancestry({**alive, **_alive(_OURS)}) or _by_running_loop() or _by_life(alive) or _by_patch() or _default()
+        _by_ancestry({**alive, **_alive((_SELECTOR,))})
+        or _by_running_loop()
+        or _by_life(alive)
+        or _by_patch()
+        or _default()
     )
 
 
@@ -117,14 +116,17 @@ def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
 def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
     """Rule 2. On eventlet's asyncio hub a loop is "running" in ordinary green threads, so this comes before rule 3.
 
-    In the greenlet of an asyncio loop itself there is no ancestry: that is rule 3's case.
+    Tasks of ours are marked, and only they run on an asyncio loop: other libraries' greenlets are its children, too, and
+    must not be switched away from.
     """
-    current = getcurrent()
-    greenlet: Any = current
+    greenlet: Any = getcurrent()
     while greenlet is not None:
+        mark = getattr(greenlet, MARK, None)
         for name, hub in alive.items():
-            if greenlet is hub and not (name == "asyncio" and greenlet is current):
+            if greenlet is hub or (mark is not None and mark.name == name):
                 return Decision(name, 2, f"this greenlet runs on {name}'s hub")
+        if mark is not None:
+            return Decision(mark, 2, f"this greenlet runs on {mark!r}")
         greenlet = greenlet.parent
     return None
 

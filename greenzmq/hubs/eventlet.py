@@ -11,7 +11,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import eventlet.hubs
 from greenlet import getcurrent, greenlet
@@ -145,11 +145,15 @@ class EventletHub(Hub):
             self._calling = False
 
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Call. What is raised goes eventlet's way: printed, system exceptions through the hub."""
+        """Call. What is raised is printed, as eventlet does; system exceptions go to the main greenlet.
+
+        Eventlet lets the latter through, which ends the hub's greenlet, and on its asyncio loop leaves it in a state in
+        which no new one can run.
+        """
         try:
             callback(*args)
-        except self._hub.SYSTEM_EXCEPTIONS:
-            raise
+        except self._hub.SYSTEM_EXCEPTIONS as error:
+            _main_greenlet().throw(error)
         except BaseException:
             self._hub.squelch_generic_exception(sys.exc_info())
 
@@ -217,13 +221,8 @@ class _EventletWatch(Watch):
         _remove(self.hub._hub, listener)
 
     def _fire(self, *_: object) -> None:
-        if not self.started:
-            return
-        try:
+        if self.started:
             self.hub._run(self.callback)
-        except BaseException as error:
-            # On its asyncio loop eventlet survives a system exception in a timer, but not one in a listener.
-            self.hub._hub.schedule_call_global(0, _raise, error)
 
     def _obsolete(self) -> None:
         # A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be
@@ -261,5 +260,9 @@ def _ignore(*_: object) -> None:
     pass
 
 
-def _raise(error: BaseException) -> NoReturn:
-    raise error
+def _main_greenlet() -> greenlet:
+    """The native thread's main greenlet."""
+    top = getcurrent()
+    while top.parent is not None:
+        top = top.parent
+    return top

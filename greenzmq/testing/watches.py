@@ -1,222 +1,252 @@
-# Watch
+"""Checks: `watch`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..errors import WatchError
+from .support import LOOK, Calls, ContractError, Owner, checks, fail, pair, park, require, until, watching
+
+if TYPE_CHECKING:
+    from ..hubs.base import Hub, Watch
+
+__all__ = ["CHECKS"]
 
 
-@check
 def check_watch_read(hub: Hub) -> None:
     """A reading watch is level-triggered: it fires while there is something to read, and only then."""
-    fired: list[object] = []
-    with pair() as (ours, theirs), watching(hub, ours.fileno(), lambda: fired.append(None)) as watch:
+    fired = Calls()
+    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
         park(hub, LOOK)
         require(not fired, "a watch does not fire while there is nothing to read")
         theirs.send(b"x")
         until(hub, lambda: len(fired) >= 3, "a watch fires again as long as nobody reads (level-triggered)")
         ours.recv(1)
+        park(hub, LOOK)  # an event that the loop has collected may still come
         fired.clear()
         park(hub, LOOK)
         require(not fired, "a watch does not fire after everything was read")
 
 
-@check
 def check_watch_write(hub: Hub) -> None:
     """A writing watch fires while there is room; reading and writing watches of one descriptor are independent."""
-    fired: dict[str, int] = {"read": 0, "write": 0}
-
-    def count(kind: str) -> None:
-        fired[kind] += 1
-
+    read, write = Calls(), Calls()
     with pair() as (ours, theirs):
-        fd = ours.fileno()
-        reading = hub.watch(fd, lambda: count("read"))
-        writing = hub.watch(fd, lambda: count("write"), write=True)
+        reading = hub.watch(ours.fileno(), read)
+        writing = hub.watch(ours.fileno(), write, write=True)
         reading.start()
         writing.start()
-        until(hub, lambda: fired["write"] >= 2, "a writing watch fires while there is room")
-        require(fired["read"] == 0, "a reading watch does not fire because there is room to write")
+        until(hub, lambda: len(write) >= 2, "a writing watch fires while there is room")
+        require(not read, "a reading watch does not fire because there is room to write")
         theirs.send(b"x")
-        until(hub, lambda: fired["read"] >= 2, "reading and writing watches of one descriptor both work")
+        until(hub, lambda: len(read) >= 2, "reading and writing watches of one descriptor both work")
         writing.close()
-        before = dict(fired)
-        until(hub, lambda: fired["read"] > before["read"], "one direction goes on when the other is closed")
-        require(fired["write"] == before["write"], "a closed watch does not fire")
+        read.clear()
+        write.clear()
+        until(hub, lambda: len(read) >= 2, "one direction goes on when the other is closed")
+        require(not write, "a closed watch does not fire")
         reading.close()
 
 
-@check
 def check_watch_lifecycle(hub: Hub) -> None:
     """`start`, `stop` and `close` are idempotent; a stopped watch is silent and can be started again."""
-    fired: list[object] = []
-    with pair() as (ours, theirs), watching(hub, ours.fileno(), lambda: fired.append(None)) as watch:
+    fired = Calls()
+    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         theirs.send(b"x")
         park(hub, LOOK)
         require(not fired, "a watch that was not started does not fire")
         for _ in range(3):
             watch.start()
             watch.start()
-            require(hub.watching == {(ours.fileno(), False): watch}, "hub.watching has exactly the started watches")
-            until(hub, lambda: fired, "a watch that is started again fires")
+            require(hub.watching == {(ours.fileno(), False): watch}, "hub.watching has the started watches")
+            until(hub, fired.__len__, "a watch that is started (again) fires")
             watch.stop()
             watch.stop()
             fired.clear()
             park(hub, LOOK)
             require(not fired, "a stopped watch does not fire")
+
+
+def check_watch_close(hub: Hub) -> None:
+    """A closed watch is silent for good, and cannot be started."""
+    fired = Calls()
+    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
+        theirs.send(b"x")
         watch.start()
         watch.close()
         watch.close()
         watch.stop()
         park(hub, LOOK)
-        require(not fired and watch.closed, "a closed watch does not fire")
-        _refused(watch, WatchError, "a closed watch cannot be started")
+        require(not fired, "a closed watch does not fire")
+        require(watch.closed, "a closed watch says so")
+        _refused(watch, WatchError, "start() refuses a closed watch")
 
 
 def _refused(watch: Watch, errors: type[Exception] | tuple[type[Exception], ...], rule: str) -> None:
     try:
         watch.start()
     except errors:
-        require(not watch.started, f"{rule}, and is not `started` then")
+        require(not watch.started, f"{rule}, and `started` stays False")
         return
     finally:
         watch.close()
     raise ContractError(rule)
 
 
-@check
 def check_watch_is_alone(hub: Hub) -> None:
     """A second watch on the same descriptor and direction is refused, and the first goes on."""
-    fired: list[object] = []
-    with pair() as (ours, theirs), watching(hub, ours.fileno(), lambda: fired.append(None)) as watch:
+    fired, second_fired = Calls(), Calls()
+    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
-        _refused(hub.watch(ours.fileno(), fail), WatchError, "a second watch on a descriptor is refused")
+        _refused(hub.watch(ours.fileno(), fail), WatchError, "start() refuses a second watch on a descriptor")
         theirs.send(b"x")
-        until(hub, lambda: fired, "the first watch goes on when a second one was refused")
+        until(hub, fired.__len__, "the first watch goes on when a second one was refused")
         watch.stop()
-        with watching(hub, ours.fileno(), lambda: fired.append(None)) as second:
-            fired.clear()
+        with watching(hub, ours.fileno(), second_fired) as second:
             second.start()
-            until(hub, lambda: fired, "a second watch takes over from one that is stopped")
+            until(hub, second_fired.__len__, "a second watch takes over from one that is stopped")
 
 
-@check
 def check_watch_bad_descriptor(hub: Hub) -> None:
-    """A bad descriptor shows at `start`, leaves nothing behind, and the number can be watched when it is good again."""
+    """A bad descriptor shows at `start` and leaves nothing behind: a new file under its number can be watched."""
     for write in (False, True):
         with pair() as (ours, _):
             fd = ours.fileno()
-        _refused(hub.watch(fd, fail, write=write), (OSError, ValueError), "a closed descriptor is refused by start()")
-        _refused(hub.watch(-1, fail, write=write), (OSError, ValueError), "descriptor -1 is refused by start()")
+        for bad in (fd, -1):
+            watch = hub.watch(bad, fail, write=write)
+            _refused(watch, (OSError, ValueError), f"start() refuses descriptor {bad}, which is not open")
         park(hub, LOOK)
-        fired: list[object] = []
+        fired = Calls()
         with pair() as (ours, theirs):
+            theirs.send(b"x")
             if ours.fileno() != fd:
                 os.dup2(ours.fileno(), fd)
-            theirs.send(b"x")
-            with watching(hub, fd, lambda fired=fired: fired.append(None), write=write) as watch:  # type: ignore[misc]
+            with watching(hub, fd, fired, write=write) as watch:
                 watch.start()
-                until(hub, lambda fired=fired: fired, "a number that was bad once can be watched")  # type: ignore[misc]
+                until(hub, fired.__len__, "a new file under a number that was bad can be watched")
             if ours.fileno() != fd:
                 os.close(fd)
 
 
-@check
 def check_watch_reused_descriptor(hub: Hub) -> None:
-    """After a watch was closed, or dropped while stopped, a new file under the same number can be watched."""
-    numbers = set()
-    for close in (True, False) * 3:
-        fired: list[object] = []
+    """When a watch was closed, or dropped while stopped, a new file under its number can be watched."""
+    with pair() as (ours, _):
+        fd = ours.fileno()
+    for method in ("close", "stop") * 3:
+        fired = Calls()
         with pair() as (ours, theirs):
-            numbers.add(ours.fileno())
-            watch = hub.watch(ours.fileno(), lambda fired=fired: fired.append(None))  # type: ignore[misc]
+            if ours.fileno() != fd:
+                os.dup2(ours.fileno(), fd)
+            watch = hub.watch(fd, fired)
             watch.start()
             theirs.send(b"x")
-            until(hub, lambda fired=fired: fired, "a new file under an old number can be watched")  # type: ignore[misc]
-            if close:
-                watch.close()
-            else:
-                watch.stop()
+            until(hub, fired.__len__, "a new file under an old number can be watched")
+            getattr(watch, method)()
             del watch
-    require(len(numbers) < 6, "this check needs descriptors to be reused; run it alone")
+            if ours.fileno() != fd:
+                os.close(fd)
 
 
-@check
 def check_watch_stop_in_the_same_round(hub: Hub) -> None:
     """A watch that another watch's callback stops does not fire, even if the loop has collected its event."""
+    fired: list[int] = []
+    watches: list[Watch] = []
+
+    def stop_other(number: int) -> None:
+        fired.append(number)
+        watches[1 - number].stop()
+
     with pair() as one, pair() as two:
-        fired: list[int] = []
-        watches: list[Watch] = []
-
-        def stop_other(number: int) -> None:
-            fired.append(number)
-            watches[1 - number].stop()
-
         for number, (ours, theirs) in enumerate((one, two)):
-            watches.append(hub.watch(ours.fileno(), functools.partial(stop_other, number)))
+            watches.append(hub.watch(ours.fileno(), partial(stop_other, number)))
             theirs.send(b"x")
         for watch in watches:
             watch.start()
-        until(hub, lambda: fired, "a watch fires")
-        park(hub, 0.001)
-        require(len(set(fired)) == 1, "a watch does not fire after stop(), not even for an event already collected")
+        until(hub, fired.__len__, "a watch fires")
+        park(hub, LOOK)
         for watch in watches:
             watch.close()
+    require(len(set(fired)) == 1, "a watch does not fire after stop(), not even for an event already collected")
 
 
-@check
 def check_watch_survives_exceptions(hub: Hub) -> None:
-    """A watch whose callback raises goes on, and so do the other watches."""
-    fired: dict[int, int] = {0: 0, 1: 0, 2: 0}
+    """A watch whose callback raises goes on, and so do those beside it."""
+    fired = [0, 0, 0]
 
-    def count(number: int) -> None:
+    def called(number: int) -> None:
         fired[number] += 1
         if number != 1:
             fail()
 
-    with pair() as (ours, theirs), pair() as (ours_too, theirs_too):
+    with pair() as (ours, theirs), pair() as (other, to_other):
         theirs.send(b"x")
-        theirs_too.send(b"x")
+        to_other.send(b"x")
         watches = [
-            hub.watch(ours.fileno(), lambda: count(0)),
-            hub.watch(ours_too.fileno(), lambda: count(1)),
-            hub.watch(ours.fileno(), lambda: count(2), write=True),
+            hub.watch(ours.fileno(), partial(called, 0)),
+            hub.watch(other.fileno(), partial(called, 1)),
+            hub.watch(ours.fileno(), partial(called, 2), write=True),
         ]
         for watch in watches:
             watch.start()
-        until(hub, lambda: min(fired.values()) >= 3, f"watches go on when a callback raises, but: {fired}")
+        until(hub, lambda: min(fired) >= 3, "watches go on when a callback raises an Exception")
         for watch in watches:
             watch.close()
 
 
-@check
-def check_watch_closes_itself(hub: Hub) -> None:
+def check_watch_ends_itself(hub: Hub) -> None:
     """A callback may stop or close its own watch."""
     with pair() as (ours, theirs):
         theirs.send(b"x")
         for method in ("stop", "close"):
-            fired: list[object] = []
-            watch = hub.watch(ours.fileno(), lambda fired=fired: (fired.append(None), end()))  # type: ignore[misc]
-            end: Callable[[], None] = getattr(watch, method)
-            watch.start()
-            until(hub, lambda fired=fired: fired, "a watch fires")  # type: ignore[misc]
+            fired = Calls()
+            watches: list[Watch] = []
+
+            def called(method: str = method, fired: Calls = fired, watches: list[Watch] = watches) -> None:
+                fired()
+                getattr(watches[0], method)()
+
+            watches.append(hub.watch(ours.fileno(), called))
+            watches[0].start()
+            until(hub, fired.__len__, "a watch fires")
             park(hub, LOOK)
+            watches[0].close()
             require(len(fired) == 1, f"a watch does not fire after {method}() in its own callback")
-            watch.close()
 
 
-@check
 def check_watch_ownership(hub: Hub) -> None:
     """A started watch is kept alive by the hub; a stopped one goes with its owner, closed or not."""
-    count: list[object] = []
+    calls = Calls()
     with pair() as (ours, theirs):
-        owner = Owner(count)
-        watch = owner.held = hub.watch(ours.fileno(), owner.called)
+        owner = Owner(calls)
+        watch = hub.watch(ours.fileno(), owner.called)
+        owner.held = watch
         watch.start()
         alive = weakref.ref(owner)
         del owner, watch
         gc.collect()
         theirs.send(b"x")
-        until(hub, lambda: count, "a started watch fires although nobody but the hub knows it")
+        until(hub, calls.__len__, "a started watch fires although nobody but the hub holds it")
         hub.watching[ours.fileno(), False].stop()
         park(hub, 0.001)
         gc.collect()
-        require(alive() is None, "a stopped watch keeps its owner alive")
+        require(alive() is None, "a stopped watch does not keep its owner alive")
 
 
+CHECKS = checks(
+    check_watch_read,
+    check_watch_write,
+    check_watch_lifecycle,
+    check_watch_close,
+    check_watch_is_alone,
+    check_watch_bad_descriptor,
+    check_watch_reused_descriptor,
+    check_watch_stop_in_the_same_round,
+    check_watch_survives_exceptions,
+    check_watch_ends_itself,
+    check_watch_ownership,
+)
