@@ -1,0 +1,168 @@
+"""What is run against greenzmq, each in an environment of its own. ``nox --list`` shows the sessions.
+
+Whatever runs greenzmq runs the wheel that users get: built from the sdist, once for each run of nox, and installed. It
+never runs in the checkout's own folder, where Python would find the sources first.
+
+Arguments after ``--`` go to pytest, or to the demo: ``nox -s tests -- -k multipart --hub gevent``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+DIST = tempfile.TemporaryDirectory(prefix="greenzmq-dist-")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = True
+
+# Whoever has pyenv has its interpreters, but on PATH only those that are switched on; nox looks no further.
+if PYENV := os.environ.get("PYENV_ROOT"):
+    OTHERS = map(str, Path(PYENV).glob("versions/3.*/bin"))
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *OTHERS])
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo on every runtime."""
+    install(session, "all")
+    leave_checkout(session)
+    session.run("python", "-m", "greenzmq", "demo", *map(absolute, session.posargs))
+
+
+@nox.session(python=PYTHONS)
+def smoke(session: nox.Session) -> None:
+    """The demo on greenzmq's own few files: does one of the interpreters that the classifiers name run every hub?"""
+    install(session, "all")
+    sources = str(ROOT / "greenzmq")
+    leave_checkout(session)
+    session.run("python", "-m", "greenzmq", "info")
+    session.run("python", "-m", "greenzmq", "demo", "--dir", sources)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests on this interpreter with every runtime."""
+    install(session, "all", "test")
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """The tests on one of the interpreters that the classifiers name; one that is not there is an error."""
+    install(session, "all", "test")
+    run_tests(session)
+
+
+@nox.session
+def tests_bare(session: nox.Session) -> None:
+    """The tests where neither gevent nor eventlet is installed."""
+    install(session, "cli", "test")
+    runtimes = ("gevent", "eventlet", "uvloop")
+    session.run(
+        "python", "-c", "import importlib.util as u, sys; sys.exit(any(map(u.find_spec, sys.argv[1:])))", *runtimes
+    )
+    run_tests(session, "--skip-missing-hubs")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The tests with the oldest releases that pyproject.toml allows."""
+    pins = Path(DIST.name) / "lowest.txt"
+    pins.write_text("\n".join(lowest_pins()))
+    install(session, "all", "test", constraints=pins)
+    session.run("python", "-m", "pip", "list")
+    run_tests(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: its rules and its format."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy: strict on greenzmq itself, and on a user's code against what is installed."""
+    install(session, "all")
+    session.install("nox", *nox.project.dependency_groups(PYPROJECT, "types"))
+    config = ("--config-file", str(ROOT / "pyproject.toml"))
+    session.run("mypy", *config)
+    leave_checkout(session)
+    session.run("mypy", *config, str(ROOT / "tests" / "typing"))
+
+
+# --- what they share --------------------------------------------------------------------------------------------------
+
+
+def wheel(session: nox.Session) -> Path:
+    """The wheel, built when a session first asks for it."""
+    if not (wheels := list(Path(DIST.name).glob("*.whl"))):
+        session.install("build")
+        session.run("python", "-m", "build", "--outdir", DIST.name, str(ROOT), silent=True)
+        wheels = list(Path(DIST.name).glob("*.whl"))
+    return wheels[0]
+
+
+def install(session: nox.Session, *extras: str, constraints: Path | None = None) -> None:
+    """Install the wheel with `extras`, then it alone once more: pip takes an older build of the same version for it."""
+    path = wheel(session)
+    options = ["--constraint", str(constraints)] if constraints else []
+    session.install(*options, f"greenzmq[{','.join(extras)}] @ {path.as_uri()}")
+    session.install("--force-reinstall", "--no-deps", str(path))
+
+
+def leave_checkout(session: nox.Session) -> None:
+    """Go where `import greenzmq` finds nothing but the installed wheel, in this process and in those it starts."""
+    elsewhere = Path(session.virtualenv.location).resolve() / "cwd"
+    elsewhere.mkdir(exist_ok=True)
+    session.chdir(elsewhere)
+
+
+def absolute(argument: str) -> str:
+    """An argument that names a file of the checkout, as one that names it from elsewhere too."""
+    path, *test = argument.partition("::")
+    return "".join((str(Path(path).resolve()), *test)) if path and Path(path).exists() else argument
+
+
+def run_tests(session: nox.Session, *options: str) -> None:
+    """Run pytest outside the checkout's own folder; fail if it ran no test, be it that all were skipped."""
+    report = Path(session.virtualenv.location).resolve() / "tests.xml"
+    report.unlink(missing_ok=True)
+    arguments = [absolute(argument) for argument in session.posargs]
+    session.chdir(ROOT / "tests")
+    session.run("pytest", f"--junit-xml={report}", *options, *arguments, env={"GREENZMQ_TEST_INSTALLED": "1"})
+    if report.exists():
+        suite = ET.parse(report).getroot()[0]
+        if int(suite.attrib["tests"]) <= int(suite.attrib["skipped"]):
+            session.error("no test was run")
+
+
+def lowest_pins() -> list[str]:
+    """The lower bound of each requirement as a pin, read where the bounds are declared."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    pins = []
+    for line in (*project["dependencies"], *(line for extra in extras for line in extra)):
+        requirement = Requirement(line)
+        bounds = [specifier.version for specifier in requirement.specifier if specifier.operator == ">="]
+        if len(bounds) == 1:
+            pins.append(f"{requirement.name}=={bounds[0]}")
+        elif requirement.name != project["name"]:
+            raise ValueError(f"pyproject.toml: {line!r} needs one lower bound, such as {requirement.name}>=1.0")
+    return pins
