@@ -5,7 +5,8 @@
     import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
     import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector
 
-The map of the package, from the bottom up; each imports from those above it only, and ``tests/test_layering.py`` holds that::
+The map of the package, from the bottom up; each imports from those above it only. ``tests/test_layering.py`` holds
+that::
 
     errors         what goes wrong between a program and its hub
     unpatched      the standard library without monkey patches
@@ -14,7 +15,8 @@ The map of the package, from the bottom up; each imports from those above it onl
     hubs           hubs by name, and which one a greenlet runs on
     waiting        the one place where a greenlet stops
     tasks          Task, Timeout, native threads
-    readiness      ZMQ_FD explained; who waits on a socket, whom to wake
+    directions     receiving and sending: who waits, and whom an event lets go on
+    readiness      ZMQ_FD explained; the one slow path of all operations
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket
     descriptors    many file descriptors behind one
@@ -38,7 +40,7 @@ if TYPE_CHECKING:  # mypy keeps the first binding of a name
     from .socket import Socket as Socket
 from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, Frame: all that does not wait
 
-from .context import Context
+from .context import Context  # noqa: F401 - this and those below are in zmq.__all__
 from .errors import (
     AmbiguousHubError,
     BlockingCallError,
@@ -51,13 +53,13 @@ from .errors import (
 )
 from .green import GreenHub, hub
 from .hubs import use_hub
-from .poller import Poller, select, zmq_poll
-from .socket import Socket
+from .poller import Poller, select, zmq_poll  # noqa: F401
+from .socket import Socket  # noqa: F401
 from .tasks import Task
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: PLE0604
     *_zmq.__all__,
     "AmbiguousHubError",
     "BlockingCallError",

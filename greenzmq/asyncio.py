@@ -1,4 +1,4 @@
-"""greenzmq on the running asyncio loop, the standard library's or uvloop, and the bridge between greenlets and coroutines.
+"""greenzmq on the running asyncio loop, the standard library's or uvloop, and the bridge to its coroutines.
 
 ::
 
@@ -9,9 +9,9 @@
         result = await zmq.run(function, *args)           # blocking-style code, unchanged
         task = zmq.spawn(function, *args)                 # goes on beside; await it, cancel it, or do neither
 
-Code in the greenlet waits as on every other hub, and for a coroutine or future with `await_`. Cancelling what awaits `run`
-raises `asyncio.CancelledError` in the greenlet, where it waits. The greenlet makes its calls itself, after it has been
-woken: what it has not received is still there for the next one, and what it has received is returned.
+Code in the greenlet waits as on every other hub, and for a coroutine or future with `await_`. Cancelling what awaits
+`run` raises `asyncio.CancelledError` in the greenlet, where it waits. The greenlet makes its calls itself, after it has
+been woken: what it has not received is still there for the next one, and what it has received is returned.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from greenzmq import socket as _socket
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future
 from greenzmq.waiting import Waiter as _Waiter
 
-__all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]
+__all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
 
 T = TypeVar("T")
 
@@ -66,15 +66,13 @@ zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 class AwaitableTask(Task[T]):
     """A `greenzmq.Task` that coroutines can await.
 
-    Awaiting it gives what its function returns or raises. Cancelling the awaiting task raises `asyncio.CancelledError` in
-    the greenlet where it waits, and waits for its end. If the greenlet has ended meanwhile with a result, the result is
-    returned, so that no message is lost; the cancellation then comes out of the awaiting task's next `run` or await of a
-    task, unless it was taken back, as `asyncio.timeout` does.
+    Awaiting it gives what its function returns or raises. Cancelling the awaiting task raises `asyncio.CancelledError`
+    in the greenlet where it waits, and waits for its end. If the greenlet has ended meanwhile with a result, the result
+    is returned, so that no message is lost; the cancellation then comes out of the awaiting task's next `run` or await
+    of a task, unless it was taken back, as `asyncio.timeout` does.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._awaiting: list[Any] = []
-        super().__init__(*args, **kwargs)
+    _awaiting: tuple[Any, ...] = ()
 
     def _end(self) -> None:
         super()._end()
@@ -90,7 +88,7 @@ class AwaitableTask(Task[T]):
         cancelled: CancelledError | None = None
         while not self.done:
             ended = self._hub().loop.create_future()
-            self._awaiting.append(ended)
+            self._awaiting += (ended,)
             try:
                 await ended
             except CancelledError as error:

@@ -78,8 +78,8 @@ class Context(zmq.Context[Socket]):
         """End the context; see `zmq.Context.term`. The others run on meanwhile.
 
         Whoever waits on one of its sockets gets `zmq.ContextTerminated`; this greenlet waits until all are closed and
-        their messages are sent, or their ``LINGER`` is over. The waiting itself is done by a native thread, which goes on
-        if this greenlet is killed.
+        their messages are sent, or their ``LINGER`` is over. The waiting itself is done by a native thread, which goes
+        on if this greenlet is killed.
 
         Switches: when there is something to wait for.
         """

@@ -1,8 +1,8 @@
 """A set of file descriptors that one watch stands for.
 
-epoll and kqueue keep the set in the kernel and are descriptors themselves, readable while one of theirs is ready: asking
-costs one system call however many there are, and a hub watches one descriptor instead of thousands. Where the system has
-neither, the hub watches each.
+epoll and kqueue keep the set in the kernel and are descriptors themselves, readable while one of theirs is ready:
+asking costs one system call however many there are, and a hub watches one descriptor instead of thousands. Where the
+system has neither, the hub watches each.
 """
 
 from __future__ import annotations
@@ -31,22 +31,37 @@ class DescriptorSet:
     def __init__(self) -> None:
         self._wanted: dict[int, int] = {}
         self._without_poll: dict[int, int] = {}  # files, which poll(2) calls ready at all times, and closed descriptors
-        self._kernel: Any = unpatched.epoll() if unpatched.epoll is not None else unpatched.DefaultSelector()
+        self._stray: set[int] = set()  # numbers under which the kernel may still report a file that was closed here
         self._epoll = unpatched.epoll is not None
+        self._kernel: Any = self._new_kernel_set()
 
     def want(self, fd: int, events: int) -> None:
-        """Ask for `events` of `fd`, and for its errors; 0 takes it out. What was under this number may be closed since."""
+        """Ask for `events` of `fd`, and for its errors; 0 takes it out. What was under this number may be closed since.
+
+        Raises
+        ------
+        OSError
+            The system has no room for another one.
+        """
+        had_poll = fd in self._wanted and fd not in self._without_poll
         self._without_poll.pop(fd, None)
         if not events:
-            if self._wanted.pop(fd, 0):
+            self._wanted.pop(fd, None)
+            if had_poll:
                 self._discard(fd)
             return
         self._wanted[fd] = events
+        if fd < 0:  # poll(2) passes over these
+            self._without_poll[fd] = 0
+            return
         try:
-            self._enter(fd, events)
-        except (OSError, ValueError) as error:
-            is_file = getattr(error, "errno", None) == errno.EPERM
-            self._without_poll[fd] = events & (POLLIN | POLLOUT) if is_file else POLLERR
+            self._enter(fd, events, had_poll)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EBADF):
+                raise
+            if had_poll:
+                self._stray.add(fd)
+            self._without_poll[fd] = events & (POLLIN | POLLOUT) if error.errno == errno.EPERM else POLLERR
 
     def ready(self) -> list[tuple[int, int]]:
         """What is ready now, and for what."""
@@ -64,22 +79,53 @@ class DescriptorSet:
         found = [hub.watch(fd, callback) for fd, events in fds.items() if events & ~POLLOUT]
         return found + [hub.watch(fd, callback, write=True) for fd, events in fds.items() if events & POLLOUT]
 
+    def is_outdated(self, found: list[tuple[int, int]]) -> bool:
+        """Whether `found`, the answer of `ready`, has a file that was closed in this set but is open elsewhere.
+
+        The kernel keeps such a file, a duplicate's or a forked child's, under the number that it had here, and cannot
+        be told to forget it. `renew` is the cure.
+        """
+        return any(fd not in self._wanted or fd in self._stray for fd, _ in found)
+
+    def renew(self) -> None:
+        """Begin a new set with what is wanted. `watches` are to be closed before, and made anew."""
+        self.close()
+        self._kernel = self._new_kernel_set()
+        self._stray.clear()
+        wanted, self._wanted = self._wanted, {}
+        for fd, events in wanted.items():
+            self.want(fd, events)
+
     def close(self) -> None:
         """Free the kernel's set."""
         self._kernel.close()
 
-    def _enter(self, fd: int, events: int) -> None:
-        mask = _to_poll(events) if self._epoll else events & (POLLIN | POLLOUT)
+    def _new_kernel_set(self) -> Any:
+        return unpatched.epoll() if unpatched.epoll is not None else unpatched.DefaultSelector()
+
+    def _enter(self, fd: int, events: int, known: bool) -> None:
+        if not self._epoll:
+            self._enter_selector(fd, events & (POLLIN | POLLOUT))
+            return
         try:
-            self._kernel.modify(fd, mask)
-        except (KeyError, FileNotFoundError):  # not in the set, or no more: the number is another file's now
-            self._kernel.register(fd, mask)
+            self._kernel.modify(fd, _to_poll(events))
+        except FileNotFoundError:  # not in the set, or no more: the number is another file's now
+            if known:
+                self._stray.add(fd)
+            self._kernel.register(fd, _to_poll(events))
+
+    def _enter_selector(self, fd: int, events: int) -> None:
+        """A selector does not notice that a number is another file's now, and takes no empty mask."""
+        if fd in self._kernel.get_map():
+            self._kernel.unregister(fd)
+        if events:
+            self._kernel.register(fd, events)
 
     def _discard(self, fd: int) -> None:
         try:
             self._kernel.unregister(fd)
-        except (KeyError, OSError, ValueError):
-            return  # closed meanwhile: the kernel has forgotten it
+        except (KeyError, OSError, ValueError):  # closed meanwhile: mostly the kernel has forgotten it
+            self._stray.add(fd)
 
 
 def _to_poll(events: int) -> int:

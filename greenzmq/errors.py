@@ -46,7 +46,7 @@ class WatchError(HubError):
     """A watch cannot be started: it is closed, or its file descriptor is watched already."""
 
 
-class Timeout(BaseException):  # noqa: N818 - the field's word: gevent.Timeout, eventlet.Timeout
+class Timeout(BaseException):
     """The time given to a `with hub.timeout(seconds):` block is over.
 
     A `BaseException`, as `gevent.Timeout` and `eventlet.Timeout` are, so that an ``except Exception`` on the way

@@ -1,8 +1,8 @@
 """What a forked child does with what it inherits.
 
-libzmq answers EINTR to a child that uses its parent's socket, and pyzmq retries EINTR: the child would spin for good. And
-what a child takes out of an inherited epoll is gone from its parent's. So in the child every inherited object is told,
-before anything else runs; a socket or context then answers as a closed one does.
+libzmq answers EINTR to a child that uses its parent's socket, and pyzmq retries EINTR: the child would spin for good.
+And what a child takes out of an inherited epoll is gone from its parent's. So in the child every inherited object is
+told, before anything else runs; a socket or context then answers as a closed one does.
 """
 
 from __future__ import annotations

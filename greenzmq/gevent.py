@@ -1,7 +1,7 @@
 """greenzmq on gevent, and a drop-in for `zmq.green`.
 
-``import greenzmq.gevent as zmq``: everything that pyzmq's `zmq` has; what waits, waits on gevent, whatever else is said or
-found.
+``import greenzmq.gevent as zmq``: everything that pyzmq's `zmq` has. What waits, waits on gevent, whatever else is said
+or found.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from greenzmq import poller as _poller
 from greenzmq import socket as _socket
 from greenzmq.hubs import hub_class as _hub_class
 
-__all__ = _greenzmq.__all__  # noqa: PLE0605
+__all__ = _greenzmq.__all__
 
 _hub_class("gevent")
 

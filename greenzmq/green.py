@@ -30,15 +30,13 @@ class HasFileno(Protocol):
 class GreenHub:
     """A hub with everything that greenlets do on it. ``greenzmq.hub()`` gives this thread's.
 
-    gevent's and eventlet's own ``spawn``, ``sleep``, ``Timeout`` and ``kill`` work on greenzmq's calls just as well; this
-    is for code that is to run on any of them.
+    gevent's and eventlet's own ``spawn``, ``sleep``, ``Timeout`` and ``kill`` work on greenzmq's calls just as well;
+    this is for code that is to run on any of them.
 
     Attributes
     ----------
     hub : Hub
         The contract behind it: watches, timers, callbacks.
-    name : str
-        The runtime: ``"gevent"``, ``"eventlet"``, ``"selector"``, …
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -52,6 +50,7 @@ class GreenHub:
 
     @property
     def name(self) -> str:
+        """The runtime: ``"gevent"``, ``"eventlet"``, ``"selector"``, …"""
         return self.hub.name
 
     def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Task[T]:
@@ -166,8 +165,8 @@ class GreenHub:
     def run_in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``function(*args, **kwargs)`` in a native thread; only this greenlet waits.
 
-        For what would block and knows no hub: a file system, a DNS look-up, a C library. The thread is a new one, sees a
-        copy of this `contextvars` context, and is a native one even where `threading` is patched. If this greenlet is
+        For what would block and knows no hub: a file system, a DNS look-up, a C library. The thread is a new one, sees
+        a copy of this `contextvars` context, and is a native one even where `threading` is patched. If this greenlet is
         killed meanwhile the thread goes on, and its outcome is dropped.
 
         Notes

@@ -8,6 +8,7 @@ The cost of a poll grows with what has changed, not with what is registered:
   until an operation on it may have taken the signal, of which its `Readiness` tells. All others are *awake* and looked
   at in every poll, since what was reported has to be reported again while it lasts.
 - Of operations on plain pyzmq sockets nobody tells. They never rest.
+- What is `Waitable` has no descriptor. It rests until it calls back, perhaps from another thread.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from zmq.backend import Socket as BackendSocket
 
 from . import hubs
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
+from .directions import Listener
 from .errors import WrongHubError
+from .events import Waitable, wake_anywhere
 from .forks import tell_after_fork
-from .readiness import EVENTS, TURN, Listener
-from .socket import Socket
+from .green import GreenHub
+from .readiness import EVENTS, TURN
+from .socket import Socket, _by_address
 from .waiting import Waiter, pause
 
 if TYPE_CHECKING:
@@ -41,68 +45,83 @@ _get = BackendSocket.get
 class _Entry:
     """One registered object."""
 
-    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "what")
+    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "waitable", "what")
 
     def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
         self.poller = weakref.ref(poller)
         self.what = what
         self.order = order
         self.fd = -1  # known from the first poll on
+        self.waitable = _is_waitable(what)
         self.ask(events)
 
     def ask(self, events: int) -> None:
         self.events = events
         self.listener = Listener(events, self.stir)
 
-    def stir(self) -> None:
-        """Look at this one in the next poll, and at once if a greenlet waits in one."""
+    def stir(self, _: object = None) -> None:
+        """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
         poller = self.poller()
         if poller is not None:
             poller._stir(self)
 
     def look(self) -> int:
-        """Which of its events a socket has. With none, a green one rests."""
+        """Which of its events a socket has. With none, a green one rests, and so does a waitable."""
+        if self.waitable:
+            return POLLIN if self.what.ready() or self._link() else 0
         if not isinstance(self.what, Socket):
-            return int(_get(self.what, EVENTS)) & self.events
+            return _look_at_plain(self.what) & self.events
         readiness = self.what._readiness
         events = readiness.examine(self.what) & self.events
         if not events:
             readiness.listen(self.listener)
         return events
 
+    def _link(self) -> bool:
+        """Have a waitable call `stir`; whether it became ready before."""
+        self.what.unlink(self.stir)
+        self.what.rawlink(self.stir)
+        return bool(self.what.ready())
+
     def forget(self) -> None:
-        if isinstance(self.what, Socket):
+        if self.waitable:
+            self.what.unlink(self.stir)
+        elif isinstance(self.what, Socket):
             self.what._readiness.forget(self.listener)
 
 
 class Poller(zmq.Poller):
     """A `zmq.Poller` that parks the greenlet. Several may poll it at once, and use its sockets meanwhile.
 
-    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``. Results, their order and
-    the unit of time (ms) are pyzmq's. A closed socket is an error at the next poll; pyzmq polls standard input instead.
+    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``, and for ``POLLIN``
+    whatever is `Waitable`: events, tasks. Results, their order and the unit of time (ms) are pyzmq's. A closed socket
+    is an error at the next poll; pyzmq polls standard input instead.
 
     Parameters
     ----------
-    hub : str, type or Hub, optional
+    hub : str, type, Hub or GreenHub, optional
         The hub to wait on; None takes it from the first green socket's context, or else leaves it to the rules.
     """
 
     _default_hub: ClassVar[Choice | None] = None
 
-    def __init__(self, *, hub: Choice | None = None) -> None:
-        if hub is not None:
-            hubs.hub_class(hub)
-        self._choice = hub or self._default_hub
+    def __init__(self, *, hub: Choice | GreenHub | None = None) -> None:
+        choice = hub.hub if isinstance(hub, GreenHub) else hub
+        if choice is not None:
+            hubs.hub_class(choice)
+        self._choice = choice or self._default_hub
         self._entries: dict[Any, _Entry] = {}
         self._new: dict[_Entry, None] = {}
         self._awake: dict[_Entry, None] = {}
         self._plain: dict[_Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
         self._by_fd: dict[int, list[_Entry]] = {}
+        self._choosers: dict[_Entry, None] = {}  # green sockets that say which hub to wait on
         self._order = count()
         self._descriptors = DescriptorSet()
         self._waiters: dict[Waiter, None] = {}
         self._watches: list[Watch] = []
         self._turn_end = 0.0
+        self._stirred = False
         tell_after_fork(self)
 
     # -- what is polled -----------------------------------------------------------------------------------------------
@@ -117,9 +136,13 @@ class Poller(zmq.Poller):
 
     def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
         """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
+        if flags and not flags & POLLIN and _is_waitable(socket):
+            raise ValueError(f"{socket!r} can be polled for POLLIN only")
         entry = self._entries.get(socket)
         if entry is None and flags:
             entry = self._entries[socket] = _Entry(self, socket, int(flags), next(self._order))
+            if isinstance(socket, Socket) and socket.hub_choice is not None:
+                self._choosers[entry] = None
         elif entry is not None and flags:
             entry.forget()
             self._leave_set(entry)
@@ -139,8 +162,11 @@ class Poller(zmq.Poller):
         entry = self._entries.pop(socket)
         for group in (self._new, self._awake, self._plain):
             group.pop(entry, None)
+        self._choosers.pop(entry, None)
         entry.forget()
         self._leave_set(entry)
+        if not self._entries:  # those who wait would wait for ever
+            self._wake_waiters()
 
     # -- polling ------------------------------------------------------------------------------------------------------
 
@@ -174,9 +200,13 @@ class Poller(zmq.Poller):
         ready = self._ready()
         if ready or seconds == 0 or not self._entries:
             return ready
-        waiter = Waiter(hubs.get_hub(self._hub_choice()), seconds)
+        hub = hubs.get_hub(self._hub_choice())
+        self._check_hub(hub)
+        waiter = Waiter(hub, seconds)
         self._waiters[waiter] = None
         try:
+            if self._stirred:  # when there was no waiter to wake yet
+                ready = self._ready()
             while self._entries and not (ready or waiter.expired):
                 self._watch_on(waiter.hub)
                 waiter.park()
@@ -192,38 +222,55 @@ class Poller(zmq.Poller):
 
     def _ready(self) -> list[tuple[Any, int]]:
         """All that is ready now, in the order of registration."""
+        self._stirred = False
         self._enter_set()
         found: list[tuple[int, Any, int]] = []
-        for fd, events in self._descriptors.ready():
+        for fd, events in self._signals():
             for entry in self._by_fd.get(fd, ()):
                 if entry not in self._plain:
                     self._awake[entry] = None
                 elif events & (entry.events | POLLERR):
                     found.append((entry.order, fd, events & (entry.events | POLLERR)))
         for entry in list(self._awake):
+            if entry.waitable:  # another thread may stir it as soon as it is linked
+                self._awake.pop(entry, None)
             events = entry.look()
             if events:
+                self._awake[entry] = None
                 found.append((entry.order, entry.what, events))
             elif isinstance(entry.what, Socket):
                 self._awake.pop(entry, None)
         found.sort(key=lambda row: row[0])
         return [(what, events) for _, what, events in found]
 
+    def _signals(self) -> list[tuple[int, int]]:
+        """Which descriptors are ready, and for what."""
+        found = self._descriptors.ready()
+        if self._descriptors.is_outdated(found):
+            self._close_watches()
+            self._descriptors.renew()
+            self._wake_waiters()  # to watch the new set
+            found = self._descriptors.ready()
+        return found
+
     # -- the set of descriptors ---------------------------------------------------------------------------------------
 
     def _enter_set(self) -> None:
         """Put new entries into the set, and look again which file a plain descriptor's number means."""
-        for entry in [*self._new, *self._plain]:
-            if isinstance(entry.what, BackendSocket):
-                entry.fd = int(_get(entry.what, _FD))
+        for entry in {**self._new, **self._plain}:
+            if entry.waitable:
                 self._awake[entry] = None
             else:
-                self._leave_set(entry)
-                entry.fd = _fileno(entry.what)
-                self._plain[entry] = None
+                self._enter_one(entry)
             self._new.pop(entry, None)
-            self._by_fd.setdefault(entry.fd, []).append(entry)
-            self._descriptors.want(entry.fd, self._wanted(entry.fd))
+
+    def _enter_one(self, entry: _Entry) -> None:
+        self._leave_set(entry)
+        is_socket = isinstance(entry.what, BackendSocket)
+        entry.fd = int(_get(entry.what, _FD)) if is_socket else _fileno(entry.what)
+        self._by_fd.setdefault(entry.fd, []).append(entry)
+        self._descriptors.want(entry.fd, self._wanted(entry.fd))
+        (self._awake if is_socket else self._plain)[entry] = None
 
     def _leave_set(self, entry: _Entry) -> None:
         sharers = self._by_fd.get(entry.fd, [])
@@ -245,8 +292,7 @@ class Poller(zmq.Poller):
     def _hub_choice(self) -> Choice | None:
         if self._choice is not None:
             return self._choice
-        choices = (entry.what.hub_choice for entry in self._entries.values() if isinstance(entry.what, Socket))
-        return next((choice for choice in choices if choice is not None), None)
+        return next((entry.what.hub_choice for entry in self._choosers), None)
 
     def _let_hub_go_round(self) -> None:
         if monotonic() < self._turn_end:
@@ -256,10 +302,12 @@ class Poller(zmq.Poller):
             pause(hub)
         self._turn_end = monotonic() + TURN
 
-    def _watch_on(self, hub: Hub) -> None:
+    def _check_hub(self, hub: Hub) -> None:
         other = next((waiter.hub for waiter in self._waiters if waiter.hub is not hub), None)
         if other is not None:
             raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
+
+    def _watch_on(self, hub: Hub) -> None:
         if not self._watches:
             self._watches = self._descriptors.watches(hub, self._signalled)
         for watch in self._watches:
@@ -278,11 +326,12 @@ class Poller(zmq.Poller):
 
     def _stir(self, entry: _Entry) -> None:
         self._awake[entry] = None
+        self._stirred = True
         self._wake_waiters()
 
     def _wake_waiters(self) -> None:
-        for waiter in self._waiters:
-            waiter.wake()
+        for waiter in list(self._waiters):
+            wake_anywhere(waiter)
 
     def _after_fork_in_child(self) -> None:
         """The kernel's set is shared with the parent: leave it alone, and begin a new one."""
@@ -299,6 +348,18 @@ class Poller(zmq.Poller):
             entry.forget()
         if "_descriptors" in self.__dict__:
             self._descriptors.close()
+
+
+def _look_at_plain(socket: Any) -> int:
+    """``EVENTS`` of a socket of pyzmq's own. Greenlets may wait on a green object for the same one: they hear of it."""
+    readiness = _by_address.get(socket.underlying)
+    return int(_get(socket, EVENTS)) if readiness is None else readiness.examine(socket)
+
+
+def _is_waitable(what: Any) -> bool:
+    if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
+        return False
+    return isinstance(what, Waitable)
 
 
 def _fileno(what: Any) -> int:
@@ -333,13 +394,18 @@ def zmq_poll(
     -----
     Switches: as `Poller.poll`.
     """
-    polled = poller()
+    wanted: dict[Any, int] = {}
     for what, events in sockets:
-        polled.register(what, dict(polled.sockets).get(what, 0) | events)
-    ready = dict(polled.poll(timeout))
+        wanted[what] = wanted.get(what, 0) | int(events)
+    polled = poller()
+    for what, events in wanted.items():
+        polled.register(what, events or POLLERR)
+    ready: dict[Any, int] = {}
+    for what, events in polled.poll(timeout):
+        ready[what] = ready.get(what, 0) | events
     results = []
     for what, events in sockets:
-        key = what if isinstance(what, (int, BackendSocket)) else _fileno(what)
+        key = what if isinstance(what, (int, BackendSocket)) or _is_waitable(what) else _fileno(what)
         found = ready.get(key, 0) & (events | POLLERR)
         if found:
             results.append((key, found))

@@ -9,17 +9,17 @@ ZMQ_FD in four facts (libzmq 4.3.5; places are in its ``src/``):
     `disconnect` always do, a `recv` that finds nothing does, any `recv` or `send` may (socket_base.cpp,
     process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv`, even change what the
     socket can do with no signal at all.
-3.  After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered watch
-    started then, with no other call on the socket in between, misses nothing.
-4.  ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one addressed
-    (router.cpp, xhas_out). To loop on the promise would spin.
+3.   After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered
+    watch started then, with no other call on the socket in between, misses nothing.
+4.   ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one
+    addressed (router.cpp, xhas_out). To loop on the promise would spin.
 
 What follows from them, and is held here:
 
 - Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
-  killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next (`_leave`).
-- Every call that may process commands is followed by such a look if anybody else waits (`look`). If nobody waits it costs
-  nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
+  killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next (`_gone`).
+- Every call that may process commands is followed by such a look if anybody else waits (`look`). If nobody waits it
+  costs nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody.
@@ -32,124 +32,33 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs, unpatched
+from .directions import CREDIT, POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
 from .errors import WrongHubError
-from .waiting import Waiter, WaitQueue, pause
+from .waiting import Waiter, pause
 
 if TYPE_CHECKING:
-    from greenlet import greenlet
+    from .hubs import Hub, Watch
 
-    from .hubs import Choice, Hub, Watch
-
-__all__ = ["Direction", "Readiness", "SocketWaiter", "whom_to_wake"]
+__all__ = ["Readiness"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
-POLLIN = int(zmq.POLLIN)
-POLLOUT = int(zmq.POLLOUT)
 
-#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
-CREDIT = 100
 #: Seconds that one socket may work without letting the hub go round.
 TURN = 0.002
 
 Result = TypeVar("Result")
 _get: Callable[[Any, int], Any] = BackendSocket.get
-
-
-class Direction:
-    """Receiving, or sending, on one socket.
-
-    Attributes
-    ----------
-    event : int
-        ``POLLIN`` or ``POLLOUT``.
-    timeout_option : int
-        ``RCVTIMEO`` or ``SNDTIMEO``.
-    queue : WaitQueue
-        Who waits, in the order of arrival.
-    credit : int
-        How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
-        inside a message of this direction, and the last operation did not have to wait.
-    dry : bool
-        The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
-        exception, 3–5 µs).
-    owner : weak reference to a greenlet, or None
-        Who is inside a multipart message, part by part; the others stand back until its end.
-    """
-
-    __slots__ = ("credit", "dry", "event", "owner", "queue", "timeout_option")
-
-    def __init__(self, event: int, timeout_option: int) -> None:
-        self.event = event
-        self.timeout_option = timeout_option
-        self.queue = WaitQueue()
-        self.credit = CREDIT
-        self.dry = False
-        self.owner: weakref.ref[greenlet] | None = None
-
-    def taken(self) -> bool:
-        """Whether another, living greenlet is inside a message."""
-        owner = None if self.owner is None else self.owner()
-        return owner is not None and not owner.dead and owner is not getcurrent()
-
-
-class SocketWaiter(Waiter):
-    """A waiter that remembers at which signal it was promised room and met EAGAIN."""
-
-    __slots__ = ("refused",)
-
-    def __init__(self, hub: Hub, timeout: float | None) -> None:
-        super().__init__(hub, timeout)
-        self.refused = -1
-
-
-class Listener:
-    """Somebody who waits for `events` and takes nothing: a `Socket.poll`, or a Poller between two looks.
-
-    Parameters
-    ----------
-    events : int
-        The events that matter.
-    wake : callable
-        Called once, without arguments, when one of them may have come. Never switches.
-    """
-
-    __slots__ = ("events", "wake")
-
-    def __init__(self, events: int, wake: Callable[[], object]) -> None:
-        self.events = events
-        self.wake = wake
-
-
-def whom_to_wake(
-    events: int, receiving: Direction, sending: Direction, signals: int
-) -> tuple[Waiter | None, Waiter | None]:
-    """The receiver and the sender that an ``EVENTS`` mask lets go on; None where there is none. Changes nothing.
-
-    Parameters
-    ----------
-    events : int
-        What the socket can do, as libzmq says.
-    receiving, sending : Direction
-        Who waits.
-    signals : int
-        The number of the signal behind `events`: a sender that was refused since is passed over.
-    """
-    reader = receiving.queue.first if events & POLLIN and not receiving.taken() else None
-    writer = sending.queue.first if events & POLLOUT and not sending.taken() else None
-    while isinstance(writer, SocketWaiter) and writer.refused == signals:
-        writer = writer.next
-    return reader, writer
 
 
 class Readiness:
@@ -205,15 +114,14 @@ class Readiness:
             Its flags; `zmq.DONTWAIT` among them forbids to wait.
         """
         entered = monotonic()
-        if direction.taken():
-            if flags & DONTWAIT:
+        holder = direction.holder()
+        if holder is getcurrent():
+            return self._go_on_with_message(socket, direction, call, flags, args)
+        if flags & DONTWAIT:
+            if holder is not None:
                 raise zmq.Again()
-            return self.wait(socket, direction, call, flags, args, entered)
-        if flags & DONTWAIT or direction.owner is not None:
             return self._attempt(socket, direction, call, flags, args)
-        if direction.queue:
-            return self.wait(socket, direction, call, flags, args, entered)
-        if not direction.dry or self.look(socket) & direction.event:
+        if holder is None and not direction.queue and (not direction.dry or self.look(socket) & direction.event):
             if entered >= self.turn_end:
                 self._let_hub_go_round(socket, direction)
             if not direction.queue and not direction.taken():
@@ -237,6 +145,22 @@ class Readiness:
                 self.look(socket)
         return result
 
+    def _go_on_with_message(
+        self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, args: tuple[Any, ...]
+    ) -> Result:
+        """The next part: past the queue, and it need not wait.
+
+        EAGAIN means that the peer has gone, and the message with it. libzmq then drops the part, and those that follow,
+        and a blocking send says nothing of it (lb.cpp).
+        """
+        try:
+            return self._attempt(socket, direction, call, flags, args)
+        except zmq.Again:
+            if flags & DONTWAIT or direction is self.receiving:
+                raise
+            self._note_message_end(socket, direction, flags)
+            return cast("Result", None)  # nothing is in flight that a tracker could follow
+
     def wait(
         self,
         socket: Any,
@@ -255,8 +179,8 @@ class Readiness:
             seconds = milliseconds / 1000 - (0 if entered is None else monotonic() - entered)
         hub = self._bind(socket)
         waiter = SocketWaiter(hub, seconds)
-        direction.queue.join(waiter)
         try:
+            direction.queue.join(waiter)
             self._park_here(socket)
             return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
         finally:
@@ -273,9 +197,10 @@ class Readiness:
         args: tuple[Any, ...],
         waiter: SocketWaiter,
     ) -> Result:
-        if direction is self.sending or direction.queue.first is not waiter:
-            # A send's EAGAIN may have left commands unprocessed, or there may be room for this message, not for the
-            # first one in the queue. After a recv's EAGAIN there is nothing to see.
+        if direction is self.sending or self.parked > 1 or self.listeners:
+            # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at EVENTS
+            # since, which has taken the signal of whatever came: this greenlet is among those whom it has to wake.
+            # After the EAGAIN of a recv that is alone there is nothing to see.
             self.look(socket)
         while True:
             if not waiter.park() and (direction.queue.first is not waiter or direction.taken()):
@@ -298,7 +223,7 @@ class Readiness:
             inside = bool(flags & SNDMORE)
         else:
             # Without other receivers there is nobody to keep off; the question costs more than the recv.
-            inside = bool(direction.queue and _get(socket, RCVMORE))
+            inside = direction.contended() and bool(_get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
             direction.credit = 0
@@ -405,7 +330,7 @@ class Readiness:
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
     def examine(self, socket: Any) -> int:
-        """Read ``EVENTS`` and wake who can go on, whatever the answer is. Raises what libzmq answers. Never switches."""
+        """Read ``EVENTS`` and wake who can go on. Raises what libzmq answers, having told everybody. Never switches."""
         try:
             events: int = _get(socket, EVENTS)
         except zmq.ZMQError:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import zmq
 from zmq.backend import Socket as BackendSocket
 
+from .directions import POLLIN
 from .forks import tell_after_fork
-from .readiness import DONTWAIT, EVENTS, POLLIN, SNDMORE, Readiness
+from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
 
 if TYPE_CHECKING:
+    from .directions import Direction
     from .hubs import Choice
-    from .readiness import Direction
 
 __all__ = ["Socket"]
 
@@ -268,7 +269,8 @@ def _send_message(
     """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages).
 
     EAGAIN on a later one means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it
-    waits for the remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next peer.
+    waits for the remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next
+    peer.
     """
     more = flags | SNDMORE
     begun = False

@@ -12,12 +12,11 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from . import hubs, unpatched
 from .errors import Timeout
+from .events import Linkable
 from .hubs.base import MARK
-from .waiting import Waiter, interrupt
+from .waiting import interrupt
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from .hubs.base import Hub, Timer
 
 __all__ = ["NativeCall", "Outcome", "Task", "TimeLimit"]
@@ -25,34 +24,23 @@ __all__ = ["NativeCall", "Outcome", "Task", "TimeLimit"]
 T = TypeVar("T")
 
 
-class Outcome(Generic[T]):
+class Outcome(Linkable, Generic[T]):
     """What a function returned or raised, once it has, for any number of greenlets in any threads to wait for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._done = False
         self._value: T
         self._error: BaseException | None = None
         self._retrieved = False
-        self._waiters: dict[Waiter, None] = {}
 
     @property
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self._done
 
-    def _wait(self, hub: Hub, timeout: float | None) -> bool:
-        """Park this greenlet on its `hub` until the end, or for `timeout` seconds; whether the end has come."""
-        if self._done:
-            return True
-        waiter = Waiter(hub, timeout)
-        self._waiters[waiter] = None
-        try:
-            # The other thread sets _done before it looks at _waiters, this one looks at _done after it has registered.
-            if not self._done:
-                waiter.park()
-        finally:
-            waiter.close()
-            self._waiters.pop(waiter, None)
+    def ready(self) -> bool:
+        """`done`, for a Poller: it can be registered for ``POLLIN``; see `greenzmq.events.Waitable`."""
         return self._done
 
     def _result(self) -> T:
@@ -63,12 +51,7 @@ class Outcome(Generic[T]):
 
     def _end(self) -> None:
         self._done = True
-        here = unpatched.get_ident()
-        for waiter in list(self._waiters):
-            if waiter.hub.thread_id == here:
-                waiter.wake()
-            else:
-                waiter.wake_threadsafe()
+        self._announce()
 
 
 class Task(Outcome[T]):

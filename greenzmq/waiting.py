@@ -124,7 +124,9 @@ class WaitQueue:
         self.last = waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Step out, from wherever."""
+        """Step out, from wherever; nothing if not in the queue."""
+        if waiter.previous is None and self.first is not waiter:
+            return
         if waiter.previous is None:
             self.first = waiter.next
         else:

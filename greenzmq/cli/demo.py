@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HubError
-from ..hubs import KnownHub, known_hubs
-from . import progress, table
+from . import names, progress, table
 from .child import COMMAND, Child, ChildError
 from .console import complain, printable, say
 from .inputs import InputError, Inputs, collect, collect_standard_library
-from .names import resolve
+
+if TYPE_CHECKING:
+    from ..hubs import KnownHub
 
 __all__ = ["add_parser", "run"]
 
@@ -78,10 +79,10 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     int
         The exit status.
     """
-    known = known_hubs()
+    known = names.known()
     try:
         for name in options.hub or ():
-            resolve(name)
+            names.resolve(name)
         inputs = _inputs(options.dir)
     except (HubError, InputError) as error:
         complain(str(error))
@@ -89,8 +90,8 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     _report_skipped(inputs)
     if not options.json:
         say(_headline(options, inputs))
-    names = options.hub or [hub.name for hub in known if hub.installed]
-    outcomes = {name: _run_hub(name, options, inputs, command) for name in dict.fromkeys(names)}
+    chosen = options.hub or [hub.name for hub in known if hub.installed]
+    outcomes = {name: _run_hub(name, options, inputs, command) for name in dict.fromkeys(chosen)}
     show = _show_json if options.json else _show
     show(inputs, outcomes, [] if options.hub else [hub for hub in known if not hub.installed])
     return 0 if all(map(_is_right, outcomes.values())) else 1
@@ -173,7 +174,7 @@ def _row(name: str, outcome: dict[str, Any], inputs: Inputs) -> list[str]:
 
 def _closing(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> Iterator[str]:
     for hub in missing:
-        yield f'Skipped {hub.name}, which is not installed: python -m pip install "greenzmq[{hub.name}]"'
+        yield f"Skipped {hub.name}, which is not installed: {names.install_line(hub)}"
     if all(map(_is_right, outcomes.values())):
         where = f" on each of the {len(outcomes)} hubs" if len(outcomes) > 1 else ""
         yield f"All {len(inputs.requests):,} answers are right{where}."

@@ -15,10 +15,9 @@ import greenzmq
 
 from .. import hubs
 from ..errors import HubError
-from . import table
+from . import names, table
 from .child import Child, ChildError
 from .console import complain, printable, say
-from .names import resolve
 
 __all__ = ["add_parser", "run"]
 
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """
     for label, value in _versions():
         say(f"{label:<10}{value}")
-    table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in hubs.known_hubs()], left=3)
+    table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")
     return _say_choice()
@@ -69,7 +68,7 @@ def _versions() -> list[tuple[str, str]]:
 
 def _row(hub: hubs.KnownHub) -> tuple[str, str, str]:
     if not hub.installed:
-        return hub.name, "not installed", f'python -m pip install "greenzmq[{hub.name}]"'
+        return hub.name, "not installed", names.install_line(hub)
     return hub.name, _runtime(hub.package), _variant(hub.name)
 
 
@@ -94,7 +93,7 @@ def _variant(name: str) -> str:
 def _say_choice() -> int:
     try:
         decision = hubs.decide()
-        name = resolve(decision.name)
+        name = names.resolve(decision.name)
     except HubError as error:
         complain(f"a plain greenzmq.Context() would fail here: {error}")
         return 1

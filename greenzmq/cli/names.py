@@ -1,10 +1,35 @@
-"""Hubs as they are named on the command line and in the environment."""
+"""Hubs as the commands name them: the registry's, and ``asyncio+uvloop`` beside ``asyncio``.
+
+asyncio's hub lives on a loop that is running already. So these two have to be entered by way of a coroutine, and the
+name says which module's ``run`` starts the loop.
+"""
 
 from __future__ import annotations
 
-from ..hubs import hub_class, known_hubs
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["resolve"]
+import greenzmq
+
+from ..errors import MissingHubError
+from ..hubs import KnownHub, hub_class, known_hubs
+
+__all__ = ["install_line", "known", "resolve", "run_on"]
+
+UVLOOP = "asyncio+uvloop"
+LOOPS = {"asyncio": "asyncio", UVLOOP: "uvloop"}
+
+T = TypeVar("T")
+
+
+def known() -> list[KnownHub]:
+    """What the commands can run on; imports nothing."""
+    hubs = known_hubs()
+    if any(hub.name == "asyncio" for hub in hubs):
+        hubs.append(KnownHub(UVLOOP, "", "uvloop", importlib.util.find_spec("uvloop") is not None))
+    return hubs
 
 
 def resolve(name: str) -> str:
@@ -15,6 +40,31 @@ def resolve(name: str) -> str:
     UnknownHubError, MissingHubError
         With the line that helps.
     """
-    if any(hub.name == name and hub.installed for hub in known_hubs()):
+    hubs = {hub.name: hub for hub in known()}
+    if name in hubs and hubs[name].installed:
         return name
+    if name == UVLOOP and UVLOOP in hubs:
+        raise MissingHubError(f"{UVLOOP} needs the package uvloop, which is not installed: {install_line(hubs[name])}")
     return hub_class(name).name
+
+
+def install_line(hub: KnownHub) -> str:
+    """The command that installs what `hub` runs on. The extras have the names of the packages."""
+    return f'python -m pip install "greenzmq[{hub.package}]"'
+
+
+def run_on(name: str, function: Callable[[greenzmq.GreenHub], T]) -> T:
+    """Call ``function(hub)`` in a greenlet of the named hub, and return its result or raise its exception.
+
+    Raises
+    ------
+    HubError
+        There is no such hub, or it cannot be started here.
+    """
+    if name not in LOOPS:
+        hub = greenzmq.hub(name)
+        return hub.run(function, hub)
+    bridge = importlib.import_module("greenzmq.asyncio")
+    loop = importlib.import_module(LOOPS[name])
+    result: T = loop.run(bridge.run(lambda: function(bridge.hub())))
+    return result

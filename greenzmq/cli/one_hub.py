@@ -12,6 +12,7 @@ import _thread
 import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +21,7 @@ import greenzmq
 
 from .exchange import Exchange, answer
 from .inputs import Request
+from .names import run_on
 
 if TYPE_CHECKING:
     from ..green import GreenHub
@@ -55,23 +57,29 @@ def main(worker: Callable[[Any], object] = answer) -> int:
     def tell(**message: Any) -> None:
         print(json.dumps(message), file=channel, flush=True)
 
+    def work(hub: GreenHub) -> dict[str, Any]:
+        outcome = _demo(hub, job["demo"], worker, tell) if "demo" in job else {}
+        return {"variant": hub.hub.variant, **outcome}
+
     try:
-        hub = greenzmq.hub(job["hub"])
-        exchange = _exchange(hub, job.get("demo"), worker)
-    except (greenzmq.HubError, LimitError) as error:
+        tell(outcome=run_on(job["hub"], work))
+    except LimitError as error:
         tell(error=str(error))
         return 1
-    outcome = hub.run(exchange.run, lambda answered: tell(answered=answered))._asdict() if exchange else {}
-    tell(outcome={"variant": hub.hub.variant, **outcome})
+    except greenzmq.HubError as error:
+        traceback.print_exc()
+        tell(error=str(error))
+        return 1
     return 0
 
 
-def _exchange(hub: GreenHub, job: dict[str, Any] | None, worker: Callable[[Any], object]) -> Exchange | None:
-    if job is None:
-        return None
+def _demo(
+    hub: GreenHub, job: dict[str, Any], worker: Callable[[Any], object], tell: Callable[..., None]
+) -> dict[str, Any]:
     _allow_open_files(FDS_PER_SOCKET * (job["clients"] + job["workers"]) + 50)
     job["requests"] = [Request(*request) for request in job["requests"]]
-    return Exchange(hub, worker=worker, **job)
+    outcome = Exchange(hub, worker=worker, **job).run(lambda answered: tell(answered=answered))
+    return dict(outcome._asdict())
 
 
 def _leave_with_parent() -> None:

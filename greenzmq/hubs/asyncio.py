@@ -1,8 +1,9 @@
 """The hub of asyncio: greenlets on the running loop, be it the standard library's or uvloop.
 
-The loop runs in a greenlet like any other, mostly the thread's main one. Greenlets spawned here have it as their parent: a
-loop callback switches into one of them, and comes back when that one parks. The greenlet of the loop itself, with all its
-coroutines and callbacks, can not park: that would stop the loop. Its way in is ``await greenzmq.asyncio.run(...)``.
+The loop runs in a greenlet like any other, mostly the thread's main one. Greenlets spawned here have it as their
+parent: a loop callback switches into one of them, and comes back when that one parks. The greenlet of the loop itself,
+with all its coroutines and callbacks, can not park: that would stop the loop. Its way in is ``await
+greenzmq.asyncio.run(...)``.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
 def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
     """Rule 2. On eventlet's asyncio hub a loop is "running" in ordinary green threads, so this comes before rule 3.
 
-    Tasks of ours are marked, and only they run on an asyncio loop: other libraries' greenlets are its children, too, and
-    must not be switched away from.
+    Tasks of ours are marked, and only they run on an asyncio loop: other libraries' greenlets are its children, too,
+    and must not be switched away from.
     """
     greenlet: Any = getcurrent()
     while greenlet is not None:

@@ -216,7 +216,7 @@ class SelectorHub(Hub):
             self._ready.append(waiting.popleft())
 
     def _after_fork_in_child(self) -> None:
-        """The selector and the wake-up sockets are shared with the parent: take new ones, never unregister in the old."""
+        """The selector and the wake-up sockets are shared with the parent: take new ones, leave the old as they are."""
         if SelectorHub.current() is not self:  # another thread's, which is gone
             return
         self._selector.close()

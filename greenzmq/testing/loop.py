@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from greenlet import getcurrent, greenlet
 
 from .. import unpatched
+from ..hubs.base import MARK
 from .support import PATIENCE, Calls, ContractError, Oops, checks, fail, pair, require, until, watching
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def check_callback_switches(hub: Hub) -> None:
         steps.append("ends")
 
     worker = greenlet(run, hub.greenlet)
+    setattr(worker, MARK, hub)
 
     def resume(times: int) -> None:
         for _ in range(times):

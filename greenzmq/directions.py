@@ -1,0 +1,122 @@
+"""The two directions of a socket, who waits in them, and which of those an event lets go on."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import zmq
+from greenlet import getcurrent
+
+from .waiting import Waiter, WaitQueue
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from .hubs import Hub
+
+__all__ = ["Direction", "Listener", "SocketWaiter", "whom_to_wake"]
+
+# Plain ints: an operation on pyzmq's enums costs more than a whole recv.
+POLLIN = int(zmq.POLLIN)
+POLLOUT = int(zmq.POLLOUT)
+
+#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
+CREDIT = 100
+
+
+class Direction:
+    """Receiving, or sending, on one socket.
+
+    Attributes
+    ----------
+    event : int
+        ``POLLIN`` or ``POLLOUT``.
+    timeout_option : int
+        ``RCVTIMEO`` or ``SNDTIMEO``.
+    queue : WaitQueue
+        Who waits, in the order of arrival.
+    credit : int
+        How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
+        inside a message of this direction, and the last operation did not have to wait.
+    dry : bool
+        The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
+        exception, 3–5 µs).
+    owner : weak reference to a greenlet, or None
+        Who is inside a multipart message, part by part; the others stand back until its end.
+    """
+
+    __slots__ = ("credit", "dry", "event", "owner", "queue", "timeout_option")
+
+    def __init__(self, event: int, timeout_option: int) -> None:
+        self.event = event
+        self.timeout_option = timeout_option
+        self.queue = WaitQueue()
+        self.credit = CREDIT
+        self.dry = False
+        self.owner: weakref.ref[greenlet] | None = None
+
+    def holder(self) -> greenlet | None:
+        """The living greenlet that is inside a message, if any."""
+        owner = None if self.owner is None else self.owner()
+        return None if owner is None or owner.dead else owner
+
+    def taken(self) -> bool:
+        """Whether another greenlet is inside a message."""
+        holder = self.holder()
+        return holder is not None and holder is not getcurrent()
+
+    def contended(self) -> bool:
+        """Whether anybody besides this greenlet stands in the queue."""
+        first = self.queue.first
+        return first is not None and (first is not self.queue.last or first.greenlet is not getcurrent())
+
+
+class SocketWaiter(Waiter):
+    """A waiter that remembers at which signal it was promised room and met EAGAIN."""
+
+    __slots__ = ("refused",)
+
+    def __init__(self, hub: Hub, timeout: float | None) -> None:
+        super().__init__(hub, timeout)
+        self.refused = -1
+
+
+class Listener:
+    """Somebody who waits for `events` and takes nothing: a `Socket.poll`, or a Poller between two looks.
+
+    Parameters
+    ----------
+    events : int
+        The events that matter.
+    wake : callable
+        Called once, without arguments, when one of them may have come. Never switches.
+    """
+
+    __slots__ = ("events", "wake")
+
+    def __init__(self, events: int, wake: Callable[[], object]) -> None:
+        self.events = events
+        self.wake = wake
+
+
+def whom_to_wake(
+    events: int, receiving: Direction, sending: Direction, signals: int
+) -> tuple[Waiter | None, Waiter | None]:
+    """The receiver and the sender that an ``EVENTS`` mask lets go on; None where there is none. Changes nothing.
+
+    Parameters
+    ----------
+    events : int
+        What the socket can do, as libzmq says.
+    receiving, sending : Direction
+        Who waits.
+    signals : int
+        The number of the signal behind `events`: a sender that was refused since is passed over.
+    """
+    reader = receiving.queue.first if events & POLLIN and not receiving.taken() else None
+    writer = sending.queue.first if events & POLLOUT and not sending.taken() else None
+    while isinstance(writer, SocketWaiter) and writer.refused == signals:
+        writer = writer.next
+    return reader, writer

@@ -1,0 +1,189 @@
+"""What a greenlet can wait for besides sockets: a protocol of three methods, and the event to build such things with.
+
+`Poller.register` takes everything that is `Waitable`, next to sockets and descriptors: a `GreenEvent`, a
+`greenzmq.Task`, and gevent's own ``Event``, ``AsyncResult`` and ``Greenlet``, from which the protocol's names are taken.
+To give a class of your own the protocol, hand its three methods on to an event. A queue::
+
+    class Queue:
+        def __init__(self):
+            self._items = collections.deque()
+            self._filled = greenzmq.GreenEvent()
+            self.ready, self.rawlink, self.unlink = self._filled.ready, self._filled.rawlink, self._filled.unlink
+
+        def put(self, item):
+            self._items.append(item)
+            self._filled.set()
+
+        def get(self):
+            while not self._items:
+                self._filled.wait()
+            item = self._items.popleft()
+            if not self._items:
+                self._filled.clear()
+            return item
+
+    queue = Queue()
+    poller = greenzmq.Poller()
+    poller.register(socket, greenzmq.POLLIN)
+    poller.register(queue, greenzmq.POLLIN)
+    for what, _ in poller.poll():
+        print(queue.get() if what is queue else socket.recv())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from . import hubs, unpatched
+from .waiting import Waiter
+
+if TYPE_CHECKING:
+    from .hubs import Hub
+
+__all__ = ["GreenEvent", "Linkable", "Waitable", "wake_anywhere"]
+
+Link = Callable[[Any], object]
+
+
+@runtime_checkable
+class Waitable(Protocol):
+    """Something that becomes ready, and tells who asks to be told. What `Poller.register` takes besides sockets."""
+
+    def ready(self) -> bool:
+        """Whether waiting for it is over. Any thread may ask."""
+
+    def rawlink(self, callback: Link, /) -> object:
+        """Call ``callback(self)`` when it becomes ready, at least once, then or soon, in whatever thread.
+
+        Who links has to ask `ready` afterwards: what it became just before need not be told. The callback neither
+        switches nor raises.
+        """
+
+    def unlink(self, callback: Link, /) -> object:
+        """Take `rawlink` back; nothing if there is nothing to take back."""
+
+
+class Linkable:
+    """The half of `Waitable` that all of ours share, and the wait for it."""
+
+    def __init__(self) -> None:
+        self._links: dict[Link, None] = {}
+
+    def ready(self) -> bool:
+        """See `Waitable.ready`."""
+        raise NotImplementedError
+
+    def rawlink(self, callback: Link, /) -> None:
+        """See `Waitable.rawlink`; the callback is called once for each time that it is linked."""
+        self._links[callback] = None
+
+    def unlink(self, callback: Link, /) -> None:
+        """See `Waitable.unlink`."""
+        self._links.pop(callback, None)
+
+    def _announce(self) -> None:
+        """It has become ready. In any thread: what `ready` answers has changed before."""
+        for link in list(self._links):
+            self._links.pop(link, None)
+            link(self)
+
+    def _wait(self, hub: Hub, timeout: float | None) -> bool:
+        """Park this greenlet on its `hub` until it is ready, or for `timeout` seconds; 0 looks only. Whether it was."""
+        if self.ready() or (timeout is not None and timeout <= 0):
+            return self.ready()
+        waiter = Waiter(hub, timeout)
+        link = partial(wake_anywhere, waiter)
+        self.rawlink(link)
+        try:
+            # Another thread makes it ready before it looks at the links; this one links before it asks.
+            if not self.ready():
+                waiter.park()
+        finally:
+            waiter.close()
+            self.unlink(link)
+        return waiter.woken or self.ready()
+
+
+def wake_anywhere(waiter: Waiter, _: object = None) -> None:
+    """`Waiter.wake` from whatever thread this is."""
+    if waiter.hub.thread_id == unpatched.get_ident():
+        waiter.wake()
+    else:
+        waiter.wake_threadsafe()
+
+
+class GreenEvent(Linkable):
+    """A flag to wait for, as `threading.Event` is. Its waiters may be on any hubs, in any threads.
+
+    Not named `Event`, because that is pyzmq's name for what a socket monitor reports, and stays so here.
+
+    Examples
+    --------
+    A native thread, or a library that has one, tells a greenlet::
+
+        done = greenzmq.GreenEvent()
+        library.start(on_end=done.set_threadsafe)
+        if not done.wait(timeout=5):
+            ...
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._flag = False
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._flag
+
+    ready = is_set
+
+    def set(self) -> None:
+        """Set it, and wake all who wait.
+
+        From any greenlet, hub callback and signal handler, and from any thread.
+
+        Notes
+        -----
+        Switches: never.
+        """
+        self._flag = True
+        self._announce()
+
+    def set_threadsafe(self) -> None:
+        """`set`, under the name that says what native threads may call."""
+        self.set()
+
+    def clear(self) -> None:
+        """Take `set` back. Who was woken by it goes on all the same.
+
+        Notes
+        -----
+        Switches: never.
+        """
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Wait for this many seconds at most; None waits for ever, 0 looks only.
+
+        Returns
+        -------
+        bool
+            False if the time is over and it was not set.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        if self._flag or (timeout is not None and timeout <= 0):
+            return self._flag
+        return self._wait(hubs.get_hub(), timeout)
+
+    def __repr__(self) -> str:
+        return f"<greenzmq.GreenEvent {'set' if self._flag else 'clear'}>"

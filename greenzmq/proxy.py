@@ -1,0 +1,306 @@
+"""proxy, proxy_steerable and device, for greenlets, as libzmq's ``proxy.cpp`` defines them.
+
+One greenlet moves the messages of both ways, a bounded burst of one way at a time. It parks only between messages, when
+each way lacks something: a message, or room for one. So a kill, a timeout or a closed socket finds nothing in hand.
+
+- A message is read only when its target, and the capture socket, promise room for it (``POLLOUT``). libzmq looks once a
+  burst and then waits with a message in hand.
+- A promise may be false: see fact 4 of `greenzmq.readiness`. The message in hand then goes to a task, which waits for
+  room as any sender does and outlives the proxy, while the other way and the control socket go on. The way itself waits
+  for the task, which is `Waitable`.
+- libzmq's functions are called directly, without the green socket's bookkeeping. What this may have taken from greenlets
+  that wait on the same sockets is made good once a burst.
+"""
+
+from __future__ import annotations
+
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+import zmq
+from zmq.backend import Socket as BackendSocket
+
+from . import hubs
+from .native_proxy import run_native
+from .poller import Poller
+from .readiness import DONTWAIT, EVENTS, POLLIN, POLLOUT, TURN
+from .socket import Socket, _receive_message, _send_message
+from .tasks import Task
+from .waiting import pause
+
+if TYPE_CHECKING:
+    from .hubs import Choice, Hub
+
+__all__ = ["device", "proxy", "proxy_steerable"]
+
+#: Messages that one way moves before the other has its turn: enough to make the looks around a burst cheap, and well
+#: under `TURN`.
+BURST = 100
+#: Asked of what has nothing else to tell: the end of its context, or its being closed, is told all the same.
+_THE_END = int(zmq.POLLERR)
+_REP = int(zmq.REP)
+_TYPE = int(zmq.TYPE)
+
+_get = BackendSocket.get
+_recv = BackendSocket.recv
+
+
+def proxy(
+    frontend: zmq.Socket[Any],
+    backend: zmq.Socket[Any],
+    capture: zmq.Socket[Any] | None = None,
+    *,
+    native: bool = False,
+    hub: Choice | None = None,
+) -> int:
+    """Pass messages on between two sockets, both ways; see `zmq.proxy`. Only this greenlet is busy with it.
+
+    Parameters
+    ----------
+    frontend, backend : Socket
+        Green or plain sockets; the same one twice sends each message back. While the proxy runs they are its own.
+    capture : Socket, optional
+        Is sent every message, too.
+    native : bool
+        Let libzmq do it in a native thread, while this greenlet waits: three to ten times faster, and beside the GIL.
+        No other call may be made on the sockets until it has ended, `close` included. A kill ends it; if libzmq waits
+        for room with a message in hand, not before there is room.
+    hub : str, type or Hub, optional
+        The hub to wait on; None takes it from the sockets' context, or else leaves it to the rules.
+
+    Raises
+    ------
+    zmq.ContextTerminated
+        The context has ended.
+    zmq.ZMQError
+        What libzmq answers: ``ENOTSOCK`` if a socket is closed.
+
+    Notes
+    -----
+    Switches: always, and does not return of its own accord.
+    """
+    return proxy_steerable(frontend, backend, capture, native=native, hub=hub)
+
+
+def proxy_steerable(
+    frontend: zmq.Socket[Any],
+    backend: zmq.Socket[Any],
+    capture: zmq.Socket[Any] | None = None,
+    control: zmq.Socket[Any] | None = None,
+    *,
+    native: bool = False,
+    hub: Choice | None = None,
+) -> int:
+    """`proxy`, with a socket for commands to it; see `zmq.proxy_steerable`.
+
+    Parameters
+    ----------
+    frontend, backend, capture, native, hub
+        As for `proxy`.
+    control : Socket, optional
+        A PAIR, PULL, SUB, REP, … on which it takes commands, of one frame each: ``PAUSE``, ``RESUME``, ``TERMINATE``, and
+        ``STATISTICS``, which is answered with eight frames, each a ``uint64`` in the machine's byte order: frames and
+        octets that the frontend received, that it sent, that the backend received, that it sent. A REP answers the
+        others with an empty frame.
+
+    Returns
+    -------
+    int
+        0, after ``TERMINATE``.
+    """
+    for name, socket in (("frontend", frontend), ("backend", backend)):
+        if not isinstance(socket, BackendSocket):
+            raise TypeError(f"{name} has to be a Socket, not {socket!r}")
+    # pyzmq, too, takes whatever else it is given here for None.
+    capture = capture if isinstance(capture, BackendSocket) else None
+    control = control if isinstance(control, BackendSocket) else None
+    sockets = [socket for socket in (frontend, backend, capture, control) if socket is not None]
+    here = hubs.get_hub(hub or next((found for socket in sockets if (found := _choice(socket)) is not None), None))
+    if native:
+        return run_native(here, frontend, backend, capture, control)
+    return _Proxy(here, frontend, backend, capture, control).run()
+
+
+def device(device_type: int, frontend: zmq.Socket[Any], backend: Any = None, *, hub: Choice | None = None) -> int:
+    """`proxy` under its name of old; see `zmq.device`. Without a `backend` it is the frontend, as in `zmq.green`."""
+    return proxy(frontend, backend if isinstance(backend, BackendSocket) else frontend, hub=hub)
+
+
+def _choice(socket: zmq.Socket[Any]) -> Choice | None:
+    return socket.hub_choice if isinstance(socket, Socket) else None
+
+
+class _Way:
+    """One way through a proxy: from `source` to each of `targets`, of which the last is the one meant."""
+
+    __slots__ = ("frames", "hub", "octets", "pending", "source", "targets", "waits_for_room")
+
+    def __init__(self, hub: Hub, source: Any, target: Any, capture: Any) -> None:
+        self.hub = hub
+        self.source = source
+        self.targets = [target] if capture is None else [capture, target]
+        # What comes back through the same socket is not waited for: a REP has room only once it has received.
+        self.waits_for_room = [socket for socket in self.targets if socket is not source]
+        self.frames = 0
+        self.octets = 0
+        self.pending: Task[BaseException | None] | None = None
+
+    def move(self) -> tuple[Any, int] | None:
+        """Move a burst. What is lacking to move more, as an object and its event to poll for; None if nothing is."""
+        if self.pending is not None:
+            if not self.pending.done:
+                return self.pending, POLLIN
+            self._settle(self.pending)
+        if not _events(self.source) & POLLIN:
+            return self.source, POLLIN
+        try:
+            return self._burst(1 if self._is_contested() else BURST)
+        finally:
+            for socket in (self.source, *self.targets):
+                if isinstance(socket, Socket) and socket._readiness.attended:
+                    socket._readiness.look(socket)
+
+    def _burst(self, messages: int) -> tuple[Any, int] | None:
+        source, waits_for_room = self.source, self.waits_for_room
+        for _ in range(messages):
+            for socket in waits_for_room:
+                if not _get(socket, EVENTS) & POLLOUT:
+                    return socket, POLLOUT
+            try:
+                parts = _receive_message(source, DONTWAIT, False, False)
+            except zmq.Again:
+                return source, POLLIN
+            self.frames += len(parts)
+            self.octets += sum(map(len, parts))
+            self._deliver(parts)
+            if self.pending is not None:
+                return self.pending, POLLIN
+        return None
+
+    def _deliver(self, parts: list[zmq.Frame]) -> None:
+        contested = self._is_contested()
+        for position, socket in enumerate(self.targets):
+            try:
+                if contested:
+                    raise zmq.Again()
+                _send_message(socket, DONTWAIT, parts, False, False)
+            except zmq.Again:
+                self.pending = Task(self.hub, _insist, (self.targets[position:], parts))
+                return
+
+    def _is_contested(self) -> bool:
+        """Whether other greenlets wait to send to a target, or are in the middle of a message."""
+        return any(
+            isinstance(socket, Socket) and (socket._sending.owner is not None or socket._sending.queue)
+            for socket in self.targets
+        )
+
+    def _settle(self, pending: Task[BaseException | None]) -> None:
+        self.pending = None
+        error = pending.get()
+        if error is not None:
+            raise error
+
+
+def _insist(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
+    """Send to each of `targets`, however long it takes. Returns what is raised: perhaps there is no proxy any more."""
+    try:
+        for socket in targets:
+            green = socket if isinstance(socket, Socket) else Socket(shadow=socket)
+            green.send_multipart(parts, copy=False)
+    except zmq.ZMQError as error:
+        return error
+    return None
+
+
+class _Proxy:
+    """A running proxy."""
+
+    def __init__(self, hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> None:
+        self.hub = hub
+        self.control = control
+        self.paused = False
+        there = _Way(hub, frontend, backend, capture)
+        self.ways = [there]
+        self.back = there
+        if frontend.underlying != backend.underlying:
+            self.back = _Way(hub, backend, frontend, capture)
+            self.ways.append(self.back)
+        else:
+            there.waits_for_room = [] if capture is None else [capture]
+        self.sockets = list(dict.fromkeys(socket for socket in (frontend, backend, capture, control) if socket))
+        self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
+        self.turn_end = 0.0
+
+    def run(self) -> int:
+        try:
+            while self.control is None or self._obey():
+                lacking = [] if self.paused else [way.move() for way in self.ways]
+                if None in lacking:
+                    self._let_hub_go_round()
+                else:
+                    self._wait(cast("list[tuple[Any, int]]", lacking))
+            return 0
+        finally:
+            self.pollers.clear()
+
+    def _let_hub_go_round(self) -> None:
+        if monotonic() >= self.turn_end:
+            pause(self.hub)
+            self.turn_end = monotonic() + TURN
+
+    def _wait(self, lacking: list[tuple[Any, int]]) -> None:
+        wanted = dict.fromkeys(self.sockets, _THE_END)
+        for what, event in lacking:
+            wanted[what] = wanted.get(what, 0) | event
+        if self.control is not None:
+            wanted[self.control] = POLLIN
+        key = tuple(wanted[socket] for socket in self.sockets)
+        poller = self.pollers.get(key)
+        if poller is None:
+            poller = self.pollers[key] = Poller(hub=self.hub)
+            for socket, events in zip(self.sockets, key):
+                poller.register(socket, events)
+        tasks = [what for what in wanted if isinstance(what, Task)]
+        for task in tasks:
+            poller.register(task, POLLIN)
+        try:
+            poller.poll()
+        finally:
+            for task in tasks:
+                poller.unregister(task)
+        self.turn_end = monotonic() + TURN
+
+    # -- control ------------------------------------------------------------------------------------------------------
+
+    def _obey(self) -> bool:
+        """Take a command, if there is one. Whether to go on."""
+        if not _events(self.control) & POLLIN:
+            return True
+        try:
+            command = _recv(self.control, DONTWAIT)
+        except zmq.Again:  # somebody else receives on it, too
+            return True
+        if command == b"STATISTICS":
+            self._answer([struct.pack("=Q", number) for number in self._statistics()])
+            return True
+        if command in {b"PAUSE", b"RESUME"}:
+            self.paused = command == b"PAUSE"
+        if _get(self.control, _TYPE) == _REP:
+            self._answer([b""])
+        return command != b"TERMINATE"
+
+    def _statistics(self) -> tuple[int, ...]:
+        there, back = self.ways[0], self.ways[-1]
+
+    def _answer(self, parts: list[bytes]) -> None:
+        try:
+            _send_message(self.control, DONTWAIT, parts, True, False)
+        except zmq.Again:
+            Task(self.hub, _insist, ([self.control], parts))
+
+
+def _events(socket: Any) -> int:
+    """``EVENTS``; of a green socket, so that those who wait on it hear of it, too."""
+    return int(socket._readiness.examine(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))

@@ -1,0 +1,128 @@
+"""What all tests share: the `hub` fixture, which runs a test on every hub, and the checks that nothing is left behind.
+
+The body of a test that uses `hub` (or `contract_hub`) runs inside a greenlet of that hub, in a native thread of its
+own. Its other fixtures are set up in pytest's thread, as usual; what they have to do on the hub they do through
+`hub_thread`. With the mark ``main_greenlet`` the body runs in the main greenlet of the hub's thread instead.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+import zmq
+from hubthread import HubThread, new_descriptors, open_descriptors
+from variants import VARIANTS, Variant
+
+from greenzmq.green import GreenHub
+from greenzmq.hubs.base import Hub
+
+THREAD = pytest.StashKey[HubThread]()
+FAILED = pytest.StashKey[bool]()
+
+_loaded: set[Variant] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("greenzmq")
+    group.addoption("--hub", action="append", metavar="NAME", help="run only on this hub; may be given again")
+    group.addoption("--skip-missing-hubs", action="store_true", help="skip the hubs that are not installed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "main_greenlet: run the body in the main greenlet of the hub's thread")
+    config.addinivalue_line("markers", "runtime(*names): run only on these runtimes, on each of their loops")
+    known = [variant.id for variant in VARIANTS]
+    for name in config.getoption("--hub") or ():
+        if name not in known:
+            raise pytest.UsageError(f"--hub {name}: there is no such hub; there are {', '.join(known)}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "variant" not in metafunc.fixturenames:
+        return
+    wanted = metafunc.config.getoption("--hub")
+    runtimes = metafunc.definition.get_closest_marker("runtime")
+    in_main = metafunc.definition.get_closest_marker("main_greenlet")
+    chosen = [
+        variant
+        for variant in VARIANTS
+        if (not wanted or variant.id in wanted)
+        and (runtimes is None or variant.name in runtimes.args)
+        and (not in_main or variant.main_parks)
+    ]
+    metafunc.parametrize("variant", chosen, ids=[variant.id for variant in chosen], indirect=True)
+
+
+def pytest_collection_finish() -> None:
+    # libzmq opens what it keeps for good with the first context. And what exists by now stays: collecting garbage
+    # after each test need not look at it.
+    zmq.Context().term()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if call.when == "call":
+        item.stash[FAILED] = not report.passed
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    __tracebackhide__ = True
+    thread = pyfuncitem.stash.get(THREAD, None)
+    if thread is None:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    call = thread.call_in_main if pyfuncitem.get_closest_marker("main_greenlet") else thread.call
+    call(lambda: pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture
+def variant(request: pytest.FixtureRequest) -> Variant:
+    """The runtime and loop that this test runs on, installed and imported."""
+    variant: Variant = request.param
+    if missing := variant.missing:
+        message = f"{missing} is not installed: pip install 'greenzmq[{variant.extra}]'"
+        if request.config.getoption("--skip-missing-hubs"):
+            pytest.skip(message)
+        pytest.fail(f"{message}, or pass --skip-missing-hubs", pytrace=False)
+    if variant not in _loaded:
+        variant.load()
+        HubThread(variant).close()  # libuv opens what it keeps for good with the first loop
+        _loaded.add(variant)
+    return variant
+
+
+@pytest.fixture
+def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[HubThread]:
+    """The thread whose hub this test runs on. At the end nothing may be left in the hub, nor open."""
+    before = open_descriptors()
+    thread = request.node.stash[THREAD] = HubThread(variant)
+    thread.remember()
+    yield thread
+    if request.node.stash.get(FAILED, True):
+        return
+    del request.node.stash[THREAD]
+    if leftovers := thread.leftovers():
+        pytest.fail(f"left in the hub: {leftovers}", pytrace=False)
+    thread.close()
+    if descriptors := new_descriptors(before):
+        pytest.fail(f"left open: {descriptors}", pytrace=False)
+
+
+@pytest.fixture
+def contract_hub(hub_thread: HubThread) -> Hub:
+    """The hub, as `greenzmq.hubs.base` defines it."""
+    return hub_thread.hub
+
+
+@pytest.fixture
+def hub(contract_hub: Hub) -> GreenHub:
+    """The hub, as programs see it."""
+    return GreenHub.of(contract_hub)

@@ -1,0 +1,130 @@
+"""For the children of test_detection.py: ask greenzmq which hub it would use here, and what the asking left behind.
+
+Imports nothing but the standard library until it is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+RUNTIMES = {"gevent", "eventlet", "asyncio", "uvloop"}
+#: More than the fast path does before it looks at the clock.
+MANY = 150
+
+answers: list[dict[str, Any]] = []
+
+
+def runtimes_loaded() -> set[str]:
+    """The modules of any runtime."""
+    return {name for name in sys.modules if name.partition(".")[0] in RUNTIMES}
+
+
+def hubs_alive() -> list[str]:
+    """The hubs that exist in this thread, each asked by the means of its own runtime."""
+    found = []
+    if (gevent_hub := look("gevent._hub_local", "get_hub_if_exists")) is not None and gevent_hub() is not None:
+        found.append("gevent")
+    if getattr(look("eventlet.hubs", "_threadlocal"), "hub", None) is not None:
+        found.append("eventlet")
+    if (ours := look("greenzmq.hubs.selector", "SelectorHub")) is not None and ours.current() is not None:
+        found.append("selector")
+    return found
+
+
+def running_loop() -> bool:
+    """Whether asyncio says that a loop runs in this greenlet."""
+    loop = look("asyncio.events", "_get_running_loop")
+    return loop is not None and loop() is not None
+
+
+def look(module: str, name: str) -> Any:
+    """What the module has under this name, if it has been imported that far."""
+    return getattr(sys.modules.get(module), name, None)
+
+
+def ask(namespace: str = "greenzmq", **context: Any) -> None:
+    """Ask in all ways that must not create anything; then wait, and see on what."""
+    loaded, alive = runtimes_loaded(), hubs_alive()
+    answer: dict[str, Any] = {"alive": alive, "loop": running_loop()}
+    answers.append(answer)
+    try:
+        zmq = __import__(namespace, fromlist=["Context"])
+        hubs = __import__("greenzmq.hubs", fromlist=["decide"])
+        ctx = zmq.Context(**context)
+    except Exception as error:
+        answer["refused"] = describe(error)
+        return
+    server = ctx.socket(zmq.PULL)
+    try:
+        decision = hubs.decide(server.hub_choice)
+        answer["decided"] = [getattr(decision.name, "name", decision.name), decision.rule]
+    except Exception as error:
+        answer["decided"] = describe(error)
+    client = connect(zmq, ctx, server)
+    if not context and namespace == "greenzmq":
+        answer["imported"] = sorted(runtimes_loaded() - loaded)
+    use_without_waiting(zmq, client, server)
+    answer["created"] = sorted({*hubs_alive()} - {*alive})
+    wait(zmq, server, answer)
+    answer["made"] = sorted({*hubs_alive()} - {*alive})
+    client.close()
+    server.close()
+
+
+def connect(zmq: Any, ctx: Any, server: Any) -> Any:
+    server.bind("inproc://asking")
+    server.bind("tcp://127.0.0.1:*")
+    client = ctx.socket(zmq.PUSH)
+    client.connect("inproc://asking")
+    assert client.get(zmq.EVENTS) == client.EVENTS == zmq.POLLOUT
+    return client
+
+
+def use_without_waiting(zmq: Any, client: Any, server: Any) -> None:
+    """Messages, more of them than one turn's worth; and the answer that there is none."""
+    for number in range(MANY):
+        client.send(b"%d" % number)
+        assert server.recv() == b"%d" % number
+    try:
+        server.recv(zmq.NOBLOCK)
+    except zmq.Again:
+        return
+    raise AssertionError("a message that nobody sent")
+
+
+def wait(zmq: Any, server: Any, answer: dict[str, Any]) -> None:
+    server.set(zmq.RCVTIMEO, 1)
+    try:
+        server.recv()
+    except zmq.Again:
+        answer["waited"] = server._readiness.hub.name
+    except Exception as error:
+        answer["waited"] = describe(error)
+
+
+def describe(error: Exception) -> list[str]:
+    return [type(error).__name__, str(error)]
+
+
+def report() -> None:
+    """The last line of every child."""
+    print(json.dumps(answers))
+
+
+def hide(*packages: str) -> None:
+    """As if these packages were not installed: no finder finds them, and the import system says so in its own words."""
+    sys.meta_path[:] = [Hiding(finder, packages) for finder in sys.meta_path]
+
+
+class Hiding:
+    def __init__(self, finder: Any, packages: tuple[str, ...]) -> None:
+        self.finder = finder
+        self.packages = packages
+
+    def find_spec(self, name: str, *args: Any) -> Any:
+        return None if name.partition(".")[0] in self.packages else self.finder.find_spec(name, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.finder, name)

@@ -1,0 +1,90 @@
+"""Programs that tests run in processes of their own, a few at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+__all__ = ["Child", "Children", "Done", "need", "run"]
+
+#: Seconds after which a child that hangs prints where it does, and ends.
+LIMIT = 25
+#: What each program begins with. Ended from a thread of the interpreter's own, which no monkey patch reaches.
+PROLOGUE = "import faulthandler; faulthandler.dump_traceback_later({}, exit=True)\n"
+
+
+@dataclass(frozen=True)
+class Child:
+    """A program, the environment variables that it needs besides, and the runtimes without which it makes no sense."""
+
+    program: str
+    environment: tuple[tuple[str, str], ...] = ()
+    needs: tuple[str, ...] = ()
+    limit: int = LIMIT
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a child ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(child: Child) -> Done:
+    """Run a child to its end; it is gone after that, in any case."""
+    environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
+    paths = [str(Path(__file__).parent), environment.get("PYTHONPATH", "")]
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(child.environment)
+    # Both runtimes warn of themselves when they are imported or patch, which is no business of these tests.
+    command = [sys.executable, "-W", "ignore", "-c", PROLOGUE.format(child.limit) + textwrap.dedent(child.program)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=child.limit + 10, env=environment)
+    except subprocess.TimeoutExpired as late:
+        return Done(-1, f"{late.stdout!r}", f"had to be killed: {late.stderr!r}")
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+class Children:
+    """Runs the children that were given to it in order, `at_once` at a time; each test asks for its own."""
+
+    def __init__(self, children: dict[str, Child], at_once: int = 4) -> None:
+        self._executor = ThreadPoolExecutor(at_once)
+        self._futures: dict[str, Future[Done]] = {
+            name: self._executor.submit(run, child) for name, child in children.items()
+        }
+
+    @classmethod
+    def of_tests(cls, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> Children:
+        """Those that the tests of this run ask for, by their parameter ``child``."""
+        asked = [item.callspec.params.get("child") for item in request.session.items if hasattr(item, "callspec")]
+        wanted = {name: children[name] for name in asked if name in children}
+        return cls({name: child for name, child in wanted.items() if not missing(child)}, at_once)
+
+    def __getitem__(self, name: str) -> Done:
+        return self._futures[name].result()
+
+    def close(self) -> None:
+        """Wait for those that run; the others are not started any more."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def missing(child: Child) -> list[str]:
+    return [runtime for runtime in child.needs if importlib.util.find_spec(runtime) is None]
+
+
+def need(request: pytest.FixtureRequest, child: Child) -> None:
+    """Fail, or skip with --skip-missing-hubs, if a runtime that the child needs is not installed."""
+    if gone := missing(child):
+        if request.config.getoption("--skip-missing-hubs", default=False):
+            pytest.skip(f"not installed: {', '.join(gone)}")
+        pytest.fail(f"not installed: {', '.join(gone)}; --skip-missing-hubs runs the tests without")

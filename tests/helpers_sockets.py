@@ -1,0 +1,133 @@
+"""What the tests of sockets and contexts share: contexts that end with the test, connected pairs, ways to wait and to count.
+
+Nothing here waits for a time: `until` waits for a thing, and gives up after so many rounds that only a lost wake-up
+takes that long.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import greenlet
+import zmq
+
+import greenzmq
+
+__all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
+__all__ += ["parked", "receives", "sends", "tick", "until"]
+
+TRANSPORTS = ("tcp", "ipc", "inproc")
+#: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
+TICKS = 5
+
+_number = itertools.count()
+# Not pytest's tmp_path, which may be longer than a socket's path may be (zmq.IPC_PATH_MAX_LEN).
+_directory = tempfile.mkdtemp(prefix="gz")
+atexit.register(shutil.rmtree, _directory, ignore_errors=True)
+
+# pyzmq frees zero-copy buffers in a thread with a context of its own, made at the first use: not part of any one test.
+zmq.Frame(bytearray(1), copy=False)
+
+
+@contextmanager
+def open_context(hub: greenzmq.GreenHub, **options: Any) -> Iterator[greenzmq.Context]:
+    """A context on `hub`; at the end its sockets are closed without linger, whatever the test left in them."""
+    context = greenzmq.Context(hub=hub, **options)
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
+        context.__dict__.pop("kept", None)
+
+
+def address(transport: str) -> str:
+    """Something to bind to; the system chooses the port."""
+    if transport == "tcp":
+        return "tcp://127.0.0.1:*"
+    return f"ipc://{_directory}/{next(_number)}" if transport == "ipc" else f"inproc://test-{next(_number)}"
+
+
+def connected(
+    context: greenzmq.Context, binds: int, connects: int, transport: str = "inproc", **options: int
+) -> tuple[greenzmq.Socket, greenzmq.Socket]:
+    """Two sockets of these types, the first bound, the second connected to it, both with these options."""
+    bound, peer = context.socket(binds), context.socket(connects)
+    context.__dict__.setdefault("kept", []).extend((bound, peer))
+    for socket in (bound, peer):
+        for name, value in options.items():
+            setattr(socket, name, value)
+    bound.bind(address(transport))
+    peer.connect(bound.last_endpoint.decode())
+    return bound, peer
+
+
+def receives(socket: greenzmq.Socket) -> bool:
+    """Whether a greenlet waits for a message of `socket`."""
+    return bool(socket._readiness.receiving.queue)
+
+
+def sends(socket: greenzmq.Socket) -> bool:
+    """Whether a greenlet waits for room in `socket`."""
+    return bool(socket._readiness.sending.queue)
+
+
+def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:
+    """Let the hub go round until `condition` holds."""
+    for attempt in range(10_000):
+        if condition():
+            return
+        hub.sleep(0 if attempt < 100 else 0.001)
+    raise AssertionError(f"{condition} does not come true")
+
+
+def tick(hub: greenzmq.GreenHub, *waiting: greenzmq.Task[Any]) -> None:
+    """Let the hub go round `TICKS` times; none of `waiting` may end meanwhile."""
+    for _ in range(TICKS):
+        hub.sleep()
+        for task in waiting:
+            assert not task.done, f"{task} did not wait"
+
+
+def parked(
+    hub: greenzmq.GreenHub, waits: Callable[[greenzmq.Socket], bool], function: Callable[..., Any], *args: Any, **kw: Any
+) -> greenzmq.Task[Any]:
+    """Spawn a call of a socket's method, and come back when the hub has gone round `TICKS` times while it waits."""
+    task = hub.spawn(function, *args, **kw)
+    until(hub, lambda: waits(function.__self__) or task.done)  # type: ignore[attr-defined]
+    tick(hub, task)
+    return task
+
+
+def fill(socket: greenzmq.Socket, frame: bytes = b"fill") -> int:
+    """Send until there is no more room. How often."""
+    for sent in itertools.count():
+        try:
+            socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return sent
+    raise AssertionError
+
+
+@contextmanager
+def count_switches() -> Iterator[list[str]]:
+    """The switches between greenlets of this thread, counted by greenlet itself, whoever makes them."""
+    switches: list[str] = []
+    before = greenlet.settrace(lambda event, _: switches.append(event))
+    try:
+        yield switches
+    finally:
+        greenlet.settrace(before)
+
+
+@contextmanager
+def never_switches() -> Iterator[None]:
+    """The block runs without one switch of greenlets."""
+    with count_switches() as switches:
+        yield
+    assert switches == []

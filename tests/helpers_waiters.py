@@ -1,0 +1,102 @@
+"""Situations for the tests of wake-ups: a greenlet that waits, a signal that has arrived, and a hub that has not looked."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+import zmq
+from helpers_invariants import check
+from helpers_sockets import parked, receives, sends
+
+import greenzmq
+
+__all__ = ["BIG", "TIGHT", "acquaint", "await_signal", "drain", "fill_for_good", "fill_up", "let_go_on", "plain"]
+__all__ += ["signalled", "waiting_receiver", "waiting_sender"]
+
+#: In flight between two sockets with these options are at most a few of `BIG`, over tcp as well.
+TIGHT = {"sndhwm": 1, "rcvhwm": 1, "sndbuf": 65536, "rcvbuf": 65536}
+BIG = bytes(65536)
+#: How often the hub may go round between what makes a waiter go on and the end of its call.
+TURNS = 2
+
+
+def plain(socket: zmq.Socket[Any]) -> zmq.Socket[bytes]:
+    """pyzmq's own socket for the same libzmq socket: greenzmq does not learn what is done with it."""
+    return zmq.Socket.shadow(socket.underlying)
+
+
+def signalled(socket: zmq.Socket[Any], seconds: float = 0) -> bool:
+    """Whether the descriptor is readable, or becomes so; looked at without libzmq, and without the hub."""
+    poll = select.poll()
+    poll.register(plain(socket).FD, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def await_signal(socket: zmq.Socket[Any]) -> None:
+    """Block the thread, hub and all, until there is a signal that nobody has looked at."""
+    assert signalled(socket, 5), "no signal came"
+
+
+def fill_up(socket: zmq.Socket[Any], message: list[bytes]) -> int:
+    """Send, behind greenzmq's back, until there is no more room. How often."""
+    sent = 0
+    while True:
+        try:
+            plain(socket).send_multipart(message, zmq.NOBLOCK)
+        except zmq.Again:
+            return sent
+        sent += 1
+
+
+def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
+    """Receive, behind greenzmq's back, all that is there."""
+    got = []
+    while True:
+        try:
+            got.append(plain(socket).recv_multipart(zmq.NOBLOCK))
+        except zmq.Again:
+            return got
+
+
+def waiting_receiver(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> greenzmq.Task[Any]:
+    """A greenlet that is parked in ``socket.recv_multipart()``."""
+    return parked(hub, receives, socket.recv_multipart)
+
+
+def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> None:
+    """`fill_up`, and go on while the system's buffers take some of it over, which they do over tcp."""
+    pause, quiet = (0.002, 20) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
+    still = 0
+    while still < quiet:
+        still = 0 if fill_up(socket, message) else still + 1
+        hub.sleep(pause)
+
+
+def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> greenzmq.Task[Any]:
+    """A greenlet that is parked in ``socket.send_multipart(message)``, for lack of room."""
+    fill_for_good(hub, socket, [BIG])
+    return parked(hub, sends, socket.send_multipart, message)
+
+
+def let_go_on(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
+    """`task` ends within `TURNS` rounds of the hub; rounds at whose beginning the signal is still there don't count."""
+    turns = 0
+    for _ in range(100):
+        check(socket)
+        turns += not signalled(socket)
+        hub.sleep()
+        if task.done or turns == TURNS:
+            break
+    check(socket)
+    assert task.done, f"still waits; signalled: {signalled(socket)}"
+
+
+def acquaint(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
+    """Block the thread until these two have met: from now on only messages and room are signalled."""
+    for one, other in ((socket, peer), (peer, socket)):
+        plain(one).send(b"hello")
+        assert plain(other).recv() == b"hello"
+    for one in (socket, peer):
+        plain(one).get(zmq.EVENTS)
+        assert not signalled(one)

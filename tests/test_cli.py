@@ -1,0 +1,469 @@
+"""The commands, mostly as a user meets them: in a process of their own, by what they print and how they exit."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenzmq.cli import demo, inputs, names, table, ticker
+from greenzmq.cli.console import printable
+
+KNOWN = {hub.name: hub.installed for hub in names.known()}
+INSTALLED = [name for name, installed in KNOWN.items() if installed]
+LIMIT = 30
+"""Seconds for one command; one takes about a second."""
+
+Done = subprocess.CompletedProcess[str]
+
+
+def greenzmq(*args: str | Path, **environment: str) -> Done:
+    """Run ``python -m greenzmq``."""
+    return python("-m", "greenzmq", *args, **environment)
+
+
+def python(*args: str | Path, **environment: str) -> Done:
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment)
+
+
+@pytest.fixture(params=KNOWN)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each hub's name. A runtime that is not installed is a failure, unless the run says otherwise."""
+    hub: str = request.param
+    if hub not in (request.config.getoption("--hub", default=None) or KNOWN):
+        pytest.skip("not this hub")
+    if not KNOWN[hub] and request.config.getoption("--skip-missing-hubs", default=False):
+        pytest.skip(f"{hub} is not installed")
+    return hub
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three levels of files: an empty one, one without a last newline, one of many frames, one of two requests."""
+    root = tmp_path / "input"
+    (root / "a" / "site-packages").mkdir(parents=True)
+    (root / "empty.txt").write_bytes(b"")
+    (root / "a" / "one.py").write_bytes(b"import this")
+    (root / "a" / "site-packages" / "frames").write_bytes(b"line\n" * 50_000)
+    (root / "large").write_bytes(b"x" * inputs.PART + b"\n\n")
+    return root
+
+
+# A program that runs the demo with workers of its own, and one that these workers live in. ``WORKER`` is replaced.
+DEMO = """
+import sys
+from greenzmq.cli import demo
+demo.GRACE = 2
+from greenzmq import __main__
+run = demo.run
+demo.run = lambda options: run(options, [sys.executable, "-c", {child!r}])
+sys.exit(__main__.main({args!r}))
+"""
+CHILD = """
+import os, signal, sys, time
+import greenzmq
+from greenzmq.cli import one_hub
+def worker(socket):
+    while True:
+        name, *chunks = socket.recv_multipart()
+        WORKER
+sys.exit(one_hub.main(worker))
+"""
+
+
+def tampered(worker: str, *args: str | Path) -> Done:
+    """Run the demo with workers that do `worker` with each request."""
+    return python("-c", tampered_program(worker, *args))
+
+
+def tampered_program(worker: str, *args: str | Path) -> str:
+    return DEMO.format(child=CHILD.replace("WORKER", worker), args=["demo", *map(str, args)])
+
+
+def test_demo_on_one_hub(name: str, folder: Path) -> None:
+    """Each hub answers everything; the table says so, without a control character where no terminal is."""
+    done = greenzmq("demo", "--hub", name, "--dir", folder, "--clients", "3", "--workers", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"^{re.escape(name)} \(.+\) +5( +[0-9.,]+){{5}}$", done.stdout, re.MULTILINE)
+    assert "3 clients -> ROUTER/DEALER -> 2 workers" in done.stdout
+    assert "All 5 answers are right" in done.stdout
+    assert not re.search(r"[^\n\x20-\x7e]", done.stdout)
+
+
+def test_demo_on_every_hub(folder: Path) -> None:
+    """Without --hub it runs on each that is installed; more clients than requests is nothing special."""
+    done = greenzmq("demo", "--dir", folder, "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert list(document["hubs"]) == INSTALLED
+    assert (document["files"], document["requests"], document["bytes"]) == (4, 5, inputs.PART + 2 + 250_011)
+    for outcome in document["hubs"].values():
+        assert (outcome["answered"], outcome["wrong"], outcome["missing"]) == (5, [], [])
+        assert 0 < outcome["p50"] <= outcome["p99"] <= outcome["seconds"]
+
+
+def test_demo_sends_the_standard_library() -> None:
+    """The default input is what it says it is, third-party packages left out."""
+    done = greenzmq("demo", "--hub", "selector", "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["root"]) == (0, inputs.standard_library())
+    assert document["files"] == document["requests"] == document["hubs"]["selector"]["answered"] > 400
+    found = inputs.collect_standard_library()
+    assert all(r.path.endswith(".py") and "site-packages" not in r.path for r in found.requests)
+    assert "asyncio/events.py" in {Path(r.path).as_posix() for r in found.requests}
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty", "only folders", "nothing readable"])
+def test_nothing_to_send(kind: str, tmp_path: Path) -> None:
+    """A path without input is wrong usage, said in one line that names it."""
+    path = tmp_path / "given"
+    if kind == "file":
+        path.write_text("text")
+    elif kind != "missing":
+        path.mkdir()
+    if kind == "only folders":
+        (path / "sub").mkdir()
+    if kind == "nothing readable":
+        (path / "broken").symlink_to("nowhere")
+    done = greenzmq("demo", "--hub", "selector", "--dir", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert str(path) in done.stderr
+
+
+def test_unreadable_files_are_named_and_counted(folder: Path) -> None:
+    """A broken link, a link to itself and a FIFO are left out aloud; a folder that contains itself does no harm."""
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "myself").symlink_to("myself")
+    (folder / "loop").symlink_to(folder)
+    os.mkfifo(folder / "fifo")
+    done = greenzmq("demo", "--hub", "selector", "--dir", folder)
+    assert done.returncode == 0
+    assert "unreadable and left out: 3\n" in done.stderr
+    for line in "broken: No such file", "myself: Too many levels of symbolic links", "fifo: not a regular file":
+        assert line in done.stderr
+    assert "4 files" in done.stdout
+
+
+def test_an_unreadable_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as one that is left out; what is beside it is sent. (Root reads everything, so it is simulated.)"""
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("site-packages"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = inputs.collect(str(folder))
+    assert found.skipped == [(os.path.join("a", "site-packages"), "Permission denied")]
+    assert found.files == 3
+
+
+def test_strange_names(tmp_path: Path) -> None:
+    """A name that is no UTF-8, or would clear the screen, is sent as it is and printed harmlessly."""
+    (tmp_path / "a\x1b[2J\nb").write_text("x\n")
+    (tmp_path / os.fsdecode(b"\xff")).write_text("y\n")
+    (tmp_path / "broken\x1b[2J").symlink_to("nowhere")
+    done = greenzmq("demo", "--hub", "selector", "--dir", tmp_path)
+    assert done.returncode == 0
+    assert "broken\\x1b[2J: No such file" in done.stderr
+    wrong = tampered("socket.send_multipart([name, b'', b'0'])", "--hub", "selector", "--dir", tmp_path)
+    assert wrong.returncode == 1
+    assert "a\\x1b[2J\\nb: the answer was" in wrong.stderr
+    assert "\\udcff: the answer was" in wrong.stderr
+    assert "\x1b" not in done.stderr + wrong.stderr
+
+
+def test_a_wrong_answer(name: str, folder: Path) -> None:
+    """One that is wrong is enough for exit status 1, and it is named."""
+    right = [hashlib.sha256(b"import this").hexdigest(), "0"]
+    worker = f"socket.send_multipart([name, {right[0]!r}.encode(), b'7'])"
+    (folder / "a" / "site-packages" / "frames").unlink()
+    (folder / "large").unlink()
+    (folder / "empty.txt").unlink()
+    done = tampered(worker, "--hub", name, "--dir", folder)
+    assert done.returncode == 1
+    assert f"greenzmq: {name}: 1 of 1 answers wrong:" in done.stderr
+    assert "a/one.py: the answer was ['a/one.py', " in done.stderr
+    assert "'7']; right is [" in done.stderr
+    assert "are right" not in done.stdout
+
+
+def test_an_answer_of_another_shape(folder: Path) -> None:
+    """Rubbish is a wrong answer too, not a traceback."""
+    done = tampered("socket.send(b'\\xff')", "--hub", "selector", "--dir", folder)
+    assert done.returncode == 1
+    assert "selector: 5 of 5 answers wrong:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_answer(name: str, folder: Path) -> None:
+    """A worker that never answers is reported when the time is over, and no client is waited for."""
+    worker = "greenzmq.hub().sleep(1000)"
+    done = tampered(worker, "--hub", name, "--dir", folder, "--clients", "2", "--timeout", "0.5")
+    assert done.returncode == 1
+    assert f"greenzmq: {name}: 5 of 5 answers missing:" in done.stderr
+    assert done.stderr.count("no answer") == 2
+    assert done.stderr.count("never sent") == 3
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process was ended by SIGKILL before it had answered"),
+        ("os._exit(3)", "its process ended with exit status 3 before it had answered"),
+        ("time.sleep(1000)", "its process has hung: no sign of life for 2.5 seconds"),
+        ("raise RuntimeError('deliberate')", "its process ended with exit status 1 before it had answered"),
+    ],
+)
+def test_a_process_that_fails(worker: str, message: str, folder: Path) -> None:
+    """A crash, a hang and an exception in one hub's process are each said in one clear line; the next hub runs."""
+    args: list[str | Path] = ["--hub", "selector", "--hub", "threading", "--dir", folder, "--timeout", "0.5"]
+    done = tampered(worker, *args)
+    assert done.returncode == 1
+    assert f"greenzmq: selector: {message}\n" in done.stderr
+    assert f"greenzmq: threading: {message}\n" in done.stderr
+    assert re.search(r"^threading +failed", done.stdout, re.MULTILINE)
+    assert ("RuntimeError: deliberate" in done.stderr) == ("deliberate" in worker)
+
+
+def test_files_that_change_or_go_while_the_demo_runs(folder: Path) -> None:
+    """Their answers are missing, with the reason; the service is not blamed."""
+    program = f"""
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from greenzmq.cli import demo
+from greenzmq import __main__
+collect = demo.collect
+def collect_and_change(root, **options):
+    found = collect(root, **options)
+    Path(root, "large").unlink()
+    Path(root, "a", "one.py").write_bytes(b"import that")
+    return found
+demo.collect = collect_and_change
+sys.exit(__main__.main(["demo", "--hub", "selector", "--dir", {str(folder)!r}]))
+"""
+    done = python("-c", program)
+    assert done.returncode == 1
+    assert "3 of 5 answers missing:" in done.stderr
+    assert "a/one.py: the file was changed while the demo ran" in done.stderr
+    assert "large from byte 1,048,576: cannot be read any more: No such file" in done.stderr
+
+
+@pytest.mark.parametrize("args", [["--clients", "0"], ["--timeout", "-1"], ["--timeout", "nan"], ["--workers", "many"]])
+def test_wrong_options(args: list[str]) -> None:
+    """Exit status 2 and the option's name."""
+    done = greenzmq("demo", *args)
+    assert done.returncode == 2
+    assert f"argument {args[0]}" in done.stderr
+
+
+def test_unknown_hub(folder: Path) -> None:
+    """All names are looked at before anything runs."""
+    done = greenzmq("demo", "--hub", "selector", "--hub", "twisted", "--dir", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no hub is named 'twisted'" in done.stderr
+
+
+WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
+MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_hub_that_is_not_installed(folder: Path) -> None:
+    """Named, it is an error with the line that installs it; not named, it is skipped with that line."""
+    program = WITHOUT.format(without=["gevent"]) + MAIN
+    named = python("-c", program, "demo", "--hub", "gevent", "--dir", folder)
+    assert (named.returncode, named.stdout) == (2, "")
+    assert 'python -m pip install "greenzmq[gevent]"' in named.stderr
+    others = python("-c", WITHOUT.format(without=["gevent", "uvloop"]) + MAIN, "demo", "--dir", folder)
+    assert (others.returncode, others.stderr) == (0, "")
+    assert 'Skipped gevent, which is not installed: python -m pip install "greenzmq[gevent]"' in others.stdout
+    assert not re.search(r"^gevent", others.stdout, re.MULTILINE)
+
+
+def run_in_terminal(*args: str | Path) -> tuple[int, str]:
+    """Run python on a terminal; return the exit status and all that it showed."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, *map(str, args)], stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(LIMIT), shown.decode()
+
+
+@pytest.mark.skipif(find_spec("rich") is None, reason="needs the extra cli")
+def test_on_a_terminal(folder: Path) -> None:
+    """With rich there is a bar, which does not stay, and a table with lines."""
+    status, shown = run_in_terminal("-m", "greenzmq", "demo", "--hub", "selector", "--dir", folder)
+    assert status == 0
+    assert "\x1b[2K" in shown  # the bar's line is taken away
+    assert "\u2500\u2500\u2500" in shown
+    assert "selector (" in shown
+
+
+def test_on_a_terminal_without_rich(folder: Path) -> None:
+    """The same words in plain characters."""
+    program = WITHOUT.format(without=["rich"]) + MAIN
+    status, shown = run_in_terminal("-c", program, "demo", "--hub", "selector", "--dir", folder)
+    assert status == 0
+    assert "\x1b" not in shown
+    assert "selector (" in shown
+
+
+def start_endless(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """A demo that will not end by itself, and the id of its hub's process."""
+    program = tampered_program(
+        "print(os.getpid(), file=sys.stderr, flush=True); time.sleep(1000)",
+        "--hub",
+        "selector",
+        "--dir",
+        folder,
+        "--timeout",
+        "1000",
+        "--workers",
+        "1",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    return process, int(process.stderr.readline())
+
+
+def test_ctrl_c(folder: Path) -> None:
+    """Ctrl-C ends the demo with status 130 and one line, and no process is left."""
+    process, child = start_endless(folder)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert (process.returncode, errors) == (130, "greenzmq: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_killed(folder: Path) -> None:
+    """If the demo itself is killed, its hub's process sees that nobody wants its answer and goes."""
+    process, _ = start_endless(folder)
+    process.kill()
+    process.communicate(timeout=LIMIT)  # returns when standard error is closed: both processes have it open
+
+
+def test_output_that_nobody_reads(folder: Path) -> None:
+    """``| head -1``: no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "greenzmq", "demo", "--hub", "selector", "--dir", str(folder)]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_info() -> None:
+    """Versions, capabilities, every hub with what it runs on, and the choice with its rule."""
+    done = greenzmq("info", GREENZMQ_HUB="")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in "greenzmq", "Python", "greenlet", "pyzmq", "libzmq", "ipc", "curve", "gssapi":
+        assert word in done.stdout
+    for hub in INSTALLED:
+        assert re.search(rf"^{re.escape(hub)} +\S.*  +\S", done.stdout, re.MULTILINE)
+    assert "fails" not in done.stdout
+    assert "$GREENZMQ_HUB is not set" in done.stdout
+    assert "uses the selector hub here, by rule 6" in done.stdout
+
+
+def test_info_with_the_variable() -> None:
+    """$GREENZMQ_HUB is shown, and decides; a wrong one is an error."""
+    done = greenzmq("info", GREENZMQ_HUB="threading")
+    assert done.returncode == 0
+    assert "$GREENZMQ_HUB is threading" in done.stdout
+    assert "uses the selector hub here, by rule 1: $GREENZMQ_HUB says so" in done.stdout
+    wrong = greenzmq("info", GREENZMQ_HUB="twisted")
+    assert wrong.returncode == 1
+    assert "$GREENZMQ_HUB is twisted" in wrong.stdout
+    assert "a plain greenzmq.Context() would fail here: no hub is named 'twisted'" in wrong.stderr
+
+
+def test_info_without_a_runtime() -> None:
+    """What is not installed is shown with the line that installs it."""
+    done = python("-c", WITHOUT.format(without=["eventlet"]) + MAIN, "info")
+    assert done.returncode == 0
+    assert re.search(
+        r'^eventlet +not installed +python -m pip install "greenzmq\[eventlet\]"', done.stdout, re.MULTILINE
+    )
+
+
+def test_info_creates_no_hub() -> None:
+    """Asking leaves neither a runtime nor a loop behind in the process that asks."""
+    program = """
+import sys
+from greenzmq.__main__ import main
+main(["info"])
+from greenzmq.hubs.selector import SelectorHub
+assert SelectorHub.current() is None
+assert not {"gevent", "eventlet"} & set(sys.modules), sorted(sys.modules)
+"""
+    done = python("-c", program)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("args", [[], ["nonsense"]])
+def test_no_command(args: list[str]) -> None:
+    """Without a command, or with an unknown one, the commands are named."""
+    done = greenzmq(*args)
+    assert done.returncode == 2
+    assert "usage: greenzmq" in done.stderr
+
+
+@pytest.mark.parametrize("args", [["--help"], ["demo", "--help"], ["info", "--help"]])
+def test_help(args: list[str]) -> None:
+    """Help is there, and tells the exit status of each command."""
+    done = greenzmq(*args)
+    assert done.returncode == 0
+    assert len(args) == 1 or "exit status" in done.stdout
+
+
+def test_percentile() -> None:
+    """The nearest rank: always one of the values."""
+    values = list(range(1, 101))
+    assert [ticker.percentile(values, share) for share in (0.5, 0.99, 1)] == [50, 99, 100]
+    assert (ticker.percentile([7], 0.5), ticker.percentile([], 0.5)) == (7, 0)
+
+
+def test_plain_table() -> None:
+    """Words left, numbers right, no blanks at the ends of lines."""
+    text = table.plain(("hub", "n"), [("gevent", "1"), ("x", "1,000")])
+    assert text.splitlines() == ["hub         n", "------  -----", "gevent      1", "x       1,000"]
+
+
+def test_printable() -> None:
+    """Letters of every script stay; what steers a terminal or cannot be encoded is escaped."""
+    assert printable("Müller 象\u202e\udcff\t") == "Müller 象\\u202e\\udcff\\t"
+
+
+def test_every_failure_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """A few are named, the rest is a number."""
+    named: list[Any] = [(f"file{n}", "no answer") for n in range(demo.SHOWN + 3)]
+    demo._name_some(named)
+    assert capsys.readouterr().err.endswith(f"file{demo.SHOWN - 1}: no answer\ngreenzmq:   and 3 more\n")

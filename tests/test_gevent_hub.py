@@ -1,0 +1,166 @@
+"""What is special about gevent: its loop ends when there is nothing to wait for, and hubs are destroyed and replaced."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hubthread import HubThread
+from variants import Variant
+
+from greenzmq import unpatched
+from greenzmq.hubs.base import Hub
+
+pytestmark = pytest.mark.runtime("gevent")
+
+
+def in_thread(variant: Variant, function: Callable[[Any], object]) -> None:
+    """Call ``function(hub)`` in the main greenlet of a thread that makes a hub and leaves it to the function."""
+    thread = HubThread(variant)
+    hub = thread.hub
+    del thread.hub
+    try:
+        thread.call_in_main(lambda: function(hub))
+    finally:
+        thread.end()
+
+
+@pytest.mark.main_greenlet
+def test_loop_ends(contract_hub: Hub) -> None:
+    """The adapter keeps no loop running: hub.join() and gevent.wait() return when nobody waits for anything."""
+    assert contract_hub.greenlet.join(timeout=2) is True
+    contract_hub.call_later(0.01, int)
+    assert contract_hub.greenlet.join(timeout=2) is True
+
+
+@pytest.mark.main_greenlet
+def test_loop_ends_after_waiting(contract_hub: Hub) -> None:
+    """A greenlet that was parked on the adapter keeps the loop running while it is, and no longer."""
+    from gevent import getcurrent
+
+    contract_hub.call_later(0.001, getcurrent().switch)
+    contract_hub.switch()
+    assert contract_hub.greenlet.join(timeout=2) is True
+
+
+def test_reports_to_the_hub(contract_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What callbacks raise goes to the hub's handle_error, which programs replace."""
+    from gevent import getcurrent
+
+    errors: list[object] = []
+
+    def note(context: object, kind: type, value: object, traceback: object) -> None:
+        errors.append(kind)
+        if len(errors) == 3:
+            contract_hub.call_soon(waiting.switch)
+
+    def fail() -> None:
+        watch.stop()
+        raise ValueError
+
+    waiting = getcurrent()
+    monkeypatch.setattr(contract_hub.greenlet, "handle_error", note)
+    ours, theirs = unpatched.wakeup_pair()
+    watch = contract_hub.watch(ours.fileno(), fail, write=True)
+    watch.start()
+    contract_hub.call_soon(fail)
+    contract_hub.call_later(0.001, fail)
+    contract_hub.switch()
+    watch.close()
+    ours.close()
+    theirs.close()
+    assert errors == [ValueError] * 3
+
+
+def test_destroyed_hub(variant: Variant) -> None:
+    """With a destroyed hub the adapter is quiet: threads are ignored, timers and watches can be cancelled and closed."""
+    ours, theirs = unpatched.wakeup_pair()
+
+    def use(hub: Any) -> None:
+        other = threading.Thread(target=hub.call_soon_threadsafe, args=(int,))
+        timers = [hub.call_later(10, int), hub.call_later(0, int)]
+        watches = [hub.watch(ours.fileno(), int), hub.watch(ours.fileno(), int, write=True)]
+        for watch in watches:
+            watch.start()
+            if "libuv" in variant.id:  # whose destroy() does not return while something is started
+                watch.stop()
+        if "libuv" in variant.id:
+            timers[0].cancel()
+        hub.greenlet.destroy(destroy_loop=True)
+        other.start()
+        other.join()
+        hub.call_soon_threadsafe(int)
+        for timer in timers:
+            timer.cancel()
+        for watch in watches:
+            watch.close()
+        assert not hub.watching
+        assert type(hub).current() is None
+
+    in_thread(variant, use)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("destroy_loop", [True, False])
+def test_next_hub(variant: Variant, destroy_loop: bool) -> None:
+    """A new gevent hub in the thread has a new adapter, also if it took over the old one's loop."""
+
+    def use(hub: Any) -> None:
+        hub.greenlet.destroy(destroy_loop=destroy_loop)
+        next_hub = type(hub).get()
+        assert next_hub is not hub
+        hub.call_soon_threadsafe(pytest.fail, "called on a hub that is destroyed")
+        called: list[object] = []
+        next_hub.call_soon_threadsafe(called.append, True)
+        assert next_hub.greenlet.join(timeout=0.05) in (True, False)
+        assert called == [True]
+        next_hub.greenlet.destroy(destroy_loop=True)
+
+    in_thread(variant, use)
+
+
+def test_adapter_goes_with_its_thread(variant: Variant) -> None:
+    """Nobody but the thread keeps the adapter alive; a hub that was destroyed, or left behind, does not."""
+    adapters = []
+
+    def use(hub: Any) -> None:
+        adapters.append(weakref.ref(hub))
+        hub.local["something"] = use
+        if len(adapters) == 2 and "libuv" not in variant.id:  # where gevent itself keeps the frame of destroy()
+            hub.greenlet.destroy(destroy_loop=True)
+
+    in_thread(variant, use)
+    in_thread(variant, use)
+    gc.collect()
+    assert [adapter() for adapter in adapters] == [None, None]
+
+
+def test_dropped_watch_leaves_nothing(contract_hub: Any, variant: Variant) -> None:
+    """A watch that is dropped without close() leaves no handle behind, whichever thread's collector finds it."""
+    if "libuv" not in variant.id:
+        pytest.skip("only libuv holds handles that are not closed")
+    ours, theirs = unpatched.wakeup_pair()
+    loop = contract_hub.greenlet.loop
+    for drop in (list.clear, lambda watches: run_in_thread(watches.clear)):
+        watches = [contract_hub.watch(ours.fileno(), int)]
+        watches[0].start()
+        watches[0].stop()
+        assert ours.fileno() in loop._io_watchers
+        drop(watches)
+        from gevent import sleep
+
+        sleep(0.01)
+        assert ours.fileno() not in loop._io_watchers
+    ours.close()
+    theirs.close()
+
+
+def run_in_thread(function: Callable[[], object]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()

@@ -1,0 +1,50 @@
+"""Every backend keeps the contract of `greenzmq.hubs.base`, and the checks notice one that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from broken_hubs import BROKEN_HUBS, BrokenHub
+from hubthread import HubThread
+from variants import VARIANTS
+
+from greenzmq.hubs.base import Hub
+from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support
+
+
+@pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
+def test_contract(contract_hub: Hub, check: Check) -> None:
+    """Each backend passes each check of the contract."""
+    check(contract_hub)
+
+
+@pytest.mark.main_greenlet
+@pytest.mark.parametrize("check", MAIN_GREENLET_CHECKS, ids=lambda check: check.__name__)
+def test_contract_of_the_main_greenlet(contract_hub: Hub, check: Check) -> None:
+    """Each backend passes each check that belongs into the main greenlet."""
+    check(contract_hub)
+
+
+@pytest.mark.parametrize("broken", BROKEN_HUBS, ids=lambda broken: broken.__name__)
+def test_checks_notice(broken: type[BrokenHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each rule that is broken on purpose the check that belongs to it fails, and says so."""
+    monkeypatch.setattr(support, "PATIENCE", 0.2)
+    monkeypatch.setattr(loop, "PATIENCE", 0.2)
+    check = next(check for check in (*HUB_CHECKS, *MAIN_GREENLET_CHECKS) if check.__name__ == broken.noticed_by)
+    selector = next(variant for variant in VARIANTS if variant.id == "selector")
+    thread = HubThread(dataclasses.replace(selector, make=broken.get))
+    with pytest.raises(ContractError, match=rf"^{broken.noticed_by}: .* breaks a rule"):
+        thread.call_in_main(lambda: check(thread.hub))
+    thread.close()
+
+
+@pytest.mark.main_greenlet
+def test_check_hub(contract_hub: Hub) -> None:
+    """`check_hub` makes every check, also those of the main greenlet."""
+    check_hub(type(contract_hub).get)
+
+
+def test_check_hub_in_a_greenlet(contract_hub: Hub) -> None:
+    """`check_hub` may be called in a greenlet of the hub, too."""
+    check_hub(type(contract_hub).get)

@@ -1,0 +1,70 @@
+"""What pip installs: nox sets ``GREENZMQ_TEST_INSTALLED`` where the wheel is what the tests run on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import greenzmq
+
+pytestmark = pytest.mark.skipif(
+    "GREENZMQ_TEST_INSTALLED" not in os.environ, reason="only an installed greenzmq has this; run nox -s tests"
+)
+
+HUBS = metadata.entry_points(group="greenzmq.hubs")
+
+
+def test_the_installed_package_is_tested():
+    """Neither the tests nor the processes that they start import the checkout by accident."""
+    command = [sys.executable, "-c", "import greenzmq; print(greenzmq.__file__)"]
+    seen_by_a_child = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert seen_by_a_child == greenzmq.__file__
+    assert Path(greenzmq.__file__).is_relative_to(sys.prefix)
+
+
+def test_version():
+    """The version that pip knows is the one that the package names."""
+    assert metadata.version("greenzmq") == greenzmq.__version__
+
+
+def test_typed():
+    """Type checkers are told that the annotations count."""
+    assert Path(greenzmq.__file__).with_name("py.typed").is_file()
+
+
+def test_the_extra_all_has_every_runtime():
+    """``greenzmq[all]`` asks for what each of the other extras for users asks for."""
+    requirements = [Requirement(line) for line in metadata.requires("greenzmq") or ()]
+
+    def asked_for(extra: str) -> set[str]:
+        return {r.name for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})}
+
+    extras = {*(metadata.metadata("greenzmq").get_all("Provides-Extra") or ())} - {"all", "test"}
+    assert {"gevent", "eventlet", "cli"} <= extras
+    assert asked_for("all") == set().union(*map(asked_for, extras))
+
+
+@pytest.mark.parametrize("name", sorted(HUBS.names))
+def test_a_hub_of_the_entry_points_can_be_loaded(name):
+    """Each entry point leads to the hub of that name, if its runtime is installed."""
+    if name in {"gevent", "eventlet"} and importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    assert HUBS[name].load().name == name
+
+
+def test_both_commands_start():
+    """The console script and ``python -m greenzmq`` are the same command."""
+    script = Path(sys.executable).with_name("greenzmq")
+    usages = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([script], [sys.executable, "-m", "greenzmq"])
+    ]
+    assert "demo" in usages[0]
+    assert usages[0] == usages[1]

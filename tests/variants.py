@@ -1,0 +1,183 @@
+"""The hubs that tests run on: each runtime, on each of its loops.
+
+A new backend gets its lines in `VARIANTS` below; everything else follows from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from greenzmq.hubs.base import MARK, Hub
+
+
+def spawn(hub: Hub, function: Callable[[], None]) -> None:
+    """Run a function in a new greenlet of a hub, soon."""
+    child = greenlet(function, hub.greenlet)
+    setattr(child, MARK, hub)
+    hub.call_soon(child.switch)
+
+
+def park_until_ended(hub: Hub, function: Callable[[], None]) -> None:
+    """How most hubs are driven: the main greenlet parks."""
+    main, ended = getcurrent(), []
+
+    def run() -> None:
+        function()
+        ended.append(True)
+        hub.call_soon(main.switch)
+
+    spawn(hub, run)
+    while not ended:
+        hub.switch()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One runtime on one of its loops.
+
+    Attributes
+    ----------
+    id : str
+        What test ids and ``--hub`` call it.
+    name : str
+        Its hub's name in greenzmq's registry.
+    needs : tuple of str
+        The modules that have to be installed.
+    extra : str
+        The extra of greenzmq that installs them.
+    make : callable
+        Makes this thread's hub. The thread has none yet.
+    timers : callable
+        How many timers, or other things to call, are pending in a hub.
+    destroy : callable
+        Frees what the hub holds. In the thread's main greenlet.
+    drive : callable
+        Runs a function in a new greenlet of a hub until it has ended. In the thread's main greenlet.
+    main_parks : bool
+        Whether the main greenlet can park; asyncio's loop runs in it.
+    """
+
+    id: str
+    name: str
+    needs: tuple[str, ...]
+    extra: str
+    make: Callable[[], Hub]
+    timers: Callable[[Any], int]
+    destroy: Callable[[Any], None]
+    drive: Callable[[Any, Callable[[], None]], None] = park_until_ended
+    main_parks: bool = True
+
+    @property
+    def missing(self) -> str:
+        """The first module that is not installed, or nothing."""
+        return next((module for module in self.needs if importlib.util.find_spec(module) is None), "")
+
+    def load(self) -> None:
+        """Import the runtime, in the main thread: a thread that is the first to import eventlet never joins."""
+        for module in (*self.needs, f"greenzmq.hubs.{self.name}"):
+            importlib.import_module(module)
+
+
+def gevent_variant(name: str, loop: str, *needs: str) -> Variant:
+    def make() -> Hub:
+        import gevent.hub
+
+        from greenzmq.hubs.gevent import GeventHub
+
+        kind = importlib.import_module(loop).loop
+        gevent.hub.set_hub(gevent.hub.Hub(kind(default=False)))
+        return GeventHub.get()
+
+    def timers(hub: Any) -> int:
+        loop = hub.greenlet.loop
+        return loop.activecnt if "corecext" in type(loop).__module__ else len(loop._keepaliveset)
+
+    def destroy(hub: Any) -> None:
+        hub.greenlet.destroy(destroy_loop=True)
+
+    return Variant(name, "gevent", ("gevent", *needs), "test" if needs else "gevent", make, timers, destroy)
+
+
+def eventlet_variant(name: str, loop: str) -> Variant:
+    def make() -> Hub:
+        import eventlet.hubs
+
+        from greenzmq.hubs.eventlet import EventletHub
+
+        eventlet.hubs.use_hub(loop)
+        return EventletHub.get()
+
+    def timers(hub: Any) -> int:
+        return sum(not timer.called for _, timer in (*hub._hub.timers, *hub._hub.next_timers))
+
+    def destroy(hub: Any) -> None:
+        import eventlet.hubs
+
+        if hub._hub.running:
+            hub._hub.abort(wait=True)
+        if loop == "asyncio":
+            hub._hub.loop.close()
+        elif loop == "epolls":
+            hub._hub.poll.close()
+        del eventlet.hubs._threadlocal.hub
+
+    return Variant(name, "eventlet", ("eventlet", f"eventlet.hubs.{loop}"), "eventlet", make, timers, destroy)
+
+
+def selector_variant(name: str) -> Variant:
+    def make() -> Hub:
+        from greenzmq.hubs.selector import SelectorHub
+
+        return SelectorHub.get()
+
+    def timers(hub: Any) -> int:
+        return sum(timer.callback is not None for timer in hub._timers)
+
+    return Variant(name, "selector", (), "", make, timers, lambda hub: hub.close())
+
+
+def asyncio_variant(name: str, package: str) -> Variant:
+    def make() -> Hub:
+        from greenzmq.hubs.asyncio import AsyncioHub
+
+        async def get() -> AsyncioHub:
+            return AsyncioHub.get()
+
+        return importlib.import_module(package).new_event_loop().run_until_complete(get())
+
+    def timers(hub: Any) -> int:
+        return sum(not handle.cancelled() for handle in getattr(hub.loop, "_scheduled", ()))  # uvloop does not tell
+
+    def drive(hub: Any, function: Callable[[], None]) -> None:
+        async def run() -> None:
+            ended = asyncio.Event()
+            spawn(hub, lambda: (function(), ended.set()))
+            await ended.wait()
+
+        hub.loop.run_until_complete(run())
+
+    needs = (package,) if package != "asyncio" else ()
+    return Variant(name, "asyncio", needs, package, make, timers, lambda hub: hub.loop.close(), drive, main_parks=False)
+
+
+VARIANTS = (
+    gevent_variant("gevent", "gevent.libev.corecext"),
+    gevent_variant("gevent-libev-cffi", "gevent.libev.corecffi", "_cffi_backend"),
+    gevent_variant("gevent-libuv", "gevent.libuv.loop", "_cffi_backend"),
+    eventlet_variant("eventlet", "epolls"),
+    eventlet_variant("eventlet-poll", "poll"),
+    eventlet_variant("eventlet-selects", "selects"),
+    eventlet_variant("eventlet-asyncio", "asyncio"),
+    selector_variant("selector"),
+    asyncio_variant("asyncio", "asyncio"),
+    asyncio_variant("asyncio+uvloop", "uvloop"),
+)
+
+
