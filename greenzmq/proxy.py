@@ -134,16 +134,28 @@ def _choice(socket: zmq.Socket[Any]) -> Choice | None:
 class _Way:
     """One way through a proxy: from `source` to each of `targets`, of which the last is the one meant."""
 
-    __slots__ = ("frames", "hub", "octets", "pending", "source", "targets", "waits_for_room")
+    __slots__ = (
+        "frames",
+        "hub",
+        "in_hand",
+        "octets",
+        "pending",
+        "source",
+        "target_differs",
+        "targets",
+        "waits_for_room",
+    )
 
     def __init__(self, hub: Hub, source: Any, target: Any, capture: Any) -> None:
         self.hub = hub
         self.source = source
         self.targets = [target] if capture is None else [capture, target]
-        # What comes back through the same socket is not waited for: a REP has room only once it has received.
-        self.waits_for_room = [socket for socket in self.targets if socket is not source]
+        self.target_differs = source.underlying != target.underlying
+        # A message that goes back through its own socket cannot wait for room: a REP has none until it has received.
+        self.waits_for_room = self.targets if self.target_differs else self.targets[:-1]
         self.frames = 0
         self.octets = 0
+        self.in_hand: list[zmq.Frame] = []
         self.pending: Task[BaseException | None] | None = None
 
     def move(self) -> tuple[Any, int] | None:
@@ -187,6 +199,7 @@ class _Way:
                 _send_message(socket, DONTWAIT, parts, False, False)
             except zmq.Again:
                 self.pending = Task(self.hub, _insist, (self.targets[position:], parts))
+                self.in_hand = parts
                 return
 
     def _is_contested(self) -> bool:
@@ -196,8 +209,17 @@ class _Way:
             for socket in self.targets
         )
 
+    def received(self) -> tuple[int, int]:
+        """How many frames and octets the source has received."""
+        return self.frames, self.octets
+
+    def sent(self) -> tuple[int, int]:
+        """How many of them the target has sent."""
+        return self.frames - len(self.in_hand), self.octets - sum(map(len, self.in_hand))
+
     def _settle(self, pending: Task[BaseException | None]) -> None:
         self.pending = None
+        self.in_hand = []
         error = pending.get()
         if error is not None:
             raise error
@@ -223,13 +245,9 @@ class _Proxy:
         self.paused = False
         there = _Way(hub, frontend, backend, capture)
         self.ways = [there]
-        self.back = there
-        if frontend.underlying != backend.underlying:
-            self.back = _Way(hub, backend, frontend, capture)
-            self.ways.append(self.back)
-        else:
-            there.waits_for_room = [] if capture is None else [capture]
-        self.sockets = list(dict.fromkeys(socket for socket in (frontend, backend, capture, control) if socket))
+        if there.target_differs:
+            self.ways.append(_Way(hub, backend, frontend, capture))
+        self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
         self.turn_end = 0.0
 
@@ -292,7 +310,9 @@ class _Proxy:
         return command != b"TERMINATE"
 
     def _statistics(self) -> tuple[int, ...]:
-        there, back = self.ways[0], self.ways[-1]
+        there = self.ways[0]
+        received, sent = (self.ways[1].received(), self.ways[1].sent()) if there.target_differs else ((0, 0), (0, 0))
+        return (*there.received(), *sent, *received, *there.sent())
 
     def _answer(self, parts: list[bytes]) -> None:
         try:

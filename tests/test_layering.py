@@ -25,27 +25,30 @@ ALLOWED = {
     "hubs.selector": "errors unpatched forks hubs.base hubs.wakeup",
     "hubs.gevent": "errors unpatched forks hubs.base hubs.wakeup",
     "hubs.eventlet": "errors unpatched forks hubs.base hubs.wakeup",
-    "hubs.detection": "errors unpatched",
+    "hubs.asyncio": "errors unpatched forks hubs.base",
+    "hubs.detection": "errors unpatched hubs.base",
     "hubs": "errors unpatched hubs.base hubs.detection",
     "testing": "errors unpatched hubs.base hubs",
     "waiting": "errors unpatched hubs.base",
     "tasks": "errors unpatched hubs.base hubs waiting",
-    "readiness": "errors unpatched forks hubs.base hubs waiting",
+    "directions": "hubs.base hubs waiting",
+    "readiness": "errors unpatched forks hubs.base hubs waiting directions",
     "green": "errors unpatched hubs.base hubs waiting tasks",
-    "socket": "errors unpatched forks hubs.base hubs waiting readiness green",
+    "socket": "errors unpatched forks hubs.base hubs waiting directions readiness green",
     "descriptors": "errors unpatched hubs.base hubs",
-    "poller": "errors unpatched forks hubs.base hubs descriptors waiting readiness socket",
+    "poller": "errors unpatched forks hubs.base hubs descriptors waiting directions readiness socket",
     "context": "errors unpatched forks hubs.base hubs tasks green socket",
     "greenzmq": "errors hubs tasks green socket poller context",
     "gevent": "hubs green socket poller context greenzmq",
     "eventlet": "hubs green socket poller context greenzmq",
     "selector": "hubs green socket poller context greenzmq",
-    "cli": "errors hubs green greenzmq",
+    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller context greenzmq",
+    "cli": "errors hubs green greenzmq asyncio",
     "__main__": "cli",
 }
 
 # Each runtime has one file that imports it; everything else asks `sys.modules`.
-HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio", "uvloop": "hubs.asyncio"}
+HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
 WITHOUT_ZMQ = ("errors", "unpatched", "hubs", "waiting", "tasks", "green")

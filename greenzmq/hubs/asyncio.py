@@ -70,11 +70,8 @@ class AsyncioHub(Hub):
 
     @property
     def variant(self) -> str:
-        kind = type(self.loop)
-        selector = type(getattr(self.loop, "_selector", None)).__name__
-        return f"{kind.__module__.partition('.')[0]} {kind.__name__}" + (
-            f", {selector}" if selector != "NoneType" else ""
-        )
+        package = type(self.loop).__module__.partition(".")[0]
+        return type(getattr(self.loop, "_selector", None)).__name__ if package == "asyncio" else package
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _AsyncioWatch(self, fd, callback, write)
