@@ -14,14 +14,20 @@ that::
     hubs/<name>    one runtime each; the only files that import it
     hubs           hubs by name, and which one a greenlet runs on
     waiting        the one place where a greenlet stops
+    events         GreenEvent, and what else can be waited for besides sockets
     tasks          Task, Timeout, native threads
     directions     receiving and sending: who waits, and whom an event lets go on
     readiness      ZMQ_FD explained; the one slow path of all operations
+    tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket
     descriptors    many file descriptors behind one
     poller         the green Poller, select, zmq_poll
+    native_proxies libzmq's own proxy, in a native thread
+    proxies        proxy, proxy_steerable, device
+    monitoring     the events of a socket's connections, as an iterator
     context        the green Context
+    decorators     contexts and sockets as arguments
     gevent, …      the drop-in namespaces, a few lines each
     cli            python -m greenzmq
 """
@@ -37,10 +43,17 @@ if TYPE_CHECKING:  # mypy keeps the first binding of a name
     from .poller import Poller as Poller
     from .poller import select as select
     from .poller import zmq_poll as zmq_poll
+    from .proxies import device as device
+    from .proxies import proxy as proxy
+    from .proxies import proxy_steerable as proxy_steerable
     from .socket import Socket as Socket
+    from .tracker import Frame as Frame
+    from .tracker import Frame as Message
+    from .tracker import MessageTracker as MessageTracker
 from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, Frame: all that does not wait
 
-from .context import Context  # noqa: F401 - this and those below are in zmq.__all__
+from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
+from .context import Context
 from .errors import (
     AmbiguousHubError,
     BlockingCallError,
@@ -51,11 +64,18 @@ from .errors import (
     WatchError,
     WrongHubError,
 )
+from .events import GreenEvent, Waitable
 from .green import GreenHub, hub
 from .hubs import use_hub
-from .poller import Poller, select, zmq_poll  # noqa: F401
-from .socket import Socket  # noqa: F401
+from .monitoring import MonitorEvents, monitor_events
+from .poller import Poller, select, zmq_poll  # noqa: F401 - like those below, in zmq.__all__
+from .proxies import device, proxy, proxy_steerable  # noqa: F401
+from .socket import Socket
 from .tasks import Task
+from .tracker import Frame, MessageTracker  # noqa: F401
+from .tracker import Frame as Message  # noqa: F401
+
+SyncContext, SyncSocket = Context, Socket
 
 __version__ = "0.1.0"
 
@@ -63,15 +83,19 @@ __all__ = [  # noqa: PLE0604
     *_zmq.__all__,
     "AmbiguousHubError",
     "BlockingCallError",
+    "GreenEvent",
     "GreenHub",
     "HubError",
     "MissingHubError",
+    "MonitorEvents",
     "Task",
     "Timeout",
     "UnknownHubError",
+    "Waitable",
     "WatchError",
     "WrongHubError",
     "hub",
+    "monitor_events",
     "use_hub",
 ]
 

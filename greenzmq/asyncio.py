@@ -29,7 +29,9 @@ from greenzmq import Task
 from greenzmq import context as _context
 from greenzmq import green as _green
 from greenzmq import poller as _poller
+from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
+from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future
 from greenzmq.waiting import Waiter as _Waiter
 
@@ -61,6 +63,11 @@ class Poller(_poller.Poller):
 
 select = partial(_poller.select, poller=Poller)
 zmq_poll = partial(_poller.zmq_poll, poller=Poller)
+proxy = partial(_proxies.proxy, hub="asyncio")
+proxy_steerable = partial(_proxies.proxy_steerable, hub="asyncio")
+device = partial(_proxies.device, hub="asyncio")
+SyncContext, SyncSocket = Context, Socket
+decorators = _Decorators(Context)
 
 
 class AwaitableTask(Task[T]):

@@ -26,12 +26,21 @@ _IN, _PRI, _OUT = 1, 2, 4
 
 
 class DescriptorSet:
-    """File descriptors and the events that are wanted of them, as ``zmq.POLLIN`` and so on."""
+    """File descriptors and the events that are wanted of them, as ``zmq.POLLIN`` and so on.
+
+    Attributes
+    ----------
+    outdated : bool
+        The last answer of `ready` has a file that was closed in this set but is open elsewhere. The kernel keeps such a
+        file, a duplicate's or a forked child's, under the number that it had here, and cannot be told to forget it:
+        `renew` is the cure.
+    """
 
     def __init__(self) -> None:
         self._wanted: dict[int, int] = {}
         self._without_poll: dict[int, int] = {}  # files, which poll(2) calls ready at all times, and closed descriptors
         self._stray: set[int] = set()  # numbers under which the kernel may still report a file that was closed here
+        self.outdated = False
         self._epoll = unpatched.epoll is not None
         self._kernel: Any = self._new_kernel_set()
 
@@ -57,18 +66,17 @@ class DescriptorSet:
         try:
             self._enter(fd, events, had_poll)
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EBADF):
-                raise
+            if error.errno not in (errno.EPERM, errno.EBADF, errno.EINVAL):
+                raise  # EINVAL: it is closed, and this set itself has got its number
             if had_poll:
                 self._stray.add(fd)
             self._without_poll[fd] = events & (POLLIN | POLLOUT) if error.errno == errno.EPERM else POLLERR
 
     def ready(self) -> list[tuple[int, int]]:
         """What is ready now, and for what."""
-        found = list(self._without_poll.items())
-        if self._epoll:
-            return found + [(fd, _from_poll(mask)) for fd, mask in self._kernel.poll(0, max(1, len(self._wanted)))]
-        return found + [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
+        found = self._ask_kernel()
+        self.outdated = any(fd not in self._wanted or fd in self._stray for fd, _ in found)
+        return [*self._without_poll.items(), *found]
 
     def watches(self, hub: Hub, callback: Callable[[], object]) -> list[Watch]:
         """Stopped watches that call back while anything is ready. Valid until the next `want`."""
@@ -78,14 +86,6 @@ class DescriptorSet:
             fds = self._wanted
         found = [hub.watch(fd, callback) for fd, events in fds.items() if events & ~POLLOUT]
         return found + [hub.watch(fd, callback, write=True) for fd, events in fds.items() if events & POLLOUT]
-
-    def is_outdated(self, found: list[tuple[int, int]]) -> bool:
-        """Whether `found`, the answer of `ready`, has a file that was closed in this set but is open elsewhere.
-
-        The kernel keeps such a file, a duplicate's or a forked child's, under the number that it had here, and cannot
-        be told to forget it. `renew` is the cure.
-        """
-        return any(fd not in self._wanted or fd in self._stray for fd, _ in found)
 
     def renew(self) -> None:
         """Begin a new set with what is wanted. `watches` are to be closed before, and made anew."""
@@ -99,6 +99,11 @@ class DescriptorSet:
     def close(self) -> None:
         """Free the kernel's set."""
         self._kernel.close()
+
+    def _ask_kernel(self) -> list[tuple[int, int]]:
+        if self._epoll:
+            return [(fd, _from_poll(mask)) for fd, mask in self._kernel.poll(0, max(1, len(self._wanted)))]
+        return [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
 
     def _new_kernel_set(self) -> Any:
         return unpatched.epoll() if unpatched.epoll is not None else unpatched.DefaultSelector()

@@ -1,7 +1,7 @@
 """What a greenlet can wait for besides sockets: a protocol of three methods, and the event to build such things with.
 
 `Poller.register` takes everything that is `Waitable`, next to sockets and descriptors: a `GreenEvent`, a
-`greenzmq.Task`, and gevent's own ``Event``, ``AsyncResult`` and ``Greenlet``, from which the protocol's names are taken.
+`greenzmq.Task`, and gevent's own ``Event``, ``AsyncResult`` and ``Greenlet``, from which the names of the protocol are.
 To give a class of your own the protocol, hand its three methods on to an event. A queue::
 
     class Queue:
@@ -42,7 +42,7 @@ from .waiting import Waiter
 if TYPE_CHECKING:
     from .hubs import Hub
 
-__all__ = ["GreenEvent", "Linkable", "Waitable", "wake_anywhere"]
+__all__ = ["GreenEvent", "Linkable", "Waitable", "park_for", "wake_anywhere"]
 
 Link = Callable[[Any], object]
 
@@ -94,16 +94,21 @@ class Linkable:
         if self.ready() or (timeout is not None and timeout <= 0):
             return self.ready()
         waiter = Waiter(hub, timeout)
-        link = partial(wake_anywhere, waiter)
-        self.rawlink(link)
         try:
-            # Another thread makes it ready before it looks at the links; this one links before it asks.
-            if not self.ready():
-                waiter.park()
+            return park_for(waiter, self) or self.ready()
         finally:
             waiter.close()
-            self.unlink(link)
-        return waiter.woken or self.ready()
+
+
+def park_for(waiter: Waiter, waitable: Waitable) -> bool:
+    """Park until `waitable` is ready or the waiter's time is over. True if woken, or ready before."""
+    link = partial(wake_anywhere, waiter)
+    waitable.rawlink(link)
+    try:
+        # Another thread makes it ready before it looks at the links; this one links before it asks.
+        return waitable.ready() or waiter.park()
+    finally:
+        waitable.unlink(link)
 
 
 def wake_anywhere(waiter: Waiter, _: object = None) -> None:

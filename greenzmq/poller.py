@@ -246,7 +246,7 @@ class Poller(zmq.Poller):
     def _signals(self) -> list[tuple[int, int]]:
         """Which descriptors are ready, and for what."""
         found = self._descriptors.ready()
-        if self._descriptors.is_outdated(found):
+        if self._descriptors.outdated:
             self._close_watches()
             self._descriptors.renew()
             self._wake_waiters()  # to watch the new set

@@ -14,7 +14,9 @@ from greenzmq import *  # noqa: F403
 from greenzmq import context as _context
 from greenzmq import green as _green
 from greenzmq import poller as _poller
+from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
+from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs import hub_class as _hub_class
 
 __all__ = _greenzmq.__all__
@@ -45,6 +47,11 @@ class Poller(_poller.Poller):
 
 select = partial(_poller.select, poller=Poller)
 zmq_poll = partial(_poller.zmq_poll, poller=Poller)
+proxy = partial(_proxies.proxy, hub="selector")
+proxy_steerable = partial(_proxies.proxy_steerable, hub="selector")
+device = partial(_proxies.device, hub="selector")
+SyncContext, SyncSocket = Context, Socket
+decorators = _Decorators(Context)
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]

@@ -18,6 +18,7 @@ from zmq.backend import Socket as BackendSocket
 from .directions import POLLIN
 from .forks import tell_after_fork
 from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
+from .tracker import tracked
 
 if TYPE_CHECKING:
     from .directions import Direction
@@ -109,12 +110,14 @@ class Socket(zmq.Socket[bytes]):
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
         sending = self._sending
-        if sending.credit and not flags and routing_id is None and group is None:
+        if sending.credit and not (flags or track) and routing_id is None and group is None:
             sending.credit -= 1
             try:
-                return _send(self, data, DONTWAIT, copy, track)
+                return _send(self, data, DONTWAIT, copy)
             except zmq.Again:
                 return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
+        if track:
+            data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
             return self._readiness.perform(self, sending, _send_part, int(flags), data, copy, track)
         return self._readiness.perform(self, sending, _send_addressed, int(flags), data, copy, track, routing_id, group)
@@ -150,6 +153,8 @@ class Socket(zmq.Socket[bytes]):
     ) -> zmq.MessageTracker | None:
         """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`. Switches: as `send`."""
         _check_parts(msg_parts)
+        if track:
+            msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
             send = partial(zmq.Socket.send, **kwargs)
             return self._readiness.perform(self, self._sending, _send_message, int(flags), msg_parts, copy, track, send)

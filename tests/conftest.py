@@ -32,7 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "main_greenlet: run the body in the main greenlet of the hub's thread")
-    config.addinivalue_line("markers", "runtime(*names): run only on these runtimes, on each of their loops")
+    config.addinivalue_line(
+        "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"
+    )
     known = [variant.id for variant in VARIANTS]
     for name in config.getoption("--hub") or ():
         if name not in known:
@@ -49,7 +51,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         variant
         for variant in VARIANTS
         if (not wanted or variant.id in wanted)
-        and (runtimes is None or variant.name in runtimes.args)
+        and (runtimes is None or variant.name in runtimes.args or variant.id in runtimes.args)
         and (not in_main or variant.main_parks)
     ]
     metafunc.parametrize("variant", chosen, ids=[variant.id for variant in chosen], indirect=True)

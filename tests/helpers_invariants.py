@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,25 +40,22 @@ def idle(*sockets: greenzmq.Socket) -> None:
 
 
 @contextmanager
-def checked(hub: greenzmq.GreenHub, *sockets: greenzmq.Socket) -> Iterator[Callable[[], None]]:
-    """`check` in every round of the hub during the block, too, and `idle` at its end."""
-    going_on = True
+def checked(hub: greenzmq.GreenHub, *sockets: greenzmq.Socket) -> Iterator[None]:
+    """`check` every millisecond of the block, in the hub, and `idle` at its end."""
     failed: list[AssertionError] = []
 
     def again() -> None:
-        if going_on and not failed:
-            try:
-                check(*sockets)
-            except AssertionError as error:
-                failed.append(error)
-            hub.hub.call_soon(again)
+        try:
+            check(*sockets)
+        except AssertionError as error:
+            failed.append(error)
+        timer[0] = hub.hub.call_later(0.001, again)
 
-    hub.hub.call_soon(again)
+    timer = [hub.hub.call_later(0, again)]
     try:
-        yield lambda: check(*sockets)
+        yield
     finally:
-        going_on = False
-        hub.sleep()
+        timer[0].cancel()
     if failed:
         raise failed[0]
     idle(*sockets)

@@ -79,7 +79,7 @@ def sends(socket: greenzmq.Socket) -> bool:
 
 def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:
     """Let the hub go round until `condition` holds."""
-    for attempt in range(10_000):
+    for attempt in range(3000):
         if condition():
             return
         hub.sleep(0 if attempt < 100 else 0.001)
@@ -95,7 +95,11 @@ def tick(hub: greenzmq.GreenHub, *waiting: greenzmq.Task[Any]) -> None:
 
 
 def parked(
-    hub: greenzmq.GreenHub, waits: Callable[[greenzmq.Socket], bool], function: Callable[..., Any], *args: Any, **kw: Any
+    hub: greenzmq.GreenHub,
+    waits: Callable[[greenzmq.Socket], bool],
+    function: Callable[..., Any],
+    *args: Any,
+    **kw: Any,
 ) -> greenzmq.Task[Any]:
     """Spawn a call of a socket's method, and come back when the hub has gone round `TICKS` times while it waits."""
     task = hub.spawn(function, *args, **kw)

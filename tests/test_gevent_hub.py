@@ -6,6 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from variants import Variant
 
 from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
+from greenzmq.testing.support import until, watching
 
 pytestmark = pytest.mark.runtime("gevent")
 
@@ -29,12 +31,16 @@ def in_thread(variant: Variant, function: Callable[[Any], object]) -> None:
         thread.end()
 
 
-@pytest.mark.main_greenlet
-def test_loop_ends(contract_hub: Hub) -> None:
+def test_loop_ends(variant: Variant) -> None:
     """The adapter keeps no loop running: hub.join() and gevent.wait() return when nobody waits for anything."""
-    assert contract_hub.greenlet.join(timeout=2) is True
-    contract_hub.call_later(0.01, int)
-    assert contract_hub.greenlet.join(timeout=2) is True
+
+    def use(hub: Any) -> None:
+        assert hub.greenlet.join(timeout=2) is True
+        hub.call_later(0.01, int)
+        assert hub.greenlet.join(timeout=2) is True
+        hub.greenlet.destroy(destroy_loop=True)
+
+    in_thread(variant, use)
 
 
 @pytest.mark.main_greenlet
@@ -49,31 +55,23 @@ def test_loop_ends_after_waiting(contract_hub: Hub) -> None:
 
 def test_reports_to_the_hub(contract_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """What callbacks raise goes to the hub's handle_error, which programs replace."""
-    from gevent import getcurrent
-
-    errors: list[object] = []
-
-    def note(context: object, kind: type, value: object, traceback: object) -> None:
-        errors.append(kind)
-        if len(errors) == 3:
-            contract_hub.call_soon(waiting.switch)
-
-    def fail() -> None:
-        watch.stop()
-        raise ValueError
-
-    waiting = getcurrent()
-    monkeypatch.setattr(contract_hub.greenlet, "handle_error", note)
+    errors: list[str] = []
+    monkeypatch.setattr(
+        contract_hub.greenlet, "handle_error", lambda _, kind, value, traceback: errors.append(str(value))
+    )
     ours, theirs = unpatched.wakeup_pair()
-    watch = contract_hub.watch(ours.fileno(), fail, write=True)
-    watch.start()
-    contract_hub.call_soon(fail)
-    contract_hub.call_later(0.001, fail)
-    contract_hub.switch()
-    watch.close()
+    with watching(contract_hub, ours.fileno(), partial(fail, "watch"), write=True) as watch:
+        watch.start()
+        contract_hub.call_soon(fail, "call_soon")
+        contract_hub.call_later(0.001, fail, "call_later")
+        contract_hub.call_soon_threadsafe(fail, "call_soon_threadsafe")
+        until(contract_hub, lambda: len(set(errors)) == 4, "all are reported")
     ours.close()
     theirs.close()
-    assert errors == [ValueError] * 3
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
 
 
 def test_destroyed_hub(variant: Variant) -> None:
@@ -140,10 +138,9 @@ def test_adapter_goes_with_its_thread(variant: Variant) -> None:
     assert [adapter() for adapter in adapters] == [None, None]
 
 
-def test_dropped_watch_leaves_nothing(contract_hub: Any, variant: Variant) -> None:
-    """A watch that is dropped without close() leaves no handle behind, whichever thread's collector finds it."""
-    if "libuv" not in variant.id:
-        pytest.skip("only libuv holds handles that are not closed")
+@pytest.mark.runtime("gevent-libuv")
+def test_dropped_watch_leaves_nothing(contract_hub: Any) -> None:
+    """A watch that is dropped without close() leaves no handle of libuv's, whichever thread's collector finds it."""
     ours, theirs = unpatched.wakeup_pair()
     loop = contract_hub.greenlet.loop
     for drop in (list.clear, lambda watches: run_in_thread(watches.clear)):

@@ -30,19 +30,25 @@ ALLOWED = {
     "hubs": "errors unpatched hubs.base hubs.detection",
     "testing": "errors unpatched hubs.base hubs",
     "waiting": "errors unpatched hubs.base",
-    "tasks": "errors unpatched hubs.base hubs waiting",
+    "events": "errors unpatched hubs.base hubs waiting",
+    "tasks": "errors unpatched hubs.base hubs waiting events",
     "directions": "hubs.base hubs waiting",
     "readiness": "errors unpatched forks hubs.base hubs waiting directions",
+    "tracker": "hubs waiting events tasks",
     "green": "errors unpatched hubs.base hubs waiting tasks",
-    "socket": "errors unpatched forks hubs.base hubs waiting directions readiness green",
+    "socket": "errors unpatched forks hubs.base hubs waiting directions readiness tracker green",
     "descriptors": "errors unpatched hubs.base hubs",
-    "poller": "errors unpatched forks hubs.base hubs descriptors waiting directions readiness socket",
+    "poller": "errors unpatched forks hubs.base hubs descriptors waiting events directions readiness socket",
+    "native_proxies": "hubs tasks socket poller",
+    "proxies": "hubs waiting tasks directions readiness socket poller native_proxies",
+    "monitoring": "socket",
     "context": "errors unpatched forks hubs.base hubs tasks green socket",
-    "greenzmq": "errors hubs tasks green socket poller context",
-    "gevent": "hubs green socket poller context greenzmq",
-    "eventlet": "hubs green socket poller context greenzmq",
-    "selector": "hubs green socket poller context greenzmq",
-    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller context greenzmq",
+    "decorators": "context",
+    "greenzmq": "errors hubs events tasks green tracker socket poller proxies monitoring context decorators",
+    "gevent": "hubs green socket poller proxies context decorators greenzmq",
+    "eventlet": "hubs green socket poller proxies context decorators greenzmq",
+    "selector": "hubs green socket poller proxies context decorators greenzmq",
+    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies context decorators greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
     "__main__": "cli",
 }
@@ -51,7 +57,7 @@ ALLOWED = {
 HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
-WITHOUT_ZMQ = ("errors", "unpatched", "hubs", "waiting", "tasks", "green")
+WITHOUT_ZMQ = ("errors", "unpatched", "hubs", "waiting", "events", "tasks", "green")
 
 MAX_FILE = 500
 MAX_FUNCTION = 60

@@ -224,7 +224,9 @@ def test_the_counter_of_switches_counts(hub):
 # -- part by part -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flags", [zmq.SNDMORE, int(zmq.SNDMORE), zmq.SNDMORE | zmq.NOBLOCK], ids=["enum", "int", "both"])
+@pytest.mark.parametrize(
+    "flags", [zmq.SNDMORE, int(zmq.SNDMORE), zmq.SNDMORE | zmq.NOBLOCK], ids=["enum", "int", "both"]
+)
 def test_a_message_part_by_part(hub, flags):
     """Parts sent with SNDMORE by any spelling are one message; received part by part they say how many follow."""
     with open_context(hub) as context:
@@ -279,6 +281,24 @@ def test_parts_that_wait_for_room(hub):
         assert right.recv_multipart() == [b"other", b"message"]
         first.get()
         second.get()
+
+
+def test_a_woken_sender_stands_back_from_a_message(hub):
+    """A sender that was woken, but not resumed yet, waits again when another begins a message under NOBLOCK before.
+
+    Seen to fail while a woken sender did not ask whether somebody is inside a message.
+    """
+    with open_context(hub) as context:
+        left, right = narrow_pair(context)
+        woken = parked(hub, sends, left.send, b"other")
+        drain(right)
+        assert left.getsockopt(zmq.EVENTS) & zmq.POLLOUT
+        left.send(b"1", zmq.SNDMORE | zmq.NOBLOCK)
+        tick(hub, woken)
+        left.send(b"2")
+        assert right.recv_multipart() == [b"1", b"2"]
+        assert right.recv_multipart() == [b"other"]
+        woken.get()
 
 
 def test_parts_are_not_shared_out(hub):

@@ -283,7 +283,7 @@ def wait_in_poll_for_room(hub, context) -> Wait:
 def wait_in_poller(hub, context) -> Wait:
     left, right = connected(context, zmq.PAIR, zmq.PAIR)
     poller = greenzmq.Poller()
-    poller.register(left)
+    poller.register(left, zmq.POLLIN)
     return poller.poll, lambda: right.send(b"x"), [(left, zmq.POLLIN)]
 
 
@@ -347,14 +347,11 @@ def wait_in_term_for_a_socket(hub, context) -> Wait:
 
 def wait_in_term_with_linger(hub, context) -> Wait:
     """A message for a peer that there is not yet keeps the context alive."""
-    pull = context.socket(zmq.PULL)
-    pull.bind(address("ipc"))
-    where = pull.last_endpoint.decode()
+    pull, where = context.socket(zmq.PULL), address("ipc")
     ending = greenzmq.Context(hub=hub)
     ending.linger = -1
     ending.reconnect_ivl = 1
     push = ending.socket(zmq.PUSH)
-    pull.unbind(where)
     push.connect(where)
     push.send(b"last words")
     push.close()

@@ -56,6 +56,24 @@ def test_notify_from_on_wake():
     wakeup.close()
 
 
+def test_notify_while_it_is_emptied(wakeup, woken, monkeypatch):
+    """A notification that comes while drain reads is seen by on_wake, and does not keep later ones from being sent."""
+    receiver = wakeup._receiver
+
+    class Receiver:
+        def recv(self, size: int) -> bytes:
+            wakeup.notify()
+            return receiver.recv(size)
+
+    wakeup.notify()
+    with monkeypatch.context() as patch:
+        patch.setattr(wakeup, "_receiver", Receiver())
+        wakeup.drain()
+    assert woken
+    wakeup.notify()
+    assert readable(wakeup)
+
+
 def test_close(wakeup):
     """After close notify and a second close do nothing, and both descriptors are free."""
     fds = [wakeup.fd, wakeup._sender._socket.fileno()]

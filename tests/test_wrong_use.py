@@ -17,7 +17,6 @@ import greenzmq
 from greenzmq import GreenHub
 
 
-
 def check_refused(hub: GreenHub, error: object) -> None:
     """It is the error of one who would block the hub, and says where to do it instead."""
     assert isinstance(error, greenzmq.BlockingCallError)
@@ -68,7 +67,7 @@ FULL: dict[str, Callable[[greenzmq.Socket], object]] = {
 
 @pytest.mark.parametrize("call", EMPTY)
 def test_receiving_in_the_hub(hub: GreenHub, call: str) -> None:
-    """To receive where nothing is, in a callback, is an error that says where to do it; nothing stays behind in the queue."""
+    """To receive where nothing is, in a callback, is an error that says where to do it; the queue stays empty."""
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         error = in_hub(hub, lambda: EMPTY[call](pull))
@@ -148,7 +147,7 @@ def test_ending_a_context_in_the_hub(hub: GreenHub, how: str) -> None:
 
 
 def test_what_is_allowed_in_the_hub(hub: GreenHub) -> None:
-    """What need not wait works in callbacks: messages at hand, NOBLOCK, options, close, kill, spawn, and many of them."""
+    """What need not wait works in callbacks: messages at hand, NOBLOCK, options, close, kill, spawn."""
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
 
@@ -252,7 +251,9 @@ def test_wrong_name(say: Callable[[Any], object]) -> None:
     """A name that no hub has is refused at once, with those that are there; so is what is no hub at all."""
     with pytest.raises(greenzmq.UnknownHubError, match=r"no hub is named 'Selector'. Installed here: .*selector"):
         say("Selector")
-    with pytest.raises(greenzmq.UnknownHubError, match="'json:loads' is not a hub: give a name, 'package.module:Class'"):
+    with pytest.raises(
+        greenzmq.UnknownHubError, match=r"'json:loads' is not a hub: give a name, 'package.module:Class'"
+    ):
         say("json:loads")
     with pytest.raises(greenzmq.UnknownHubError, match="<class 'int'> is not a hub"):
         say(int)
@@ -268,7 +269,7 @@ def test_another_threads_hub(hub: GreenHub) -> None:
     def wait() -> None:
         pull.recv()
 
-    with pytest.raises(greenzmq.HubError, match="was asked for in thread .*; name its kind instead") as refused:
+    with pytest.raises(greenzmq.HubError, match=r"was asked for in thread .*; name its kind instead") as refused:
         hub.run_in_thread(wait)
     assert repr(hub.hub) in str(refused.value)
     pull.close()
@@ -313,7 +314,9 @@ def test_wait_for_a_descriptor_twice(hub: GreenHub, pair: tuple[stdlib_socket.so
     first = hub.spawn(hub.wait_fd, ours)
     until(hub, lambda: hub.hub.watching)
     for arguments in ({}, {"write": True}):  # what of the second wait was granted is taken back
-        with pytest.raises(greenzmq.WatchError, match="already watched for reading in .*; let one greenlet wait") as error:
+        with pytest.raises(
+            greenzmq.WatchError, match=r"already watched for reading in .*; let one greenlet wait"
+        ) as error:
             hub.wait_fd(ours, **arguments)
         assert f"file descriptor {ours.fileno()} " in str(error.value)
         assert repr(hub.hub) in str(error.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,12 @@ from greenlet import getcurrent, greenlet
 from greenzmq.hubs.base import MARK, Hub
 
 
-def spawn(hub: Hub, function: Callable[[], None]) -> None:
+def spawn(hub: Hub, function: Callable[[], object]) -> greenlet:
     """Run a function in a new greenlet of a hub, soon."""
     child = greenlet(function, hub.greenlet)
     setattr(child, MARK, hub)
     hub.call_soon(child.switch)
+    return child
 
 
 def park_until_ended(hub: Hub, function: Callable[[], None]) -> None:
@@ -92,7 +94,8 @@ def gevent_variant(name: str, loop: str, *needs: str) -> Variant:
         from greenzmq.hubs.gevent import GeventHub
 
         kind = importlib.import_module(loop).loop
-        gevent.hub.set_hub(gevent.hub.Hub(kind(default=False)))
+        default = threading.current_thread() is threading.main_thread()  # only this loop looks for signals
+        gevent.hub.set_hub(gevent.hub.Hub(kind(default=default)))
         return GeventHub.get()
 
     def timers(hub: Any) -> int:
@@ -179,5 +182,3 @@ VARIANTS = (
     asyncio_variant("asyncio", "asyncio"),
     asyncio_variant("asyncio+uvloop", "uvloop"),
 )
-
-

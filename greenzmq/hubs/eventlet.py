@@ -249,7 +249,6 @@ class _EventletTimer(Timer):
 def _remove(hub: Any, listener: Any) -> None:
     """Remove a listener that the hub may have dropped by itself, of a descriptor that may be gone."""
     if listener is not None and not listener.spent:
-        listener.cb = _ignore  # an event that the loop has collected already
         try:
             hub.remove(listener)
         except (KeyError, OSError, RuntimeError, ValueError):

@@ -23,6 +23,9 @@ __all__ = ["run_native"]
 
 _numbers = count()
 
+#: What libzmq has to hear for a command: 4.3.5 takes PAUSE for RESUME and the other way round (its proxy.cpp).
+_SAID = {b"PAUSE": b"RESUME", b"RESUME": b"PAUSE"} if zmq.zmq_version_info() == (4, 3, 5) else {}
+
 
 def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> int:
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
@@ -41,27 +44,27 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
 
 
 def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any) -> None:
-    """Hand commands and answers to and fro until the thread ends. One command at a time, as a REP wants it."""
+    """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):
         poller.register(call, zmq.POLLIN)
         if socket is not None:
             poller.register(socket, zmq.POLLIN)
-    command = b""
+    command: bytes | None = None
     while not call.done:
-        ready = dict((answering if command else asking).poll())
-        if ours in ready:
+        ready = dict((asking if command is None else answering).poll())
+        if control in ready:
+            command = control.recv(zmq.NOBLOCK)
+            ours.send_multipart([b"", _SAID.get(command, command)])
+        elif command is not None and ours in ready:
             _answer(control, command, ours.recv_multipart()[1:])
-            command = b""
-        elif control in ready:
-            command = control.recv(zmq.NOBLOCK) or b"\0"
-            ours.send_multipart([b"", command])
-    if command and ours.poll(0):  # what it answered before it ended
+            command = None
+    if command is not None and ours.poll(0):  # what it answered before it ended
         _answer(control, command, ours.recv_multipart()[1:])
 
 
 def _answer(control: Any, command: bytes, parts: list[bytes]) -> None:
-    """libzmq answers every command to a REP, but STATISTICS alone to others."""
+    """Hand an answer on. The inner REP has one to every command; others than a REP want to hear of STATISTICS alone."""
     if command == b"STATISTICS" or control.type == zmq.REP:
         control.send_multipart(parts)
 

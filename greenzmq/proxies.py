@@ -8,8 +8,8 @@ each way lacks something: a message, or room for one. So a kill, a timeout or a 
 - A promise may be false: see fact 4 of `greenzmq.readiness`. The message in hand then goes to a task, which waits for
   room as any sender does and outlives the proxy, while the other way and the control socket go on. The way itself waits
   for the task, which is `Waitable`.
-- libzmq's functions are called directly, without the green socket's bookkeeping. What this may have taken from greenlets
-  that wait on the same sockets is made good once a burst.
+- libzmq's functions are called directly, without the green socket's bookkeeping. What this may have taken from
+  greenlets that wait on the same sockets is made good once a burst.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
-from .native_proxy import run_native
+from .directions import POLLIN, POLLOUT
+from .native_proxies import run_native
 from .poller import Poller
-from .readiness import DONTWAIT, EVENTS, POLLIN, POLLOUT, TURN
+from .readiness import DONTWAIT, EVENTS, TURN
 from .socket import Socket, _receive_message, _send_message
 from .tasks import Task
 from .waiting import pause
@@ -99,9 +100,9 @@ def proxy_steerable(
     frontend, backend, capture, native, hub
         As for `proxy`.
     control : Socket, optional
-        A PAIR, PULL, SUB, REP, … on which it takes commands, of one frame each: ``PAUSE``, ``RESUME``, ``TERMINATE``, and
-        ``STATISTICS``, which is answered with eight frames, each a ``uint64`` in the machine's byte order: frames and
-        octets that the frontend received, that it sent, that the backend received, that it sent. A REP answers the
+        A PAIR, PULL, SUB, REP, … on which it takes commands, of one frame each: ``PAUSE``, ``RESUME``, ``TERMINATE``,
+        and ``STATISTICS``, which is answered with eight frames, each a ``uint64`` in the machine's byte order: frames
+        and octets that the frontend received, that it sent, that the backend received, that it sent. A REP answers the
         others with an empty frame.
 
     Returns
@@ -124,7 +125,7 @@ def proxy_steerable(
 
 def device(device_type: int, frontend: zmq.Socket[Any], backend: Any = None, *, hub: Choice | None = None) -> int:
     """`proxy` under its name of old; see `zmq.device`. Without a `backend` it is the frontend, as in `zmq.green`."""
-    return proxy(frontend, backend if isinstance(backend, BackendSocket) else frontend, hub=hub)
+    return proxy(frontend, frontend if backend is None or backend == -1 else backend, hub=hub)
 
 
 def _choice(socket: zmq.Socket[Any]) -> Choice | None:
@@ -135,6 +136,7 @@ class _Way:
     """One way through a proxy: from `source` to each of `targets`, of which the last is the one meant."""
 
     __slots__ = (
+        "delivered",
         "frames",
         "hub",
         "in_hand",
@@ -155,6 +157,7 @@ class _Way:
         self.waits_for_room = self.targets if self.target_differs else self.targets[:-1]
         self.frames = 0
         self.octets = 0
+        self.delivered = 0
         self.in_hand: list[zmq.Frame] = []
         self.pending: Task[BaseException | None] | None = None
 
@@ -167,17 +170,18 @@ class _Way:
         if not _events(self.source) & POLLIN:
             return self.source, POLLIN
         try:
-            return self._burst(1 if self._is_contested() else BURST)
+            contested = self._is_contested()
+            return self._burst(1 if contested else BURST, contested)
         finally:
             for socket in (self.source, *self.targets):
                 if isinstance(socket, Socket) and socket._readiness.attended:
                     socket._readiness.look(socket)
 
-    def _burst(self, messages: int) -> tuple[Any, int] | None:
-        source, waits_for_room = self.source, self.waits_for_room
+    def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
+        source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
         for _ in range(messages):
             for socket in waits_for_room:
-                if not _get(socket, EVENTS) & POLLOUT:
+                if not int(_get(socket, EVENTS)) & POLLOUT:
                     return socket, POLLOUT
             try:
                 parts = _receive_message(source, DONTWAIT, False, False)
@@ -185,22 +189,27 @@ class _Way:
                 return source, POLLIN
             self.frames += len(parts)
             self.octets += sum(map(len, parts))
-            self._deliver(parts)
-            if self.pending is not None:
-                return self.pending, POLLIN
+            if contested or not deliver(parts):
+                return self._insist(parts), POLLIN
         return None
 
-    def _deliver(self, parts: list[zmq.Frame]) -> None:
-        contested = self._is_contested()
-        for position, socket in enumerate(self.targets):
+    def _deliver(self, parts: list[zmq.Frame]) -> bool:
+        """Send to all targets at once, or note how far it went."""
+        for socket in self.targets:
             try:
-                if contested:
-                    raise zmq.Again()
                 _send_message(socket, DONTWAIT, parts, False, False)
             except zmq.Again:
-                self.pending = Task(self.hub, _insist, (self.targets[position:], parts))
-                self.in_hand = parts
-                return
+                return False
+            self.delivered += 1
+        self.delivered = 0
+        return True
+
+    def _insist(self, parts: list[zmq.Frame]) -> Task[BaseException | None]:
+        """Leave to a task what `_deliver` has left."""
+        self.pending = Task(self.hub, _insist, (self.targets[self.delivered :], parts))
+        self.in_hand = parts
+        self.delivered = 0
+        return self.pending
 
     def _is_contested(self) -> bool:
         """Whether other greenlets wait to send to a target, or are in the middle of a message."""
@@ -278,7 +287,7 @@ class _Proxy:
         poller = self.pollers.get(key)
         if poller is None:
             poller = self.pollers[key] = Poller(hub=self.hub)
-            for socket, events in zip(self.sockets, key):
+            for socket, events in zip(self.sockets, key, strict=True):
                 poller.register(socket, events)
         tasks = [what for what in wanted if isinstance(what, Task)]
         for task in tasks:

@@ -1,0 +1,71 @@
+"""pyzmq's decorators with green contexts and sockets.
+
+::
+
+    from greenzmq.decorators import context, socket     # or: zmq = greenzmq.gevent; zmq.decorators.socket
+
+    @context()
+    @socket(zmq.PUSH)
+    def work(ctx, push): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import zmq
+from zmq.decorators import _ContextDecorator, _SocketDecorator
+
+from .context import Context
+
+__all__ = ["Decorators", "context", "socket"]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Decorators:
+    """`zmq.decorators` for one namespace.
+
+    Parameters
+    ----------
+    context_class : type
+        The namespace's `Context`.
+    """
+
+    def __init__(self, context_class: type[Context]) -> None:
+        self._context_class = context_class
+
+    def context(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]:
+        """Give the function a new context; see `zmq.decorators.context`. It ends with the call."""
+        return _GreenContext(self._context_class)(*args, **kwargs)
+
+    def socket(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]:
+        """Give the function a socket of the context among its arguments, or of the namespace's common one.
+
+        See `zmq.decorators.socket`. It is closed when the call ends.
+        """
+        return _GreenSocket(self._context_class)(*args, **kwargs)
+
+
+class _GreenContext(_ContextDecorator):
+    def __init__(self, context_class: type[Context]) -> None:
+        super().__init__()
+        self._target = context_class
+
+
+class _GreenSocket(_SocketDecorator):
+    def __init__(self, context_class: type[Context]) -> None:
+        super().__init__()
+        self._context_class = context_class
+
+    def _get_context(self, *args: Any, **kwargs: Any) -> zmq.Context[Any]:
+        for given in (kwargs.get(self.context_name), *args):
+            if isinstance(given, zmq.Context):
+                return given
+        return self._context_class.instance()
+
+
+_decorators = Decorators(Context)
+context = _decorators.context
+socket = _decorators.socket

@@ -1,0 +1,113 @@
+"""What happens to a socket's connections, as an iterator.
+
+``socket.get_monitor_socket()`` with pyzmq's `zmq.utils.monitor.recv_monitor_message` works on green sockets, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["MonitorEvents", "monitor_events"]
+
+_STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
+
+
+def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> MonitorEvents:
+    """Watch what happens to the connections of `socket`, from this call on.
+
+    Parameters
+    ----------
+    socket : Socket
+        Green or plain. libzmq gives it one monitor: one that it has already is taken over.
+    events : int
+        Which events: ``zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED``, ….
+
+    Returns
+    -------
+    MonitorEvents
+        An iterator. It ends when `socket` is closed or its monitor disabled, with ``EVENT_MONITOR_STOPPED`` if that is
+        among `events`.
+
+    Examples
+    --------
+    ::
+
+        with monitor_events(socket, zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED) as events:
+            for event in events:
+                print(event["event"].name, event["endpoint"])
+    """
+    return MonitorEvents(socket, events)
+
+
+class MonitorEvents:
+    """The events of one socket, as `zmq.utils.monitor.parse_monitor_message` parses them. See `monitor_events`."""
+
+    def __init__(self, socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> None:
+        self._socket = socket
+        self._events = int(events)
+        theirs = socket.get_monitor_socket(self._events | _STOPPED)
+        self._theirs: zmq.Socket[Any] | None = theirs
+        self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        """The next event. Switches: when it has to wait for it.
+
+        Raises
+        ------
+        StopIteration
+            There will be no more.
+        zmq.ContextTerminated
+            The context has ended.
+        """
+        if self._theirs is None:
+            raise StopIteration
+        try:
+            event = parse_monitor_message(self._monitor.recv_multipart())
+        except zmq.ZMQError:
+            if self._theirs is None:  # closed by another greenlet
+                raise StopIteration from None
+            self.close()
+            raise
+        if event["event"] == _STOPPED:
+            self.close()
+            if not self._events & _STOPPED:
+                raise StopIteration
+        return event
+
+    def close(self) -> None:
+        """Monitor no more. A greenlet that waits for an event finds the end. Never switches."""
+        theirs, self._theirs = self._theirs, None
+        if theirs is None:
+            return
+        if not self._socket.closed:
+            try:
+                self._socket.disable_monitor()
+            except zmq.ContextTerminated:
+                pass
+        self._monitor.close(linger=0)
+        theirs.close(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if "_theirs" in self.__dict__:
+            self.close()

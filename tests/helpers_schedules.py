@@ -1,0 +1,94 @@
+"""Something happens at the k-th switch of one greenlet, for every k: a systematic walk through the schedules of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from greenlet import getcurrent
+
+import greenzmq
+
+__all__ = ["MOMENTS", "Disturbance", "Stop"]
+
+#: When, at a switch: just before the hub gets control; in the hub, with the greenlet parked; when the hub has resumed it.
+MOMENTS = ("before", "parked", "resumed")
+
+
+class Stop(BaseException):
+    """Thrown into a greenlet; nobody's code catches it."""
+
+
+class Disturbance:
+    """Watches the switches of one greenlet, and acts at one of them.
+
+    Parameters
+    ----------
+    hub : GreenHub
+        The hub on which the greenlet runs.
+    at : int
+        The number of the switch, from 0 on.
+    moment : str
+        One of `MOMENTS`.
+    act : callable, optional
+        What to do; None throws `Stop` into the greenlet.
+    """
+
+    def __init__(
+        self, hub: greenzmq.GreenHub, at: int, moment: str, act: Callable[[], object] | None = None
+    ) -> None:
+        self.hub = hub.hub
+        self.at, self.moment, self.act = at, moment, act
+        self.victim: Any = None
+        self.switches = 0
+        self.happened = False
+
+    def watch(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)``, with this greenlet as the one that is watched. None if `Stop` has ended it."""
+        self.victim = getcurrent()
+        try:
+            return function(*args)
+        except Stop:
+            return None
+        finally:
+            self.victim = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[Disturbance]:
+        """The hub's `switch` is the one below, for the block."""
+        self.hub.switch = self._switch  # type: ignore[method-assign]
+        try:
+            yield self
+        finally:
+            del self.hub.switch  # type: ignore[method-assign]
+
+    def _switch(self) -> object:
+        switch = type(self.hub).switch
+        if getcurrent() is not self.victim:
+            return switch(self.hub)
+        here = self.switches == self.at
+        self.switches += 1
+        if not here:
+            return switch(self.hub)
+        self.happened = True
+        if self.moment == "before":
+            self._act()
+            return switch(self.hub)
+        if self.moment == "parked":
+            self.hub.call_soon(self._in_hub)
+            return switch(self.hub)
+        result = switch(self.hub)
+        self._act()
+        return result
+
+    def _act(self) -> None:
+        if self.act is None:
+            raise Stop
+        self.act()
+
+    def _in_hub(self) -> None:
+        if self.act is not None:
+            self.act()
+        elif self.victim is not None:
+            self.victim.throw(Stop)

@@ -1,0 +1,149 @@
+"""The `hub` fixture itself: where bodies run, what is found at the end, what options do, and that no run hangs.
+
+Each test is a run of pytest over a file of a few lines, with this folder's conftest as a plugin.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+CONFIG = TESTS.parent / "pyproject.toml"
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """Runs pytest over a file with the given source; returns what it printed and the exit code."""
+
+    def run(source: str, *options: str) -> tuple[str, int]:
+        file = tmp_path / "test_it.py"
+        file.write_text("import greenlet, os, pytest, time\n" + textwrap.dedent(source))
+        plugins = ["-p", "no:cacheprovider", "-p", "conftest"]
+        command = [sys.executable, "-m", "pytest", "-c", CONFIG, "--rootdir", tmp_path, *options, *plugins, file]
+        paths = [str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+        return done.stdout + done.stderr, done.returncode
+
+    return run
+
+
+def test_body_runs_on_the_hub(run) -> None:
+    """The body runs in a greenlet of the hub, with ``main_greenlet`` in the main one, both in one thread of their own."""
+    output, code = run(
+        """
+        import threading
+
+        def test_body(hub, contract_hub, hub_thread):
+            assert hub.hub is contract_hub is hub_thread.hub
+            assert greenlet.getcurrent().parent is contract_hub.greenlet
+            assert threading.current_thread() is not threading.main_thread()
+
+        @pytest.mark.main_greenlet
+        def test_main(hub):
+            assert greenlet.getcurrent().parent is None
+
+        def test_without_hub():
+            assert threading.current_thread() is threading.main_thread()
+        """
+    )
+    assert code == 0, output
+    for name in ("gevent", "gevent-libuv", "eventlet", "eventlet-asyncio", "selector", "asyncio+uvloop"):
+        assert f"test_body[{name}]" not in output  # it passed
+
+
+def test_outcomes(run) -> None:
+    """Skips, expected failures and failures come out as themselves; an assertion shows its values."""
+    output, code = run(
+        """
+        def test_skips(hub):
+            pytest.skip("because")
+
+        def test_fails(hub):
+            pytest.fail("on purpose")
+
+        @pytest.mark.xfail
+        def test_expected(hub):
+            raise ValueError
+
+        def test_asserts(hub):
+            answer = 41
+            assert answer == 42
+        """,
+        "--hub=selector",
+    )
+    assert code == 1
+    assert "2 failed, 1 skipped, 1 xfailed" in output
+    assert "Failed: on purpose" in output
+    assert "assert 41 == 42" in output
+    assert "hubthread.py" not in output
+
+
+LEAKS = {
+    "watch": "contract_hub.watch(os.pipe()[0], int).start()",
+    "timer": "contract_hub.call_later(100, int)",
+    "parked": "kept.append(spawn(contract_hub, contract_hub.switch))\n    hub.sleep(0.01)",
+    "descriptor": "os.pipe()",
+}
+
+
+@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio"])
+def test_leaks(run, name: str) -> None:
+    """A watch, a timer, a greenlet or a descriptor that a test leaves behind is an error of that test."""
+    tests = [f"def test_{what}(hub, contract_hub):\n    {leak}\n" for what, leak in LEAKS.items()]
+    clean = "def test_clean(hub, contract_hub):\n    hub.sleep(0.01)\n"
+    output, code = run("from variants import spawn\nkept = []\n" + "\n".join([*tests, clean]), f"--hub={name}")
+    assert code == 1
+    assert "5 passed, 4 errors" in output
+    for sign in ("started watches': {", "timers': 1", "parked greenlets': [<", "left open: ['"):
+        assert sign in output, output
+
+
+def test_missing_runtime(run, tmp_path: Path) -> None:
+    """A hub that is not installed is a failure that names the extra, or is skipped if that was asked for."""
+    (tmp_path / "pretend.py").write_text(
+        "import dataclasses, variants\n"
+        "variants.VARIANTS = tuple(dataclasses.replace(v, needs=('no_such_module',)) for v in variants.VARIANTS[:1])\n"
+    )
+    source = "def test_body(hub): pass\n"
+    output, code = run(source, "-p", "pretend")
+    assert code == 1
+    assert "no_such_module is not installed: pip install 'greenzmq[gevent]', or pass --skip-missing-hubs" in output
+    output, code = run(source, "-p", "pretend", "--skip-missing-hubs")
+    assert code == 0
+    assert "1 skipped" in output
+
+
+def test_choice_of_hubs(run) -> None:
+    """``--hub`` chooses, also several; a name that is none ends the run with those that are."""
+    source = "def test_body(hub): pass\n"
+    output, code = run(source, "--hub=selector", "--hub=eventlet-poll", "-v")
+    assert code == 0
+    assert "test_body[selector] PASSED" in output
+    assert "2 passed" in output
+    output, code = run(source, "--hub=twisted")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "there is no such hub; there are gevent, " in output
+
+
+STUCK = {
+    "parked": "contract_hub.switch()",
+    "blocked": "time.sleep(100)",
+    "holding the GIL": "import ctypes; ctypes.PyDLL(None).sleep(100)",
+}
+
+
+@pytest.mark.parametrize("how", STUCK)
+def test_stuck_run_ends(run, how: str) -> None:
+    """A run that hangs, in the loop or in C with the GIL held, prints where it is and ends with an error."""
+    source = f"def test_body(contract_hub):\n    {STUCK[how]}\n"
+    output, code = run(source, "--hub=selector", "-o", "faulthandler_timeout=3")
+    assert code not in (0, None)
+    assert "Timeout (0:00:03)!" in output
+    assert "most recent call first" in output
