@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
-
 from .socket import Socket
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ class MonitorEvents:
         zmq.ContextTerminated
             The context has ended.
         """
+        from zmq.utils.monitor import parse_monitor_message  # imports asyncio
+
         if self._theirs is None:
             raise StopIteration
         try:

@@ -7,7 +7,7 @@ The cost of a poll grows with what has changed, not with what is registered:
 - A socket whose last look showed none of its events *rests*: it is not looked at again until its descriptor signals, or
   until an operation on it may have taken the signal, of which its `Readiness` tells. All others are *awake* and looked
   at in every poll, since what was reported has to be reported again while it lasts.
-- Of operations on plain pyzmq sockets nobody tells. They never rest.
+- Of operations on plain pyzmq sockets nobody tells, unless it is one of ours. They never rest.
 - What is `Waitable` has no descriptor. It rests until it calls back, perhaps from another thread.
 """
 
@@ -29,7 +29,7 @@ from .errors import WrongHubError
 from .events import Waitable, wake_anywhere
 from .forks import tell_after_fork
 from .green import GreenHub
-from .readiness import EVENTS, TURN
+from .readiness import TURN, Readiness
 from .socket import Socket, _by_address
 from .waiting import Waiter, pause
 
@@ -45,7 +45,7 @@ _get = BackendSocket.get
 class _Entry:
     """One registered object."""
 
-    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "waitable", "what")
+    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "readiness", "waitable", "what")
 
     def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
         self.poller = weakref.ref(poller)
@@ -53,6 +53,7 @@ class _Entry:
         self.order = order
         self.fd = -1  # known from the first poll on
         self.waitable = _is_waitable(what)
+        self.readiness = _readiness_of(what) if isinstance(what, BackendSocket) else None
         self.ask(events)
 
     def ask(self, events: int) -> None:
@@ -67,14 +68,11 @@ class _Entry:
 
     def look(self) -> int:
         """Which of its events a socket has. With none, a green one rests, and so does a waitable."""
-        if self.waitable:
+        if self.readiness is None:
             return POLLIN if self.what.ready() or self._link() else 0
-        if not isinstance(self.what, Socket):
-            return _look_at_plain(self.what) & self.events
-        readiness = self.what._readiness
-        events = readiness.examine(self.what) & self.events
+        events = self.readiness.examine(self.what) & self.events
         if not events:
-            readiness.listen(self.listener)
+            self.readiness.listen(self.listener)
         return events
 
     def _link(self) -> bool:
@@ -86,8 +84,8 @@ class _Entry:
     def forget(self) -> None:
         if self.waitable:
             self.what.unlink(self.stir)
-        elif isinstance(self.what, Socket):
-            self.what._readiness.forget(self.listener)
+        elif self.readiness is not None:
+            self.readiness.forget(self.listener)
 
 
 class Poller(zmq.Poller):
@@ -350,16 +348,17 @@ class Poller(zmq.Poller):
             self._descriptors.close()
 
 
-def _look_at_plain(socket: Any) -> int:
-    """``EVENTS`` of a socket of pyzmq's own. Greenlets may wait on a green object for the same one: they hear of it."""
-    readiness = _by_address.get(socket.underlying)
-    return int(_get(socket, EVENTS)) if readiness is None else readiness.examine(socket)
-
-
 def _is_waitable(what: Any) -> bool:
     if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
         return False
     return isinstance(what, Waitable)
+
+
+def _readiness_of(socket: Any) -> Readiness:
+    """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
+    if isinstance(socket, Socket):
+        return socket._readiness
+    return _by_address.setdefault(socket.underlying, Readiness())
 
 
 def _fileno(what: Any) -> int:

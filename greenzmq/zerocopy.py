@@ -2,7 +2,7 @@
 
 Fact: pyzmq keeps the objects whose memory libzmq sends, and drops them in a `threading.Thread` that sits in a blocking
 `recv`. Consequence: where `threading` is patched that thread is a greenlet, and all stops at the first zero-copy
-message (unless gevent's `Thread` came first: it has a `zmq.green` context). Choice: pyzmq's own method, in a thread that
+message (unless gevent's `Thread` came first, with a `zmq.green` context). Choice: pyzmq's own method, in a thread that
 nobody can patch and with a plain context; started when it is first needed, and again in a forked child, as before. A
 collector that runs already is left as it is.
 """

@@ -1,4 +1,4 @@
-"""What is special about eventlet: hubs die and are replaced, drop listeners, and know nothing of threads and signals."""
+"""What is special about eventlet: hubs die and are replaced, drop listeners, know nothing of threads and signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is special about gevent: its loop ends when there is nothing to wait for, and hubs are destroyed and replaced."""
+"""What is special about gevent: a loop with nothing to wait for ends, and hubs are destroyed and replaced."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def fail(message: str) -> None:
 
 
 def test_destroyed_hub(variant: Variant) -> None:
-    """With a destroyed hub the adapter is quiet: threads are ignored, timers and watches can be cancelled and closed."""
+    """On a destroyed hub threads are ignored, and timers and watches can be cancelled and closed."""
     ours, theirs = unpatched.wakeup_pair()
 
     def use(hub: Any) -> None:

@@ -35,7 +35,7 @@ def run(tmp_path: Path):
 
 
 def test_body_runs_on_the_hub(run) -> None:
-    """The body runs in a greenlet of the hub, with ``main_greenlet`` in the main one, both in one thread of their own."""
+    """The body runs in a greenlet of the hub, with ``main_greenlet`` in the main one, in a thread of its own."""
     output, code = run(
         """
         import threading

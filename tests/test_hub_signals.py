@@ -1,4 +1,4 @@
-"""Signal handlers may schedule things, also while the loop is asleep: a handler's return does not end the sleep by itself.
+"""Signal handlers may schedule things while the loop is asleep; a handler's return does not end the sleep by itself.
 
 Only the main thread of a process runs signal handlers, so each test is a process of its own.
 """

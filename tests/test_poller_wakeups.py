@@ -155,7 +155,14 @@ def in_two_pollers(hub, context, files, made):
     return in_a_poller(hub, context, files, made) + in_a_poller(hub, context, files, made)
 
 
-WAITERS = [in_socket_poll, in_a_poller, in_a_poller_of_many, in_two_pollers]
+def of_a_plain_socket(hub, context, files, made):
+    """pyzmq's own object for the same libzmq socket, on which the thieves use the green one."""
+    poller = greenzmq.Poller()
+    poller.register(plain(made.socket), made.events)
+    return [polling(hub, poller)]
+
+
+WAITERS = [in_socket_poll, in_a_poller, in_a_poller_of_many, in_two_pollers, of_a_plain_socket]
 
 
 @pytest.mark.parametrize("events", [IN, OUT], ids=["in", "out"])
@@ -164,6 +171,7 @@ def test_stolen_from_a_poll(hub, waits, events):
     """Whoever waits in a poll goes on within two rounds of the hub, whichever call took the signal.
 
     Not all take it: a monitor, or a `send` that libzmq lets pass without a look at its commands. Then the hub finds it.
+    Seen to fail for a plain socket in a green Poller, since nobody told that Poller of what was done with the green one.
     """
     with open_context(hub) as context, Fds() as files:
         for name, made, steal in thefts(context, events):
@@ -172,8 +180,9 @@ def test_stolen_from_a_poll(hub, waits, events):
             steal()
             goes_on(hub, *tasks, at_once=not signalled(made.socket), after=name)
             for task in tasks:
-                assert task.get() in (made.events, [(made.socket, made.events)]), name
-            del task, tasks
+                found = task.get()
+                assert found == made.events or found[0][1] == made.events, name
+            del task, tasks, found
             idle(made.socket)
 
 

@@ -48,7 +48,11 @@ def test_drain_makes_room_for_the_next(wakeup, woken):
 
 def test_notify_from_on_wake():
     """A notification that comes while on_wake works is not lost."""
-    wakeup = Wakeup(lambda: wakeup.notify())
+
+    def notify_again() -> None:
+        wakeup.notify()
+
+    wakeup = Wakeup(notify_again)
     wakeup.notify()
     for _ in range(3):
         assert readable(wakeup)

@@ -95,8 +95,7 @@ class SelectorHub(Hub):
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self._ready.append((callback, args))
-        if self._asleep:  # in select(), so this is a signal handler, after which select() goes on sleeping (PEP 475)
-            self._wakeup.notify()
+        self._wake_from_handler()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         if not self._closed:
@@ -106,6 +105,7 @@ class SelectorHub(Hub):
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         timer = _SelectorTimer(self, monotonic() + max(seconds, 0), next(self._order), callback, args)
         heapq.heappush(self._timers, timer)
+        self._wake_from_handler()
         return timer
 
     def switch(self) -> object:
@@ -119,6 +119,11 @@ class SelectorHub(Hub):
                 self._greenlet.throw(GreenletExit)
             self._wakeup.close()
             self._selector.close()
+
+    def _wake_from_handler(self) -> None:
+        """While the loop is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""
+        if self._asleep:
+            self._wakeup.notify()
 
     def _run(self) -> None:
         while not self._closed:

@@ -1,0 +1,38 @@
+"""Random tests: one seed, printed, for all that hypothesis draws."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import hypothesis
+
+import greenzmq
+
+__all__ = ["examples", "seeded"]
+
+#: Where all examples are run; elsewhere a few, since what is random here does not depend on the loop.
+FULL = "selector"
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def seeded(test: Test) -> Test:
+    """Draw from one seed: ``$GREENZMQ_TEST_SEED``, or 0 where ``$CI`` is set, or any. A failure shows which."""
+    chosen = os.environ.get("GREENZMQ_TEST_SEED") or (0 if os.environ.get("CI") else random.randrange(2**32))
+    print(f"GREENZMQ_TEST_SEED={chosen}")
+    return hypothesis.seed(int(chosen))(test)
+
+
+def examples(hub: greenzmq.GreenHub, full: int, few: int, **more: Any) -> hypothesis.settings:
+    """Settings for `full` examples on one loop, `few` on each other."""
+    return hypothesis.settings(
+        max_examples=full if hub.name == FULL else few,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        **more,
+    )
