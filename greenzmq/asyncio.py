@@ -16,12 +16,11 @@ been woken: what it has not received is still there for the next one, and what i
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, TypeVar
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent
 
 import greenzmq as _greenzmq
 from greenzmq import *  # noqa: F403
@@ -70,53 +69,115 @@ SyncContext, SyncSocket = Context, Socket
 decorators = _Decorators(Context)
 
 
+class _Call:
+    """One `run`. Its attributes are those of `AwaitableTask` that `_until_ended` needs."""
+
+    __slots__ = ("_call", "_ended", "_error", "_greenlet", "_hub", "_missed", "_value", "done")
+
+    def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
+        self._hub = hub
+        self._call: Callable[[], Any] | None = call
+        self._greenlet: Any = None
+        self._ended: Any = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._missed = False
+        self.done = False
+
+    def run(self) -> None:
+        """In its greenlet."""
+        if self._call is None:
+            return
+        self._greenlet = getcurrent()
+        try:
+            self._value = self._call()
+        except GreenletExit as error:  # as `Task.get`
+            self._value = error
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._end()
+
+    def outcome(self) -> Any:
+        """The function's result or exception, once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error, self
+
+    def _end(self) -> None:
+        self.done = True
+        self._call = self._greenlet = None
+        if self._ended is not None:
+            _set(self._ended)
+
+    def _tell_end(self, future: Any) -> None:
+        self._ended = future
+
+    def _cancel(self, error: BaseException) -> None:
+        self._hub.call_soon(self._throw, error)
+
+    def _throw(self, error: BaseException) -> None:
+        if self.done:
+            return
+        self._missed = False
+        if self._greenlet is not None:
+            self._greenlet.throw(error)
+        else:
+            self._error = error
+            self._end()
+
+
 class AwaitableTask(Task[T]):
     """A `greenzmq.Task` that coroutines can await.
 
     Awaiting it gives what its function returns or raises. Cancelling the awaiting task raises `asyncio.CancelledError`
-    in the greenlet where it waits, and waits for its end. If the greenlet has ended meanwhile with a result, the result
-    is returned, so that no message is lost; the cancellation then comes out of the awaiting task's next `run` or await
-    of a task, unless it was taken back, as `asyncio.timeout` does.
+    in the greenlet where it waits, and waits for its end; see `run`.
     """
 
-    _awaiting: tuple[Any, ...] = ()
-
-    def _end(self) -> None:
-        super()._end()
-        for future in self._awaiting:
-            if not future.done():
-                future.set_result(None)
+    _missed = False
+    _ended: tuple[Any, ...] = ()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._finish().__await__()
 
+    def __del__(self) -> None:
+        if not isinstance(getattr(self, "_error", None), CancelledError):  # nobody needs to be told, as in asyncio
+            super().__del__()
+
     async def _finish(self) -> T:
-        _raise_late_cancellation()
-        cancelled: CancelledError | None = None
-        while not self.done:
-            ended = self._hub().loop.create_future()
-            self._awaiting += (ended,)
-            try:
-                await ended
-            except CancelledError as error:
-                cancelled = error
-                self.kill(CancelledError(*error.args), block=False)
-        if cancelled is not None and self._error is None:
-            _late.add(current_task())
-        try:
-            return self._result()
-        finally:
-            del cancelled
+        hub = AsyncioHub.get()
+        if hub is not self.hub:
+            raise _greenzmq.WrongHubError(f"{self!r} is awaited on {hub!r}; call its get() in a greenlet there")
+        if hub.late:
+            _raise_late_cancellation(hub)
+        if not self.done:
+            await _until_ended(self, hub)
+        return self._result()
 
-    def _hub(self) -> AsyncioHub:
-        hub = self.hub
-        if not isinstance(hub, AsyncioHub):
-            raise _greenzmq.WrongHubError(f"{self!r} is not on asyncio and cannot be awaited; use task.get()")
-        return hub
+    def _end(self) -> None:
+        super()._end()
+        for future in self._ended:
+            _set(future)
+
+    def _tell_end(self, future: Any) -> None:
+        self._ended += (future,)
+
+    def _cancel(self, error: BaseException) -> None:
+        self.kill(error, block=False)
+
+    def _throw(self, error: BaseException) -> None:
+        if not self.done:
+            self._missed = False
+        super()._throw(error)
 
 
-#: The asyncio tasks that were cancelled when a message had just been received for them.
-_late: weakref.WeakSet[Any] = weakref.WeakSet()
+def _set(future: Any) -> None:
+    if not (future.done() or future.get_loop().is_closed()):
+        future.set_result(None)
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
@@ -127,8 +188,14 @@ def hub() -> _green.GreenHub:  # type: ignore[no-redef]
 async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run blocking-style code in a greenlet on this loop, and return its result or raise its exception.
 
-    The code shares this coroutine's `contextvars` context, so both see what the other sets. Cancelling `run` raises
-    `asyncio.CancelledError` in the greenlet where it waits, and waits for its end; see `AwaitableTask`.
+    It begins at once, and if it need not wait the loop does not go round. The code shares this coroutine's
+    `contextvars` context, so both see what the other sets.
+
+    Cancelling the awaiting task raises `asyncio.CancelledError` in the greenlet where it waits, and waits for its end:
+    code that catches it, or waits in a ``finally``, goes on as in a coroutine. If the greenlet has ended before the
+    cancellation could reach it, its outcome comes out all the same, so that no message is lost. The cancellation then
+    comes out of the task's next `run`, or of whatever else it waits for next, unless it is taken back before, as
+    `asyncio.timeout` does.
 
     Parameters
     ----------
@@ -145,8 +212,15 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     HubError
         No loop runs in this thread, or it cannot watch file descriptors.
     """
-    task = AwaitableTask(AsyncioHub.get(), function, args, kwargs, context=getcurrent().gr_context)
-    return await task
+    hub = AsyncioHub.get()
+    if hub.late:
+        _raise_late_cancellation(hub)
+    call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
+    hub.begin(call.run)
+    if not call.done:
+        await _until_ended(call, hub)
+    result: T = call.outcome()
+    return result
 
 
 def spawn(function: Callable[..., T], *args: Any, **kwargs: Any) -> AwaitableTask[T]:
@@ -184,9 +258,14 @@ def await_(awaitable: Awaitable[T]) -> T:
     -----
     Switches: unless it is done already.
     """
-    waiter = _Waiter(AsyncioHub.get())
+    try:
+        waiter = _Waiter(AsyncioHub.get())
+    except BaseException:
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()  # else it complains that it was never awaited
+        raise
     future = ensure_future(awaitable)
-    future.add_done_callback(lambda _: waiter.wake())
+    future.add_done_callback(lambda _: waiter.wake_now())
     try:
         while not future.done():
             waiter.park()
@@ -199,14 +278,53 @@ def await_(awaitable: Awaitable[T]) -> T:
     return result
 
 
-def _raise_late_cancellation() -> None:
-    """A cancellation that gave way to a message is due now, unless somebody has taken it back (`Task.uncancel`)."""
-    task = current_task()
-    if task in _late:
-        _late.discard(task)
-        if getattr(task, "cancelling", lambda: 1)():
-            raise CancelledError()
+async def _until_ended(work: _Call | AwaitableTask[Any], hub: AsyncioHub) -> None:
+    """Wait for the end of `work`. A cancellation goes to its greenlet; one that does not reach it any more is put off."""
+    task: Any = current_task()
+    before = _cancellations(task)
+    message: tuple[Any, ...] | None = None
+    while not work.done:
+        ended = hub.loop.create_future()
+        work._tell_end(ended)
+        try:
+            await ended
+        except CancelledError as error:
+            message = error.args
+            before = min(before, _cancellations(task) - 1)
+            work._missed = True
+            work._cancel(CancelledError(*message))
+        except GeneratorExit:  # the coroutine is dropped
+            if isinstance(work, _Call):
+                work._cancel(GreenletExit())
+            raise
+    if message is not None and work._missed:
+        hub.late[task] = before
+        hub.call_soon(_cancel_again, hub, task, message)
+
+
+def _cancellations(task: Any) -> int:
+    """How often the task was asked to end, and that was not taken back. Python 3.10 does not count."""
+    count: int = task.cancelling() if hasattr(task, "cancelling") else 1
+    return count
+
+
+def _is_due(hub: AsyncioHub, task: Any) -> bool:
+    """Whether a cancellation was put off that nobody has taken back since."""
+    before = hub.late.pop(task, None)
+    return before is not None and _cancellations(task) > before
+
+
+def _raise_late_cancellation(hub: AsyncioHub) -> None:
+    if _is_due(hub, current_task()):
+        raise CancelledError()
+
+
+def _cancel_again(hub: AsyncioHub, task: Any, message: tuple[Any, ...]) -> None:
+    if _is_due(hub, task):
+        if hasattr(task, "uncancel"):
+            task.uncancel()  # it was counted the first time
+        task.cancel(*message)
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_greenzmq, name)
+    return _greenzmq.__getattr__(name)

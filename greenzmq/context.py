@@ -11,11 +11,15 @@ from .forks import tell_after_fork
 from .green import GreenHub
 from .socket import Socket
 from .tasks import NativeCall
+from .waiting import refuse_in_hub
+from .zerocopy import use_native_thread
 
 if TYPE_CHECKING:
     from .hubs import Choice
 
 __all__ = ["Context"]
+
+use_native_thread()
 
 
 class Context(zmq.Context[Socket]):
@@ -40,6 +44,8 @@ class Context(zmq.Context[Socket]):
     _repr_cls = "greenzmq.Context"
     _socket_class: type[Socket] = Socket
     _default_hub: ClassVar[Choice | None] = None
+    _instance: Any = None
+    _instance_pid: int | None = None
     _instance_lock: Any = unpatched.allocate_lock()
 
     hub_choice: Choice | None
@@ -92,6 +98,7 @@ class Context(zmq.Context[Socket]):
             self._end()
         else:
             hub = hubs.get_hub(self.hub_choice)
+            refuse_in_hub(hub)
             self._end().get(hub)
 
     def __del__(self) -> None:

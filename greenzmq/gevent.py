@@ -60,4 +60,4 @@ def hub() -> _green.GreenHub:  # type: ignore[no-redef]
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_greenzmq, name)
+    return _greenzmq.__getattr__(name)

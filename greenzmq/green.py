@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import hubs
 from .tasks import NativeCall, Task, TimeLimit
-from .waiting import Waiter, pause
+from .waiting import Waiter, pause, refuse_in_hub
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -73,6 +73,7 @@ class GreenHub:
         -----
         Switches: always. From a plain main greenlet this is how a program enters the hub.
         """
+        refuse_in_hub(self.hub)
         task = self.spawn(function, *args, **kwargs)
         try:
             return task.get()
@@ -173,6 +174,7 @@ class GreenHub:
         -----
         Switches: always.
         """
+        refuse_in_hub(self.hub)
         return NativeCall(function, *args, **kwargs).get(self.hub)
 
     def __repr__(self) -> str:

@@ -270,7 +270,9 @@ class _Proxy:
                     self._wait(cast("list[tuple[Any, int]]", lacking))
             return 0
         finally:
-            self.pollers.clear()
+            for poller in self.pollers.values():  # which live as long as the traceback does
+                for socket in self.sockets:
+                    poller.unregister(socket)
 
     def _let_hub_go_round(self) -> None:
         if monotonic() >= self.turn_end:

@@ -22,7 +22,8 @@ What follows from them, and is held here:
   costs nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
-  (`refused`). The next signal counts for everybody.
+  (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
+- A message that is sent or received part by part belongs to one greenlet to its end (`Direction.owner`).
 - After a bounded time without a pause the hub goes round before the next operation: never after it, where a kill would
   lose the message, never inside a message, never under NOBLOCK.
 """
@@ -73,6 +74,7 @@ class Readiness:
     __slots__ = (
         "__weakref__",
         "attended",
+        "budget",
         "hub",
         "listeners",
         "parked",
@@ -96,6 +98,7 @@ class Readiness:
         self.watch: Watch | None = None
         self.signals = 0
         self.turn_end = 0.0
+        self.budget = CREDIT  # slow operations before the clock is looked at
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,8 @@ class Readiness:
             Its flags; `zmq.DONTWAIT` among them forbids to wait.
         """
         entered = monotonic()
+        if direction is self.receiving:
+            self._respect_last_receiver(socket)
         holder = direction.holder()
         if holder is getcurrent():
             return self._go_on_with_message(socket, direction, call, flags, args)
@@ -122,7 +127,7 @@ class Readiness:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
         if holder is None and not direction.queue and (not direction.dry or self.look(socket) & direction.event):
-            if entered >= self.turn_end:
+            if self._turn_is_over(direction, entered):
                 self._let_hub_go_round(socket, direction)
             if not direction.queue and not direction.taken():
                 try:
@@ -186,7 +191,7 @@ class Readiness:
         finally:
             waiter.close()
             direction.queue.leave(waiter)
-            self._gone(socket)
+            self._gone(socket, waiter.paused)
 
     def _wait_in_queue(
         self,
@@ -203,26 +208,49 @@ class Readiness:
             # After the EAGAIN of a recv that is alone there is nothing to see.
             self.look(socket)
         while True:
-            if not waiter.park() and (direction.queue.first is not waiter or direction.taken()):
-                raise zmq.Again()
+            woken = waiter.park()
+            if direction.taken() or not (woken or direction.queue.first is waiter):
+                if waiter.expired:
+                    raise zmq.Again()
+                waiter.woken = False  # somebody has begun a message since; its end wakes the first
+                continue
+            if direction is self.sending and direction.queue.first is not waiter and self._is_signalled():
+                self.signals += 1  # what this attempt is going to process may be room for those who were refused
             try:
                 result = call(socket, flags, *args)
             except zmq.Again:
                 if waiter.expired:
                     raise
-                waiter.refused = self.signals
                 waiter.woken = False
-                self._wake(self._read_events(socket))
+                self._look_after_refusal(socket, direction, waiter)
             else:
                 self._note_message_end(socket, direction, flags)
                 return result
+
+    def _look_after_refusal(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
+        """EAGAIN in spite of the promise: somebody else was faster, or the promise was for another."""
+        if direction is self.receiving:
+            self.look(socket)  # a recv that finds nothing has processed commands, for whomever
+            return
+        waiter.refused = self.signals
+        if (
+            self._is_signalled()
+        ):  # the attempt, being throttled, has not seen it: it counts for everybody, and once more
+            self.signals += 1
+        self._wake(self._read_events(socket))
+
+    def _is_signalled(self) -> bool:
+        """Whether commands lie unprocessed."""
+        return self.watch is None or unpatched.is_readable(self.watch.fd)
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
         """Keep the direction for this greenlet until the last part of its message."""
         if direction is self.sending:
             inside = bool(flags & SNDMORE)
         else:
-            # Without other receivers there is nobody to keep off; the question costs more than the recv.
+            # Where nobody stands in the queue, who comes asks for itself (`_respect_last_receiver`).
+            if direction.last() is not getcurrent():
+                direction.last = weakref.ref(getcurrent())
             inside = direction.contended() and bool(_get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
@@ -230,6 +258,15 @@ class Readiness:
         elif direction.owner is not None:
             direction.owner = None
             self._grant_credit(direction)
+
+    def _respect_last_receiver(self, socket: Any) -> None:
+        """Let a message that another greenlet has begun to receive, part by part, be that one's to the end."""
+        last = self.receiving.last()
+        if last is None or last.dead or last is getcurrent() or self.receiving.owner is not None:
+            return
+        if _get(socket, RCVMORE):
+            self.receiving.owner = weakref.ref(last, self._owner_gone)
+            self.receiving.credit = 0
 
     def _owner_gone(self, _: object) -> None:
         if self.socket is not None and self.hub is not None:
@@ -241,13 +278,31 @@ class Readiness:
         if not self.attended and direction.owner is None and not direction.dry:
             direction.credit = CREDIT
 
+    def _turn_is_over(self, direction: Direction, now: float) -> bool:
+        """Whether it is time to let the hub go round; the clock is looked at after every `CREDIT` operations."""
+        if direction.credit:
+            direction.credit -= 1  # here for another reason: flags, or another greenlet than last time
+            return False
+        if self.attended or direction.dry or direction.owner is not None:
+            self.budget -= 1
+            if self.budget > 0:
+                return False
+        self.budget = CREDIT
+        return now >= self.turn_end
+
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
         hub = hubs.current_hub(socket.hub_choice)
         if hub is not None and hub.greenlet is not getcurrent():
-            if direction is self.sending or not _get(socket, RCVMORE):
-                pause(hub)
+            if direction is self.receiving and _get(socket, RCVMORE):
+                self.budget = 0
+                return
+            pause(hub)
+        self._begin_turn()
+
+    def _begin_turn(self) -> None:
         self.turn_end = monotonic() + TURN
+        self.budget = CREDIT
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -276,9 +331,10 @@ class Readiness:
         if self.watch is not None:
             self.watch.start()
 
-    def _gone(self, socket: Any) -> None:
+    def _gone(self, socket: Any, paused: bool) -> None:
         self.parked -= 1
-        self.turn_end = monotonic() + TURN
+        if paused:
+            self._begin_turn()
         if not self.parked:
             self.socket = None
             if self.watch is not None:
@@ -297,7 +353,8 @@ class Readiness:
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
-        if seconds != 0 and monotonic() >= self.turn_end:
+        self.budget -= 1
+        if seconds != 0 and self.budget <= 0 and monotonic() >= self.turn_end:
             self._let_hub_go_round(socket, self.receiving)
         ready = self.examine(socket) & events
         if ready or seconds == 0:
@@ -314,7 +371,7 @@ class Readiness:
         finally:
             waiter.close()
             self.listeners.pop(listener, None)
-            self._gone(socket)
+            self._gone(socket, waiter.paused)
         return ready
 
     def listen(self, listener: Listener) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import zmq
+from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from .directions import POLLIN
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Socket"]
 
+FD = int(zmq.FD)
 PAIR = int(zmq.PAIR)
 TYPE = int(zmq.TYPE)
 
@@ -82,6 +84,8 @@ class Socket(zmq.Socket[bytes]):
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)
         address = self.underlying
         readiness = _by_address.get(address) if self._shadow else None
+        if readiness is not None and readiness.watch is not None and readiness.watch.fd != _get(self, FD):
+            readiness = None  # of a socket that has gone without close(), whose address is another's now
         if readiness is None:
             readiness = _by_address[address] = Readiness()
         # pyzmq looks every attribute that is set up among libzmq's options first.
@@ -129,7 +133,7 @@ class Socket(zmq.Socket[bytes]):
         Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
         """
         receiving = self._receiving
-        if receiving.credit and not flags:
+        if receiving.credit and not flags and receiving.last() is getcurrent():
             receiving.credit -= 1
             try:
                 return _recv(self, DONTWAIT, copy, track)
@@ -171,7 +175,7 @@ class Socket(zmq.Socket[bytes]):
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
         receiving = self._receiving
-        if receiving.credit and not flags:
+        if receiving.credit and not flags and receiving.last() is getcurrent():
             receiving.credit -= 1
             try:
                 return _receive_message(self, DONTWAIT, copy, track)

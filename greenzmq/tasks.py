@@ -149,6 +149,9 @@ class Task(Outcome[T]):
         if self._greenlet is getcurrent():
             raise error
         if self.hub.thread_id == unpatched.get_ident():
+            if self._call is not None:  # not begun, so there is nothing to switch into
+                self._throw(error)
+                return
             self.hub.call_soon(self._throw, error)
         else:
             self.hub.call_soon_threadsafe(self._throw, error)

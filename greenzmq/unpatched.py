@@ -20,7 +20,16 @@ import threading
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DefaultSelector", "allocate_lock", "epoll", "get_ident", "is_main_thread", "local", "start_new_thread"]
+__all__ = [
+    "DefaultSelector",
+    "allocate_lock",
+    "epoll",
+    "get_ident",
+    "is_main_thread",
+    "is_readable",
+    "local",
+    "start_new_thread",
+]
 __all__ += ["thread_name", "wakeup_pair"]
 
 
@@ -52,6 +61,15 @@ allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident
 local = _thread._local
 start_new_thread = _thread.start_new_thread
+
+
+def is_readable(fd: int) -> bool:
+    """Whether `fd` is readable now."""
+    if not hasattr(_select, "poll"):
+        return bool(_select.select([fd], [], [], 0)[0])
+    poll = _select.poll()
+    poll.register(fd, _select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def is_main_thread() -> bool:

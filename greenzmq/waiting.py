@@ -43,19 +43,16 @@ class Waiter:
         This greenlet is the hub's own.
     """
 
-    __slots__ = ("_timer", "expired", "greenlet", "hub", "next", "parked", "previous", "woken")
+    __slots__ = ("_timer", "expired", "greenlet", "hub", "next", "parked", "paused", "previous", "woken")
 
     def __init__(self, hub: Hub, timeout: float | None = None) -> None:
+        refuse_in_hub(hub)
         self.greenlet: greenlet = getcurrent()
-        if self.greenlet is hub.greenlet:
-            raise BlockingCallError(
-                f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
-                f"handler; it would stop everything. {hub.cure}"
-            )
         self.hub = hub
         self.woken = False
         self.expired = False
         self.parked = False
+        self.paused = False  # whether it has ever given control to the hub
         self.previous: Waiter | None = None  # the neighbours in a WaitQueue
         self.next: Waiter | None = None
         self._timer: Timer | None = None if timeout is None else hub.call_later(timeout, self._expire)
@@ -67,7 +64,7 @@ class Waiter:
         """
         switch = self.hub.switch
         while not (self.woken or self.expired):
-            self.parked = True
+            self.parked = self.paused = True
             try:
                 switch()
             finally:
@@ -103,6 +100,15 @@ class Waiter:
     def _resume(self) -> None:
         if self.parked:
             self.greenlet.switch()
+
+
+def refuse_in_hub(hub: Hub) -> None:
+    """Raise `BlockingCallError` in the hub's own greenlet; for what does something before it waits."""
+    if getcurrent() is hub.greenlet:
+        raise BlockingCallError(
+            f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
+            f"handler; it would stop everything. {hub.cure}"
+        )
 
 
 class WaitQueue:

@@ -1,4 +1,6 @@
-"""The invariants of `greenzmq.readiness`, as code: `check` is called after each step of the tests of queues and schedules."""
+"""The invariants of `greenzmq.readiness`, as code: `check` is called after each step of the tests of queues and
+schedules.
+"""
 
 from __future__ import annotations
 

@@ -19,10 +19,24 @@ import greenzmq
 from greenzmq import poller as poller_module
 from greenzmq import readiness as readiness_module
 
-__all__ = ["IN", "OUT", "Fds", "count_calls", "count_reads", "count_rounds", "goes_on", "many_files", "pair", "polling"]
+__all__ = [
+    "IN",
+    "LONG",
+    "OUT",
+    "Fds",
+    "count_calls",
+    "count_reads",
+    "count_rounds",
+    "goes_on",
+    "many_files",
+    "pair",
+    "polling",
+]
 __all__ += ["pyzmq_poll", "quiet"]
 
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
+#: Milliseconds that a poll which has something to find never takes.
+LONG = 5000
 
 
 def pair(context: greenzmq.Context, **options: int) -> tuple[greenzmq.Socket, greenzmq.Socket]:

@@ -1,4 +1,6 @@
-"""Something happens at the k-th switch of one greenlet, for every k: a systematic walk through the schedules of a program."""
+"""Something happens at the k-th switch of one greenlet, for every k: a systematic walk through the schedules of a
+program.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import greenzmq
 
 __all__ = ["MOMENTS", "Disturbance", "Stop"]
 
-#: When, at a switch: just before the hub gets control; in the hub, with the greenlet parked; when the hub has resumed it.
+#: When, at a switch: just before the hub gets control; in the hub, with the greenlet parked; when it has been resumed.
 MOMENTS = ("before", "parked", "resumed")
 
 
@@ -35,9 +37,7 @@ class Disturbance:
         What to do; None throws `Stop` into the greenlet.
     """
 
-    def __init__(
-        self, hub: greenzmq.GreenHub, at: int, moment: str, act: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, hub: greenzmq.GreenHub, at: int, moment: str, act: Callable[[], object] | None = None) -> None:
         self.hub = hub.hub
         self.at, self.moment, self.act = at, moment, act
         self.victim: Any = None

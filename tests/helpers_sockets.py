@@ -1,4 +1,4 @@
-"""What the tests of sockets and contexts share: contexts that end with the test, connected pairs, ways to wait and to count.
+"""What the tests of sockets share: contexts that end with the test, connected pairs, ways to wait and to count.
 
 Nothing here waits for a time: `until` waits for a thing, and gives up after so many rounds that only a lost wake-up
 takes that long.
@@ -7,20 +7,23 @@ takes that long.
 from __future__ import annotations
 
 import atexit
+import functools
+import inspect
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import greenlet
+import pytest
 import zmq
 
 import greenzmq
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
-__all__ += ["parked", "receives", "sends", "tick", "until"]
+__all__ += ["each", "parked", "receives", "sends", "tick", "until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
 #: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
@@ -33,6 +36,35 @@ atexit.register(shutil.rmtree, _directory, ignore_errors=True)
 
 # pyzmq frees zero-copy buffers in a thread with a context of its own, made at the first use: not part of any one test.
 zmq.Frame(bytearray(1), copy=False)
+
+
+def each(names: str, cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As ``pytest.mark.parametrize(names, cases)``, but all cases in one test; those that fail are named together.
+
+    To give each a hub of its own would cost more than the cases themselves. One name stands for the keys of a table,
+    several ("args, expected") for the items of each of its values.
+    """
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        parameters = names.split(", ")
+
+        @functools.wraps(test)
+        def run(**fixtures: Any) -> None:
+            wrong = {}
+            for case in cases:
+                values = [case] if len(parameters) == 1 else cases[case]  # type: ignore[index]
+                try:
+                    test(**fixtures, **dict(zip(parameters, values, strict=True)))
+                except (Exception, pytest.fail.Exception) as error:
+                    wrong[case] = error
+            if wrong:
+                raise AssertionError("\n".join(f"{case}: {wrong[case]!r}" for case in wrong)) from wrong.popitem()[1]
+
+        kept = [p for name, p in inspect.signature(test).parameters.items() if name not in parameters]
+        run.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 @contextmanager
@@ -134,4 +166,4 @@ def never_switches() -> Iterator[None]:
     """The block runs without one switch of greenlets."""
     with count_switches() as switches:
         yield
-    assert switches == []
+    assert not switches, f"{len(switches)} switches"

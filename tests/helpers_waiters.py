@@ -1,4 +1,6 @@
-"""Situations for the tests of wake-ups: a greenlet that waits, a signal that has arrived, and a hub that has not looked."""
+"""Situations for the tests of wake-ups: a greenlet that waits, a signal that has arrived, and a hub that has not
+looked.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 import zmq
 from helpers_invariants import check
-from helpers_sockets import parked, receives, sends
+from helpers_sockets import parked, receives, sends, until
 
 import greenzmq
 
@@ -80,14 +82,12 @@ def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: lis
 
 
 def let_go_on(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
-    """`task` ends within `TURNS` rounds of the hub; rounds at whose beginning the signal is still there don't count."""
-    turns = 0
-    for _ in range(100):
+    """`task` ends within `TURNS` rounds of the hub, from when the signal was taken."""
+    until(hub, lambda: task.done or not signalled(socket))
+    for _ in range(TURNS):
         check(socket)
-        turns += not signalled(socket)
-        hub.sleep()
-        if task.done or turns == TURNS:
-            break
+        if not task.done:
+            hub.sleep()
     check(socket)
     assert task.done, f"still waits; signalled: {signalled(socket)}"
 

@@ -11,7 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 import zmq
-from helpers_sockets import connected, open_context, receives, sends, tick, until
+from helpers_sockets import (
+    connected,
+    each,
+    open_context,
+    receives,
+    sends,
+    tick,
+    until,
+)
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq.socket as green_socket
@@ -42,7 +50,7 @@ class Spy:
 
     def stand_in(self, name):
         def call(socket, *args, **keywords):
-            self.calls.append((name, {**DEFAULTS, **dict(zip(NAMES[name], args)), **keywords}))
+            self.calls.append((name, {**DEFAULTS, **dict(zip(NAMES[name], args, strict=False)), **keywords}))
             if len(self.calls) <= self.refusals:
                 BackendSocket.get(socket, zmq.EVENTS)  # as an attempt in vain does: what comes later will signal
                 raise zmq.Again()
@@ -90,21 +98,24 @@ def run(hub, call, waits, socket, wake):
 
 
 @paths
-@pytest.mark.parametrize(
-    ("args", "keywords", "expected"),
-    [
-        ((b"x",), {}, {"copy": True, "track": False, "routing_id": None, "group": None}),
-        ((b"x", 0, False), {}, {"copy": False, "track": False}),
-        ((b"x", 0, False, True), {}, {"copy": False, "track": True}),
-        ((b"x", 0, False, True, 5), {}, {"copy": False, "track": True, "routing_id": 5}),
-        ((b"x", 0, False, True, 5, "group"), {}, {"copy": False, "track": True, "routing_id": 5, "group": "group"}),
-        ((b"x",), {"flags": zmq.SNDMORE}, {"flags": zmq.SNDMORE}),
-        ((b"x", zmq.SNDMORE), {"routing_id": 5}, {"flags": zmq.SNDMORE, "routing_id": 5}),
-        ((b"x",), {"group": "group"}, {"routing_id": None, "group": "group"}),
-        ((b"x",), {"group": "", "routing_id": 0}, {"routing_id": 0, "group": ""}),
-        ((), {"data": b"x", "copy": False, "track": True}, {"copy": False, "track": True}),
-    ],
-    ids=["plain", "copy", "track", "routing_id", "all", "flags", "flags-id", "group", "zeros", "names"],
+@each(
+    "args, keywords, expected",
+    {
+        "plain": ((b"x",), {}, {"copy": True, "track": False, "routing_id": None, "group": None}),
+        "copy": ((b"x", 0, False), {}, {"copy": False, "track": False}),
+        "track": ((b"x", 0, False, True), {}, {"copy": False, "track": True}),
+        "routing_id": ((b"x", 0, False, True, 5), {}, {"copy": False, "track": True, "routing_id": 5}),
+        "all": (
+            (b"x", 0, False, True, 5, "group"),
+            {},
+            {"copy": False, "track": True, "routing_id": 5, "group": "group"},
+        ),
+        "flags": ((b"x",), {"flags": zmq.SNDMORE}, {"flags": zmq.SNDMORE}),
+        "flags-id": ((b"x", zmq.SNDMORE), {"routing_id": 5}, {"flags": zmq.SNDMORE, "routing_id": 5}),
+        "group": ((b"x",), {"group": "group"}, {"routing_id": None, "group": "group"}),
+        "zeros": ((b"x",), {"group": "", "routing_id": 0}, {"routing_id": 0, "group": ""}),
+        "names": ((), {"data": b"x", "copy": False, "track": True}, {"copy": False, "track": True}),
+    },
 )
 def test_send(hub, spy, waits, args, keywords, expected):
     """Each argument of send arrives, routing_id and group too; what pyzmq returns comes back."""
@@ -117,17 +128,16 @@ def test_send(hub, spy, waits, args, keywords, expected):
 
 
 @paths
-@pytest.mark.parametrize(
-    ("args", "keywords", "expected"),
-    [
-        ((), {}, {"copy": True, "track": False}),
-        ((0, False), {}, {"copy": False, "track": False}),
-        ((0, False, True), {}, {"copy": False, "track": True}),
-        ((), {"copy": False, "track": True}, {"copy": False, "track": True}),
-        ((), {"track": True}, {"copy": True, "track": True}),
-        ((64,), {}, {"flags": 64}),
-    ],
-    ids=["plain", "copy", "track", "names", "track-alone", "flags"],
+@each(
+    "args, keywords, expected",
+    {
+        "plain": ((), {}, {"copy": True, "track": False}),
+        "copy": ((0, False), {}, {"copy": False, "track": False}),
+        "track": ((0, False, True), {}, {"copy": False, "track": True}),
+        "names": ((), {"copy": False, "track": True}, {"copy": False, "track": True}),
+        "track-alone": ((), {"track": True}, {"copy": True, "track": True}),
+        "flags": ((64,), {}, {"flags": 64}),
+    },
 )
 def test_recv(hub, spy, waits, args, keywords, expected):
     """Each argument of recv arrives, also flags that nobody knows yet."""
@@ -156,7 +166,7 @@ def test_recv_into(hub, spy, waits):
 @paths
 @pytest.mark.parametrize("keywords", [{}, {"routing_id": 5, "group": "group"}], ids=["plain", "addressed"])
 def test_send_multipart(hub, spy, waits, keywords):
-    """Every part goes with copy, track and the keywords, all but the last with SNDMORE; the last one's tracker comes back."""
+    """Every part goes with copy, track and the keywords, all but the last with SNDMORE; the last tracker comes back."""
     parts = [b"1", b"2", b"3"]
     with open_context(hub) as context:
         left, _ = connected(context, zmq.PAIR, zmq.PAIR)
@@ -202,7 +212,7 @@ COMPOSED = {
 
 
 @paths
-@pytest.mark.parametrize("method", COMPOSED)
+@each("method", COMPOSED)
 def test_composed_sends(hub, spy, waits, method):
     """The arguments of the methods that pyzmq composes of send arrive there, routing_id and group too."""
     args, keywords, data = COMPOSED[method]
@@ -264,15 +274,15 @@ def test_addresses_and_linger(hub, monkeypatch):
 def test_the_context_managers_of_addresses(hub, monkeypatch):
     """``with socket.bind(…)`` and ``with socket.connect(…)`` give the socket and undo it at the end, as pyzmq's do."""
     recorder = Recorder(monkeypatch, zmq.Socket, "unbind", "disconnect")
-    with open_context(hub) as context, context.socket(zmq.PULL) as left, context.socket(zmq.PUSH) as right:
+    with open_context(hub) as context:
+        left, right = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         with left.bind("tcp://127.0.0.1:*") as bound:
-            assert bound is left
-            address = left.last_endpoint.decode()
-            with right.connect(address) as peer:
-                assert peer is right
-                right.send(b"x")
-                assert left.recv() == b"x"
-    assert recorder.calls == [("disconnect", (address,), {}), ("unbind", (address,), {})]
+            where = left.last_endpoint.decode()
+            with right.connect(where) as peer:
+                peer.send(b"x")
+                assert bound.recv() == b"x"
+        assert (bound, peer) == (left, right)
+    assert recorder.calls == [("disconnect", (where,), {}), ("unbind", (where,), {})]
 
 
 def test_a_wrong_address_is_named(hub):

@@ -10,7 +10,15 @@ import warnings
 
 import pytest
 import zmq
-from helpers_sockets import connected, open_context, parked, receives, sends, until
+from helpers_sockets import (
+    connected,
+    each,
+    open_context,
+    parked,
+    receives,
+    sends,
+    until,
+)
 
 import greenzmq
 
@@ -74,7 +82,7 @@ def test_a_context_made_for_sockets_of_the_other_kind(hub, other):
 
 
 def test_options_for_new_sockets(hub):
-    """Options set on a context hold for its later sockets, in each spelling; ones that do not fit a type are left out."""
+    """Options set on a context hold for its later sockets, in each spelling; a type that lacks one does without."""
     with open_context(hub) as context:
         before = context.socket(zmq.PUSH)
         context.sndhwm = 7
@@ -193,7 +201,7 @@ CONTEXT_SHADOWS = {
 
 
 @pytest.mark.parametrize("of", ["plain", "green"])
-@pytest.mark.parametrize("how", CONTEXT_SHADOWS)
+@each("how", CONTEXT_SHADOWS)
 def test_a_shadow_context(hub, how, of):
     """A green shadow of any context makes green sockets in it, keeps a green one's hub, and does not end it."""
     context = zmq.Context() if of == "plain" else greenzmq.Context(hub=hub)
@@ -227,7 +235,7 @@ SOCKET_SHADOWS = {
 }
 
 
-@pytest.mark.parametrize("how", SOCKET_SHADOWS)
+@each("how", SOCKET_SHADOWS)
 def test_shadows_of_a_socket_share_who_waits(hub, how):
     """A message's signal that is taken through one object wakes the greenlet that waits through another.
 
@@ -291,7 +299,7 @@ def test_copies_are_shadows(hub):
     import copy
 
     with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
+        _, right = connected(context, zmq.PAIR, zmq.PAIR)
         for twin in (copy.copy(right), copy.deepcopy(right)):
             assert type(twin) is greenzmq.Socket
             assert twin.underlying == right.underlying
@@ -310,7 +318,7 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("how", CHOICES)
+@each("how", CHOICES)
 def test_the_hub_of_a_context(hub, how):
     """hub= is a name, a dotted path, a class, a Hub or a GreenHub; the context's sockets wait on it."""
     with greenzmq.Context(hub=CHOICES[how](hub)) as context:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import zmq
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 from helpers_invariants import idle
 from helpers_schedules import Disturbance
 from helpers_sockets import connected, count_switches, never_switches, open_context, receives, until
@@ -30,7 +30,9 @@ class Spies:
         self.read: list[int] = []
         self.made: list[Any] = []
         get, waiters = readiness._get, (readiness.SocketWaiter, readiness.Waiter)
-        monkeypatch.setattr(readiness, "_get", lambda socket, option: (self.read.append(option), get(socket, option))[1])
+        monkeypatch.setattr(
+            readiness, "_get", lambda socket, option: (self.read.append(option), get(socket, option))[1]
+        )
         for kind in waiters:
             monkeypatch.setattr(readiness, kind.__name__, lambda *args, kind=kind: self._note(kind(*args)))
 
@@ -55,7 +57,7 @@ def fresh_turn(*sockets: greenzmq.Socket) -> None:
         socket._readiness.turn_end = time.monotonic() + 3600
 
 
-# -- the fast path --------------------------------------------------------------------------------------------------------
+# -- the fast path ----------------------------------------------------------------------------------------------------
 
 OPERATIONS: dict[str, tuple[Callable[[greenzmq.Socket], object], Callable[[greenzmq.Socket], object]]] = {
     "part": (lambda s: s.send(b"m"), lambda s: s.recv()),
@@ -70,8 +72,8 @@ OPERATIONS: dict[str, tuple[Callable[[greenzmq.Socket], object], Callable[[green
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_fast_path_is_free(hub, operation, spies):
-    """With nobody waiting and a message, or room, at hand a call switches to nobody, reads no option and makes no waiter,
-    however many calls there are.
+    """With nobody waiting and a message, or room, at hand a call switches to nobody, reads no option and makes no
+    waiter, however many calls there are.
 
     Seen to fail with a look at EVENTS after each call, and with a waiter made before the first attempt.
     """
@@ -196,7 +198,7 @@ def test_idle_is_idle(hub, who):
         idle(socket)
 
 
-# -- the turn -----------------------------------------------------------------------------------------------------------
+# -- the turn ---------------------------------------------------------------------------------------------------------
 
 
 def ticker(hub: greenzmq.GreenHub) -> tuple[greenzmq.Task[Any], list[int]]:
@@ -260,8 +262,8 @@ def test_turn_ends(hub, monkeypatch, program, room):
     """A greenlet that never has to wait lets others run after a bounded number of operations.
 
     Time is taken out of it: a turn lasts for no time at all, so the bound is what lies between two looks at the clock,
-    or the end of the message if that comes later. "full-never-parked" and "many-parts" were seen to fail when a wait that
-    had not parked, and the middle of a message, counted as a pause.
+    or the end of the message if that comes later. "full-never-parked" and "many-parts" were seen to fail when a wait
+    that had not parked, and the middle of a message, counted as a pause.
     """
     monkeypatch.setattr(readiness, "TURN", 0)
     with open_context(hub) as context:
@@ -300,7 +302,7 @@ def test_turn_never_ends_inside_a_message(hub, monkeypatch):
         assert [n % 3 for n in pauses] == [0] * len(pauses)
         del pauses[:]
         parts = 0
-        for _ in range(300):
+        while parts < 300:
             pull.recv()
             parts += 1
         assert len(pauses) > 20
@@ -374,7 +376,7 @@ def a_direction(event: int, refused: list[int], owner: str) -> Direction:
 
 
 def _alive() -> greenlet:
-    paused = greenlet(lambda: paused.parent.switch())
+    paused = greenlet(getcurrent().switch)
     paused.switch()
     return paused
 

@@ -1,4 +1,4 @@
-"""Frames, zero-copy and trackers: what a green socket returns is what pyzmq's returns, also for a message that waited."""
+"""Frames, zero-copy and trackers: what comes back is what pyzmq returns, also for a message that waited."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import weakref
 
 import pytest
 import zmq
-from helpers_sockets import connected, fill, open_context, parked, receives, sends, until
+from helpers_sockets import (
+    connected,
+    each,
+    fill,
+    open_context,
+    parked,
+    receives,
+    sends,
+    until,
+)
 
 SMALL = b"small"
 BIG = b"0123456789abcdef" * 16384  # 256 KiB: beyond pyzmq's copy threshold, which is 64 KiB
@@ -45,7 +54,7 @@ def plain_pair(context):
     return left, right
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@each("name", TRACKERS)
 @pytest.mark.parametrize("multipart", [False, True], ids=["send", "send_multipart"])
 def test_the_table_is_pyzmqs(name, multipart):
     """The table above says what pyzmq does."""
@@ -59,7 +68,7 @@ def test_the_table_is_pyzmqs(name, multipart):
 
 
 @pytest.mark.parametrize("multipart", [False, True], ids=["send", "send_multipart"])
-@pytest.mark.parametrize("name", TRACKERS)
+@each("name", TRACKERS)
 def test_trackers(hub, name, multipart):
     """The tracker is the one that pyzmq returns, and it is done when the receiver has dropped the message."""
     make, keywords, expected = TRACKERS[name]
@@ -78,9 +87,9 @@ def test_trackers(hub, name, multipart):
 
 
 @pytest.mark.parametrize("multipart", [False, True], ids=["send", "send_multipart"])
-@pytest.mark.parametrize("name", TRACKERS)
+@each("name", TRACKERS)
 def test_trackers_of_messages_that_waited(hub, name, multipart):
-    """The same for a message that waited for room: attempts in vain leave nothing behind, the tracker is the last one's."""
+    """The same for a message that waited: attempts in vain leave nothing behind, the tracker is the last one's."""
     make, keywords, expected = TRACKERS[name]
     with open_context(hub) as context:
         left, right = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
@@ -151,7 +160,7 @@ def test_copy_threshold(hub):
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fast", "waiting"])
 def test_received_frames(hub, waits):
-    """copy=False gives Frames: their bytes, whether more follow, a tracker only if asked for; a message that waited too."""
+    """copy=False gives Frames: with their bytes, with more to follow or not, with a tracker if asked for."""
     with open_context(hub) as context:
         left, right = connected(context, zmq.PAIR, zmq.PAIR)
 

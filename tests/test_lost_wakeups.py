@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
         act()
 
 
-# -- a waiting receiver ---------------------------------------------------------------------------------------------------
+# -- a waiting receiver -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transport", ["tcp", "inproc"])
@@ -138,7 +139,7 @@ def test_receiver_goes_on(hub, transport, theft):
 
 @pytest.mark.parametrize("theft", RECEIVES)
 def test_receiver_goes_on_with_the_next(hub, theft):
-    """A thief takes the message together with its signal; the waiter goes on with the one behind it, in the same turn."""
+    """A thief takes the message together with its signal; the waiter goes on with the next one, in the same turn."""
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
         waiter = waiting_receiver(hub, socket)
@@ -149,7 +150,7 @@ def test_receiver_goes_on_with_the_next(hub, theft):
 
 
 def test_receiver_goes_on_before_a_later_one(hub):
-    """A second `recv` that blocks and comes after the signal stands behind the first waiter, and wakes it."""
+    """A second `recv` that blocks and comes after the signal stands behind the first, and wakes it."""
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
         first = waiting_receiver(hub, socket)
@@ -162,7 +163,7 @@ def test_receiver_goes_on_before_a_later_one(hub):
         idle(socket)
 
 
-# -- a waiting sender -----------------------------------------------------------------------------------------------------
+# -- a waiting sender -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theft", [*(set(LOOKS) - {"disconnect"}), *RECEIVES, "recv", "recv-timeout-0"])
@@ -210,7 +211,9 @@ def test_sender_goes_on_beside_another(hub, theft):
         drain(peer)
         await_signal(socket)
         if theft == "send-noblock":
-            as_thief(socket, lambda: SENDS[theft](socket))
+            # Two calls within a millisecond: libzmq may not look at its commands, and answer EAGAIN in spite of the room.
+            with suppress(zmq.Again):
+                as_thief(socket, lambda: SENDS[theft](socket))
         else:
             SENDS[theft](socket)  # stands behind the waiter
         let_go_on(hub, waiter, socket)
@@ -235,7 +238,7 @@ def test_disconnect_takes_the_signal_of_a_sender(hub):
         assert drain(other) == [[b"waiter"]]
 
 
-# -- both at once, and the waiter itself --------------------------------------------------------------------------------
+# -- both at once, and the waiter itself ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theft", ["get", "poll-0", "bind-inproc"])
@@ -372,7 +375,7 @@ def waiting_sender_to(hub: greenzmq.GreenHub, router: greenzmq.Socket, name: byt
 
 
 def test_bind_to_an_early_connection(hub):
-    """`bind` to an inproc address to which a peer has already sent makes the socket readable, and nothing signals it."""
+    """`bind` to an inproc address to which a peer has already sent makes it readable, and nothing signals it."""
     with open_context(hub) as context:
         socket, early = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         where = address("inproc")
@@ -434,7 +437,9 @@ def test_question_of_a_req_lets_it_receive(hub):
 
 
 def test_large_messages_need_no_second_signal(hub):
-    """A waiter that is woken for the first of many messages leaves the rest, which signal nothing, to the next waiters."""
+    """A waiter that is woken for the first of many messages leaves the rest, which signal nothing, to the next
+    waiters.
+    """
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.PULL, zmq.PUSH, "tcp")
         waiters = [waiting_receiver(hub, socket) for _ in range(5)]

@@ -15,6 +15,7 @@ from helpers_sockets import (
     TRANSPORTS,
     address,
     connected,
+    each,
     fill,
     open_context,
     parked,
@@ -163,7 +164,7 @@ SENDERS = {
 
 
 @over_all_transports
-@pytest.mark.parametrize("pattern", SENDERS)
+@each("pattern", SENDERS)
 def test_a_sender_waits_for_room(hub, pattern, transport):
     """A sender against a full high-water mark waits, the hub goes round, then a receiver gets all in order.
 
@@ -396,7 +397,7 @@ def test_the_hub_goes_round_during_a_wait(hub, name):
         assert task.get() == result
 
 
-@pytest.mark.parametrize("name", WAITS)
+@each("name", WAITS)
 def test_the_hub_goes_round_while_this_greenlet_waits(hub, name):
     """The other way round: the test's greenlet waits, a spawned ticker takes its turns and then ends the wait."""
     ticks = []

@@ -8,7 +8,7 @@ import weakref
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_polling import IN, OUT, Fds, goes_on, pair, polling, pyzmq_poll, quiet
+from helpers_polling import IN, LONG, OUT, Fds, goes_on, pair, polling, pyzmq_poll, quiet
 from helpers_sockets import address, connected, fill, never_switches, open_context, parked, receives, tick, until
 from helpers_waiters import TURNS, await_signal, plain
 from hubthread import new_descriptors, open_descriptors
@@ -56,7 +56,7 @@ def test_what_cannot_be_polled_is_pyzmqs_error_at_the_poll(hub):
         for poller in (greenzmq.Poller(), zmq.Poller()):
             poller.register(what, IN)
             assert what in poller
-            for timeout in (0, 10, None):
+            for timeout in (0, 10, LONG):
                 with pytest.raises(error):
                     poller.poll(timeout)
             poller.unregister(what)
@@ -74,7 +74,7 @@ def test_a_hub_is_named_as_for_a_context(hub):
         for choice in (hub.name, type(hub.hub), hub.hub, hub, None):
             poller = greenzmq.Poller(hub=choice)
             poller.register(socket, IN)
-            assert poller.poll() == [(socket, IN)]
+            assert poller.poll(LONG) == [(socket, IN)]
     with pytest.raises(greenzmq.UnknownHubError):
         greenzmq.Poller(hub="nonsense")
 
@@ -114,7 +114,7 @@ def test_what_was_reported_is_reported_again_while_it_lasts(hub):
         for message in (b"1", b"2", b"3"):
             peer.send(message)
         for receive in (socket.recv, lambda: hub.run(socket.recv), lambda: plain(socket).recv()):
-            assert poller.poll(0) == poller.poll(0) == poller.poll() == [(socket, IN)]
+            assert poller.poll(0) == poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
             receive()
         assert poller.poll(0) == []
 
@@ -201,7 +201,7 @@ def test_a_loop_of_polls_leaves_the_others_their_turn(hub):
 
         def loop():
             while True:
-                assert poller.poll() == [(socket, OUT)]
+                assert poller.poll(LONG) == [(socket, OUT)]
 
         task = hub.spawn(loop)
         tick(hub, task)
@@ -319,7 +319,7 @@ def test_killed_and_timed_out_while_waiting(hub):
         await_signal(socket)
         poller.poll(0)
         tasks[2].kill()
-        assert poller.poll(0) == poller.poll() == [(socket, IN)]
+        assert poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
         poller.unregister(socket)
         idle(socket)
         assert not poller._waiters
@@ -349,7 +349,7 @@ def test_closed_before_the_poll(hub, kind):
             if polled_before:
                 assert poller.poll(0) == []
             closed.close()
-            for timeout in (0, 10, None):
+            for timeout in (0, 10, LONG):
                 raises_enotsock(poller.poll, timeout)
             poller.unregister(closed)
             assert poller.poll(0) == []
@@ -394,7 +394,7 @@ def test_a_context_that_ends(hub):
     for task in tasks:
         with pytest.raises(zmq.ContextTerminated):
             task.get()
-    for timeout in (0, 10, None):
+    for timeout in (0, 10, LONG):
         with pytest.raises(zmq.ContextTerminated):
             poller.poll(timeout)
     for closed in (socket, peer, resting):
@@ -437,7 +437,7 @@ def test_a_poller_keeps_what_is_registered_and_nothing_else(hub):
         del socket
         gc.collect()
         peer.send(b"message")
-        ((socket, _),) = poller.poll()
+        ((socket, _),) = poller.poll(LONG)
         poller.unregister(socket)
         assert poller.poll(0) == []
         with pytest.warns(ResourceWarning):  # noqa: PT031
@@ -466,7 +466,7 @@ def test_a_poller_moves_to_another_thread(hub):
         task = polling(hub, poller)
         peer.send(b"message")
         goes_on(hub, task)
-        assert hub.run_in_thread(polls_elsewhere, poller, None) == [(socket, IN)]
+        assert hub.run_in_thread(polls_elsewhere, poller, LONG) == [(socket, IN)]
         socket.recv()
     context.destroy(linger=0)
 
@@ -479,7 +479,7 @@ def test_two_hubs_in_one_poller_are_an_error(hub):
     poller.register(socket, IN)
     task = polling(hub, poller)
     with pytest.raises(greenzmq.WrongHubError, match=r"SelectorHub.*thread") as caught:
-        hub.run_in_thread(polls_elsewhere, poller, None)
+        hub.run_in_thread(polls_elsewhere, poller, LONG)
     assert repr(hub.hub) in str(caught.value)
     tick(hub, task)
     peer.send(b"message")
@@ -502,12 +502,12 @@ def test_the_hubs_own_greenlet_looks_but_does_not_wait(hub):
             except greenzmq.BlockingCallError:
                 answers.append("would block")
 
-        for timeout in (0, 10, None):
+        for timeout in (0, 10, LONG):
             hub.hub.call_soon(look, timeout)
         until(hub, lambda: len(answers) == 3)
         assert answers == [[], "would block", "would block"]
         peer.send(b"message")
-        hub.hub.call_soon(look, None)
+        hub.hub.call_soon(look, LONG)
         until(hub, lambda: len(answers) == 4)
         assert answers[3] == [(socket, IN)]
 

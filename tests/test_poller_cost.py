@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import zmq
 from helpers_children import Child, run
-from helpers_polling import IN, OUT, Fds, count_calls, count_reads, count_rounds, goes_on, many_files, polling
+from helpers_polling import IN, LONG, OUT, Fds, count_calls, count_reads, count_rounds, goes_on, many_files, polling
 from helpers_sockets import address
 
 import greenzmq
@@ -118,7 +118,7 @@ def polls(hub, many):
 def wait_and_count(poller):
     """How often a poll that waits calls what a Poller consists of; the hub's own calls vary."""
     with count_calls() as calls:
-        poller.poll()
+        poller.poll(LONG)
     return sum("poller" in call or "hub_choice" in call or "look" in call for call in calls)
 
 
@@ -145,7 +145,7 @@ def test_a_ready_socket_does_not_slow_the_next_poll(hub):
         for _ in range(10):
             for push in pushes:
                 push.send(b"message")
-            for pull, _ in poller.poll():
+            for pull, _ in poller.poll(LONG):
                 pull.recv()
         assert poller.poll(0) == []
         with count_reads() as reads:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 import zmq
-from helpers_polling import IN, OUT, Fds, count_rounds, goes_on, many_files, pair, polling, pyzmq_poll
+from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, many_files, pair, polling, pyzmq_poll
 from helpers_sockets import open_context, tick, until
 
 import greenzmq
@@ -105,12 +105,12 @@ def test_files_on_disk_are_always_ready(hub, tmp_path):
         poller = greenzmq.Poller()
         poller.register(socket, IN)
         poller.register(fd, IN)
-        assert poller.poll() == [(fd, IN)]
+        assert poller.poll(LONG) == [(fd, IN)]
         peer.send(b"message")
-        assert poller.poll() == [(socket, IN), (fd, IN)]
+        assert poller.poll(LONG) == [(socket, IN), (fd, IN)]
         poller.modify(file, OUT)
         poller.unregister(fd)
-        assert poller.poll() == [(socket, IN), (fd, OUT)]
+        assert poller.poll(LONG) == [(socket, IN), (fd, OUT)]
 
 
 def test_nested_sets_of_descriptors(hub):
@@ -239,14 +239,14 @@ def test_closed_descriptors_are_errors(hub):
             if polled_before:
                 assert poller.poll(0) == [(writer, OUT)]
             os.close(reader)
-            for timeout in (0, None):
+            for timeout in (0, LONG):
                 assert poller.poll(timeout) == pyzmq_poll((reader, IN), (writer, OUT))
                 assert poller.poll(timeout) == [(reader, ERR), (writer, OUT | ERR)]
             poller.unregister(reader)
             os.close(writer)
-            assert poller.poll() == [(writer, ERR)]
+            assert poller.poll(LONG) == [(writer, ERR)]
             poller.unregister(writer)
-            assert poller.poll() == []
+            assert poller.poll(LONG) == []
             # zmq_poll needs a descriptor of its own: it gets the number that is free, and may not take it for the file.
             for fd in (reader, writer):
                 assert greenzmq.zmq_poll([(fd, IN)], 0) == zmq.zmq_poll([(fd, IN)], 0) == [(fd, ERR)]
@@ -397,7 +397,7 @@ def test_without_epoll(hub, monkeypatch):
         goes_on(hub, task)
         assert task.get() == [(fd, IN)]
         peer.send(b"message")
-        assert poller.poll() == [(socket, IN), (fd, IN)]
+        assert poller.poll(LONG) == [(socket, IN), (fd, IN)]
         os.close(ours.detach())
         writer = reopen(fd, files)
         poller.unregister(ours)
@@ -434,4 +434,4 @@ def test_too_many_are_an_error(hub, monkeypatch):
             with pytest.raises(OSError, match="No space"):
                 poller.poll(0)
         poller._descriptors._kernel = kernel
-        assert poller.poll() == [(reader, IN)]
+        assert poller.poll(LONG) == [(reader, IN)]

@@ -142,9 +142,13 @@ class Storm:
                 pass
 
 
-@pytest.mark.parametrize(("pattern", "transport"), [("PULL-PUSH", "inproc"), ("PULL-PUSH", "tcp"), ("PAIR-PAIR", "inproc")])
+@pytest.mark.parametrize(
+    ("pattern", "transport"), [("PULL-PUSH", "inproc"), ("PULL-PUSH", "tcp"), ("PAIR-PAIR", "inproc")]
+)
 def test_storm(hub, pattern, transport):
-    """Every message whose `send` returned is received exactly once, whole; no other one is; and nobody waits for nothing."""
+    """Every message whose `send` returned is received exactly once, whole; no other one is; and nobody waits for
+    nothing.
+    """
     seed = SEED
     kinds = [getattr(zmq, kind) for kind in pattern.split("-")]
     with open_context(hub) as context:

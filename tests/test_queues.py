@@ -12,8 +12,17 @@ import zmq
 from greenlet import greenlet
 from helpers_invariants import checked, idle, length
 from helpers_sockets import address, connected, open_context, parked, receives, sends, until
-from helpers_waiters import BIG, TIGHT, drain, fill_for_good, fill_up, plain
-from helpers_waiters import signalled, waiting_receiver, waiting_sender
+from helpers_waiters import (
+    BIG,
+    TIGHT,
+    drain,
+    fill_for_good,
+    fill_up,
+    plain,
+    signalled,
+    waiting_receiver,
+    waiting_sender,
+)
 
 import greenzmq
 
@@ -101,7 +110,7 @@ def test_ten_of_each_on_one_socket(hub, transport):
         assert all(task.join(5) for task in [*senders, echo])
 
 
-# -- messages in one piece ----------------------------------------------------------------------------------------------
+# -- messages in one piece --------------------------------------------------------------------------------------------
 
 
 @over_both
@@ -140,7 +149,8 @@ def test_parts_are_sent_in_one_piece(hub, transport):
 
 
 def test_parts_are_received_in_one_piece_when_nobody_waited(hub):
-    """Of two greenlets that take messages part by part the second stands back, though nobody waited when the first began.
+    """Of two greenlets that take messages part by part the second stands back, though nobody waited when the first
+    began.
 
     Seen to fail when `recv` remembered who is inside a message only while somebody else waited.
     """
@@ -158,7 +168,8 @@ def test_parts_are_received_in_one_piece_when_nobody_waited(hub):
 
 
 def test_woken_receiver_stands_back(hub):
-    """A receiver has been woken and has not run when another begins its message with NOBLOCK: it gets the next one whole.
+    """A receiver has been woken and has not run when another begins its message with NOBLOCK: it gets the next one
+    whole.
 
     Seen to fail when a woken receiver did not ask whether somebody is inside a message.
     """
@@ -175,7 +186,8 @@ def test_woken_receiver_stands_back(hub):
 
 
 def test_woken_sender_stands_back(hub):
-    """A sender has been woken and has not run when another begins a message with NOBLOCK: it sends after that one's end.
+    """A sender has been woken and has not run when another begins a message with NOBLOCK: it sends after that one's
+    end.
 
     Seen to fail when a woken sender did not ask whether somebody is inside a message.
     """
@@ -250,11 +262,11 @@ def test_peer_that_goes_inside_a_message(hub):
                 socket.close()
 
 
-# -- thieves and timeouts -------------------------------------------------------------------------------------------------
+# -- thieves and timeouts ---------------------------------------------------------------------------------------------
 
 
 def test_robbed_receiver_waits_for_the_next(hub):
-    """NOBLOCK takes the message of a woken receiver; that one goes on waiting, keeps its place, and gets the next one."""
+    """NOBLOCK takes the message of a woken receiver; that one keeps its place and gets the next one."""
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         first, second = waiting_receiver(hub, receiver), waiting_receiver(hub, receiver)
         for n in range(5):
@@ -307,7 +319,9 @@ def test_timeouts_in_the_middle(hub):
 
 
 def test_sender_timeouts_in_the_middle(hub):
-    """Senders whose SNDTIMEO ends in the middle of the queue leave it with EAGAIN; what the others send arrives in order."""
+    """Senders whose SNDTIMEO ends in the middle of the queue leave it with EAGAIN; what the others send arrives in
+    order.
+    """
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         tasks = [waiting_sender(hub, sender, [b"0"])]
         for n in range(1, TEN):
@@ -327,8 +341,9 @@ def test_sender_timeouts_in_the_middle(hub):
 
 @pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])
 def test_woken_as_it_expires(hub, look):
-    """The message comes in the very round in which RCVTIMEO ends: the waiter has it, or the next one gets it; never both,
-    never neither."""
+    """The message comes in the very round in which RCVTIMEO ends: the waiter has it, or the next one gets it; never
+    both, never neither.
+    """
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         for n in range(20):
             receiver.rcvtimeo = 2
@@ -360,12 +375,12 @@ def outcomes(tasks: list[greenzmq.Task[Any]]) -> list[Any]:
     return got
 
 
-# -- promises that do not hold --------------------------------------------------------------------------------------------
+# -- promises that do not hold ----------------------------------------------------------------------------------------
 
 
 def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
-    """Two peers of a ROUTER_MANDATORY are full, a sender waits for each, and a third peer has room: room at the second's
-    peer lets the second go on, though the first stands before it; and while both are full nothing goes round.
+    """Two peers of a ROUTER_MANDATORY are full, a sender waits for each, and a third peer has room: room at the
+    second's peer lets the second go on, though the first stands before it; and while both are full nothing goes round.
 
     Seen to spin when a sender that was refused was woken by the promise that had refused it.
     """

@@ -1,4 +1,4 @@
-"""What cannot be sent is refused with pyzmq's error, before anything of it is sent; and what cannot be understood on arrival."""
+"""What cannot be sent is refused with pyzmq's error, before anything of it is sent; what arrives may be, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import pickle
 
 import pytest
 import zmq
-from helpers_sockets import connected, fill, open_context, parked, receives, sends
+from helpers_sockets import (
+    connected,
+    each,
+    fill,
+    open_context,
+    parked,
+    receives,
+    sends,
+)
 
 
 class NotABuffer:
@@ -86,7 +94,7 @@ if zmq.DRAFT_API:  # no error but libzmq's then
 ONLY_OURS = {"multipart-keyword", "multipart-routing_id", "serialized-keyword"}
 
 
-@pytest.mark.parametrize("name", [name for name in REFUSED if name not in ONLY_OURS])
+@each("name", [name for name in REFUSED if name not in ONLY_OURS])
 def test_the_errors_are_pyzmqs(name):
     """The table above says what pyzmq raises, if only in the middle of a message."""
     method, args, keywords, error = REFUSED[name]
@@ -97,7 +105,7 @@ def test_the_errors_are_pyzmqs(name):
             getattr(left, method)(*args, **keywords)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@each("name", REFUSED)
 def test_a_refused_message_is_not_sent(hub, name):
     """Nothing arrives of it, not even a first part: the next message is whole and alone."""
     method, args, keywords, error = REFUSED[name]
@@ -111,7 +119,7 @@ def test_a_refused_message_is_not_sent(hub, name):
             right.recv(zmq.NOBLOCK)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@each("name", REFUSED)
 def test_a_message_refused_after_a_wait_is_not_sent(hub, name):
     """The same where there is no room, so that some errors show only when there is."""
     method, args, keywords, error = REFUSED[name]
@@ -129,15 +137,14 @@ def test_a_message_refused_after_a_wait_is_not_sent(hub, name):
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fast", "waiting"])
-@pytest.mark.parametrize(
-    ("method", "args", "sent", "error"),
-    [
-        ("recv_json", (), b"{", json.JSONDecodeError),
-        ("recv_string", (), b"\xff", UnicodeDecodeError),
-        ("recv_pyobj", (), b"?", pickle.UnpicklingError),
-        ("recv_serialized", (refuse,), b"x", LookupError),
-    ],
-    ids=["json", "string", "pyobj", "serialized"],
+@each(
+    "method, args, sent, error",
+    {
+        "json": ("recv_json", (), b"{", json.JSONDecodeError),
+        "string": ("recv_string", (), b"\xff", UnicodeDecodeError),
+        "pyobj": ("recv_pyobj", (), b"?", pickle.UnpicklingError),
+        "serialized": ("recv_serialized", (refuse,), b"x", LookupError),
+    },
 )
 def test_a_message_that_cannot_be_understood(hub, waits, method, args, sent, error):
     """The decoder's error comes out as it is, the message is gone as with pyzmq, the next one arrives."""
@@ -152,20 +159,20 @@ def test_a_message_that_cannot_be_understood(hub, waits, method, args, sent, err
         assert right.recv() == b"next"
 
 
-@pytest.mark.parametrize(
-    ("method", "args", "keywords"),
-    [
-        ("recv", (), {"colour": 1}),
-        ("recv", (0, True, False, None), {}),
-        ("recv_multipart", (), {"colour": 1}),
-        ("recv_into", (), {}),
-        ("recv_into", (bytearray(3), 3), {}),
-        ("recv_into", (bytearray(3),), {"copy": False}),
-        ("recv_string", (), {"copy": False}),
-        ("recv_serialized", (), {}),
-        ("poll", (0, 1, 2), {}),
-        ("close", (0, 1), {}),
-    ],
+@each(
+    "method, args, keywords",
+    {
+        "recv-keyword": ("recv", (), {"colour": 1}),
+        "recv-too-many": ("recv", (0, True, False, None), {}),
+        "recv_multipart": ("recv_multipart", (), {"colour": 1}),
+        "recv_into-none": ("recv_into", (), {}),
+        "recv_into-positional": ("recv_into", (bytearray(3), 3), {}),
+        "recv_into-copy": ("recv_into", (bytearray(3),), {"copy": False}),
+        "recv_string": ("recv_string", (), {"copy": False}),
+        "recv_serialized": ("recv_serialized", (), {}),
+        "poll": ("poll", (0, 1, 2), {}),
+        "close": ("close", (0, 1), {}),
+    },
 )
 def test_wrong_arguments_are_a_type_error(hub, method, args, keywords):
     """Where pyzmq knows no such argument there is its TypeError, at once, and no message is taken."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import pytest
 import zmq
-from helpers_invariants import check, idle, length
-from helpers_schedules import MOMENTS, Disturbance, Stop
-from helpers_sockets import connected, open_context, parked, receives, sends, until
-from helpers_waiters import drain, fill_up, plain, signalled, waiting_receiver, waiting_sender
+from helpers_invariants import check, idle
+from helpers_schedules import MOMENTS, Disturbance
+from helpers_sockets import connected, open_context, until
 
 import greenzmq
 from greenzmq import readiness
@@ -144,7 +144,7 @@ def test_stopped_between_the_parts(hub, moment):
             tasks = [hub.spawn(disturbance.watch, receive_parts, pull, torn, 3), hub.spawn(receive_some, pull, got, 99)]
             sender = hub.spawn(send_some, push, numbered(), [])
             until(hub, lambda: sum(map(len, got + torn)) == 2 * MESSAGES)
-            assert sorted(sum(got + torn, [])) == sorted(sum(numbered(), []))
+            assert sorted(chain(*got, *torn)) == sorted(chain(*numbered()))
             whole = [message for message in got + torn if message in numbered()]
             assert len(whole) >= MESSAGES - 1
             assert sender.join(5)
@@ -184,15 +184,9 @@ def test_stopped_poll(hub, moment):
 # -- ends -------------------------------------------------------------------------------------------------------------
 
 
-def ends_with(error: type[BaseException], number: int, function: Callable[..., Any], *args: Any) -> None:
-    with pytest.raises(error) as caught:
-        function(*args)
-    assert caught.value.errno == number  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("moment", ["before", "parked", "resumed"])
+@at_each_moment
 def test_close_at_each_switch(hub, moment):
-    """A socket is closed at any switch of a greenlet that uses it: it and all who wait get ENOTSOCK, and nobody hangs."""
+    """A socket is closed at any switch of a greenlet that uses it: all who wait get ENOTSOCK, nobody hangs."""
 
     def program(k: int) -> Disturbance:
         with pair(hub, zmq.DEALER, zmq.DEALER) as (_, one, other):
@@ -210,7 +204,7 @@ def test_close_at_each_switch(hub, moment):
 
 @pytest.mark.parametrize("moment", ["before", "parked"])
 def test_term_at_each_switch(hub, moment):
-    """A context is ended at any switch of a greenlet that uses its sockets: all who wait get ETERM, and nobody hangs."""
+    """A context is ended at any switch of a greenlet that uses its sockets: all who wait get ETERM, nobody hangs."""
 
     def program(k: int) -> Disturbance:
         with pair(hub, zmq.DEALER, zmq.DEALER) as (context, one, other):
@@ -230,60 +224,57 @@ def test_term_at_each_switch(hub, moment):
     walk(program)
 
 
+def until_the_end(function: Callable[..., Any], *args: Any) -> None:
+    """``function(*args)``, which may end by the end of its socket or context."""
+    try:
+        function(*args)
+    except zmq.ZMQError as error:
+        if error.errno not in (zmq.ENOTSOCK, zmq.ETERM):
+            raise
+
+
+def ping(socket: greenzmq.Socket) -> None:
+    for n in range(4):
+        socket.send(b"%d" % n)
+        socket.recv()
+
+
+def echo(socket: greenzmq.Socket) -> None:
+    while socket.poll(2000):
+        frame = socket.recv()
+        if frame == b"over":
+            return
+        socket.send(frame)
+
+
 def use(
     hub: greenzmq.GreenHub, disturbance: Disturbance, one: greenzmq.Socket, other: greenzmq.Socket
 ) -> list[greenzmq.Task[Any]]:
     """Greenlets that send and receive on `one`, the first of them watched. They end by themselves, or by an error."""
 
-    def until_the_end(function: Callable[..., Any], *args: Any) -> None:
-        try:
-            function(*args)
-        except zmq.ZMQError as error:
-            assert error.errno in (zmq.ENOTSOCK, zmq.ETERM)
-
-    def ping(watch: bool) -> None:
-        for n in range(4):
-            one.send(b"%d" % n)
-            one.recv()
-
-    def pong() -> None:
-        while True:
-            if not other.poll(2000):
-                return
-            frame = other.recv()
-            if frame == b"over":
-                return
-            other.send(frame)
-
-    def all_pings() -> None:
+    def stop_echo() -> None:
         for task in pings:
             task.join()
-        if not one.closed:
+        if disturbance.happened:
+            answers.kill()
+        else:
             one.send(b"over")
 
-    pings = [
-        hub.spawn(disturbance.watch, until_the_end, ping, True),
-        hub.spawn(until_the_end, ping, False),
-        hub.spawn(until_the_end, ping, False),
-    ]
-    echo = hub.spawn(until_the_end, pong)
-    last = hub.spawn(until_the_end, all_pings)
-
-    def stop_echo() -> None:
-        last.join()
-        if disturbance.happened:
-            echo.kill()
-
-    return [*pings, last, hub.spawn(stop_echo), echo]
+    pings = [hub.spawn(disturbance.watch, until_the_end, ping, one)]
+    pings += [hub.spawn(until_the_end, ping, one) for _ in range(2)]
+    answers = hub.spawn(until_the_end, echo, other)
+    return [*pings, hub.spawn(stop_echo), answers]
 
 
-# -- thieves in the hub ---------------------------------------------------------------------------------------------------
+# -- thieves in the hub -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theft", ["events", "recv", "send", "bind", "shadow"])
 @at_each_moment
 def test_thief_at_each_switch(hub, moment, theft):
-    """At any switch of a receiver something in the hub uses its socket, never blocking: no message is lost, nobody hangs."""
+    """At any switch of a receiver something in the hub uses its socket, never blocking: no message is lost, nobody
+    hangs.
+    """
 
     def program(k: int) -> Disturbance:
         with pair(hub, zmq.DEALER, zmq.DEALER) as (_, one, other):
@@ -323,189 +314,3 @@ def again_or(call: Callable[..., Any], *args: Any) -> None:
         call(*args)
     except zmq.Again:
         pass
-
-
-# -- one by one: who is killed where, and how ---------------------------------------------------------------------------
-
-
-def killers(hub: greenzmq.GreenHub) -> dict[str, Callable[[Any], None]]:
-    """Each way to end the wait of a task at once: greenzmq's own, and a throw like those of gevent and eventlet."""
-    return {
-        "kill": lambda task: task.kill(block=False),
-        "timeout": lambda task: task.kill(greenzmq.Timeout(0), block=False),
-        "stranger": lambda task: task.kill(Stop, block=False),
-    }
-
-
-@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
-@pytest.mark.parametrize("who", ["queued", "first", "woken"])
-def test_killed_receiver_costs_nobody_a_message(hub, who, how):
-    """Of three receivers one is killed while queued, while first, or after it was woken and before it has run: the others
-    get the messages in order.
-
-    "woken" was seen to fail when a waiter that left did not look for the next one.
-    """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        tasks = [waiting_receiver(hub, pull) for _ in range(3)]
-        victim = tasks.pop(1 if who == "queued" else 0)
-        kill = killers(hub)[how]
-        if who == "woken":
-            push.send(b"0")
-            kill(victim)  # comes before the resumption that the next line schedules
-            pull.get(zmq.EVENTS)
-        else:
-            kill(victim)
-            until(hub, lambda: victim.done)
-            check(pull)
-            push.send(b"0")
-        push.send(b"1")
-        assert [task.get() for task in tasks] == [[b"0"], [b"1"]]
-        assert_killed(victim)
-        idle(pull)
-
-
-@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
-@pytest.mark.parametrize("who", ["queued", "first", "woken"])
-def test_killed_sender_costs_nobody_a_message(hub, who, how):
-    """Of three senders one is killed while queued, while first, or after it was woken and before it has run: what the
-    others send arrives in order, and its own message does not."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        tasks = [waiting_sender(hub, push, [b"0"])]
-        tasks += [parked(hub, sends, push.send, b"%d" % n) for n in (1, 2)]
-        dead = 1 if who == "queued" else 0
-        victim = tasks.pop(dead)
-        kill = killers(hub)[how]
-        if who == "woken":
-            kill(victim)
-            drain(pull)
-            push.get(zmq.EVENTS)
-        else:
-            kill(victim)
-            until(hub, lambda: victim.done)
-            check(push)
-            drain(pull)
-        assert [pull.recv() for _ in range(2)] == [b"%d" % n for n in range(3) if n != dead]
-        assert all(task.join(5) for task in tasks)
-        assert_killed(victim)
-        assert drain(pull) == []
-        idle(push)
-
-
-def assert_killed(task: greenzmq.Task[Any]) -> None:
-    try:
-        result = task.get()
-    except (greenzmq.Timeout, Stop):
-        return
-    assert isinstance(result, BaseException)
-
-
-def test_timeout_block_around_a_wait(hub):
-    """``hub.timeout`` ends a wait in the round in which the message comes: the message is received by it or by the next."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-
-        def limited() -> list[bytes] | None:
-            with hub.timeout(0.002, False):
-                return pull.recv_multipart()
-            return None
-
-        for n in range(30):
-            task = hub.spawn(limited)
-            until(hub, lambda task=task: receives(pull) or task.done)
-            if n % 2:
-                signalled_late(push, n)
-                pull.get(zmq.EVENTS)
-            else:
-                signalled_late(push, n)
-            got = [task.get()] if task.get() else []
-            assert got + drain(pull) == [[b"%d" % n]]
-            idle(pull)
-
-
-def signalled_late(push: greenzmq.Socket, n: int) -> None:
-    """A message that comes just when a limit of 2 ms has gone by, without the hub."""
-    signalled(push, 0.002)
-    plain(push).send(b"%d" % n)
-
-
-def test_foreign_timeout_around_a_wait(hub):
-    """gevent's, or eventlet's, own Timeout comes out of a wait as itself, and the next receiver gets the message."""
-    runtime = pytest.importorskip(hub.name) if hub.name in ("gevent", "eventlet") else greenzmq
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-
-        def limited() -> BaseException | None:
-            limit = runtime.Timeout(0.005)
-            start = getattr(limit, "start", None)
-            if start is not None and hub.name == "gevent":
-                start()
-            try:
-                if hub.name in ("gevent", "eventlet"):
-                    pull.recv()
-                else:
-                    with hub.timeout(0.005) as limit:
-                        pull.recv()
-            except runtime.Timeout as error:
-                return error if error is limit else None
-            finally:
-                getattr(limit, "cancel", lambda: None)()
-            return None
-
-        victim = hub.spawn(limited)
-        until(hub, lambda: receives(pull))
-        task = waiting_receiver(hub, pull)
-        until(hub, lambda: victim.done)
-        assert victim.get() is not None
-        check(pull)
-        push.send(b"m")
-        assert task.get() == [b"m"]
-        idle(pull)
-
-
-def test_foreign_kill(hub):
-    """A greenlet of gevent's or eventlet's own is killed their way as its message comes: it has it, or the next one."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        got: list[bytes] = []
-        for n in range(10):
-            tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
-            until(hub, lambda: length(pull._readiness.receiving.queue) == 2)
-            push.send(b"%d" % n)
-            if n % 2:
-                pull.get(zmq.EVENTS)
-            tasks[0].kill()
-            until(hub, lambda n=n: len(got) > n)
-            tasks[1].kill()
-            idle(pull)
-        assert got == [b"%d" % n for n in range(10)]
-
-
-def foreign_spawn(hub: greenzmq.GreenHub, function: Callable[..., Any]) -> Any:
-    if hub.name == "gevent":
-        import gevent
-
-        return gevent.spawn(function)
-    if hub.name == "eventlet":
-        import eventlet
-
-        return eventlet.spawn(function)
-    return hub.spawn(function)
-
-
-def test_filled_again_before_the_sender_runs(hub):
-    """The room of a woken sender is taken again and again: it keeps its place and sends when there is room at last."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        task = waiting_sender(hub, push, [b"patient"])
-        for _ in range(10):
-            drain(pull)
-            push.get(zmq.EVENTS)
-            fill_up(push, [b"thief"])
-            hub.sleep()
-            check(push)
-        drain(pull)
-        assert task.join(5)
-        assert drain(pull) == [[b"patient"]]
-        idle(push)

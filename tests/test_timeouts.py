@@ -6,7 +6,18 @@ from time import monotonic
 
 import pytest
 import zmq
-from helpers_sockets import connected, fill, never_switches, open_context, parked, receives, sends, tick, until
+from helpers_sockets import (
+    connected,
+    each,
+    fill,
+    never_switches,
+    open_context,
+    parked,
+    receives,
+    sends,
+    tick,
+    until,
+)
 
 SHORT = 20  # milliseconds
 
@@ -46,7 +57,7 @@ ON_SOCKET = {
     "attribute": lambda socket, option, n: setattr(socket, zmq.SocketOption(option).name, n),
     "attribute in small letters": lambda socket, option, n: setattr(socket, zmq.SocketOption(option).name.lower(), n),
 }
-every_way = pytest.mark.parametrize("way", [*IN_CONTEXT, *ON_SOCKET])
+every_way = each("way", [*IN_CONTEXT, *ON_SOCKET])
 
 
 def pair(context, way="set", option=zmq.RCVTIMEO, milliseconds=-1):
@@ -80,7 +91,7 @@ def test_a_receive_timeout(hub, way):
 
 @every_way
 def test_a_send_timeout(hub, way):
-    """n milliseconds without room are Again, not earlier; nothing was sent, and the socket sends afterwards as before."""
+    """n milliseconds without room are Again, not earlier; nothing is sent, and the socket goes on as before."""
     with open_context(hub) as context:
         left, right = pair(context, way, zmq.SNDTIMEO, SHORT)
         fill(right)
@@ -90,7 +101,7 @@ def test_a_send_timeout(hub, way):
         assert left.recv() == b"y"
 
 
-@pytest.mark.parametrize("name", RECEIVERS)
+@each("name", RECEIVERS)
 def test_every_receive_heeds_the_timeout(hub, name):
     """Each way to receive is limited by RCVTIMEO: not at all for 0, in time for n, and to no end for -1."""
     receive = RECEIVERS[name]
@@ -107,7 +118,7 @@ def test_every_receive_heeds_the_timeout(hub, name):
             receive(right)
 
 
-@pytest.mark.parametrize("name", SENDERS)
+@each("name", SENDERS)
 def test_every_send_heeds_the_timeout(hub, name):
     """Each way to send is limited by SNDTIMEO: not at all for 0, in time for n, and to no end for -1."""
     send = SENDERS[name]
@@ -128,7 +139,7 @@ def test_every_send_heeds_the_timeout(hub, name):
             left.recv(zmq.NOBLOCK)
 
 
-@pytest.mark.parametrize("name", RECEIVERS)
+@each("name", RECEIVERS)
 def test_a_receive_timeout_of_0_never_switches(hub, name):
     """With RCVTIMEO 0 a receive is Again at once, first or not, without one switch; with a message it returns that."""
     with open_context(hub) as context:
@@ -141,7 +152,7 @@ def test_a_receive_timeout_of_0_never_switches(hub, name):
         assert right.recv() == b"[1]"
 
 
-@pytest.mark.parametrize("name", SENDERS)
+@each("name", SENDERS)
 def test_a_send_timeout_of_0_never_switches(hub, name):
     """With SNDTIMEO 0 a send without room is Again at once, first or not, without one switch."""
     with open_context(hub) as context:

@@ -4,31 +4,82 @@ The loop runs in a greenlet like any other, mostly the thread's main one. Greenl
 parent: a loop callback switches into one of them, and comes back when that one parks. The greenlet of the loop itself,
 with all its coroutines and callbacks, can not park: that would stop the loop. Its way in is ``await
 greenzmq.asyncio.run(...)``.
+
+``asyncio.run`` ends by cancelling the tasks, then closing the asynchronous generators. The hub has one of these, which
+ends the greenlets that still wait (`LoopEnded`): they are no tasks, and nobody who awaits ``all_tasks()`` sees them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import weakref
 from asyncio import CancelledError, current_task, ensure_future
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent, greenlet
 
+from .. import unpatched
 from ..errors import BlockingCallError, HubError
 from .base import MARK, Hub, Timer, Watch
 
-if TYPE_CHECKING:
-    from greenlet import greenlet
-
-__all__ = ["AsyncioHub", "CancelledError", "current_task", "ensure_future"]
+__all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future"]
 
 _ATTRIBUTE = "_greenzmq_hub"  # on the loop; they are collected together
 
+#: Greenlets that a hub keeps for later calls; each has some 20 kB.
+IDLE = 32
+
+
+class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what it is made of
+    """Raised in greenlets that still wait when ``asyncio.run`` ends, as `asyncio.CancelledError` is in its tasks.
+
+    A `GreenletExit` too, which is how code that knows nothing of asyncio is told to end.
+    """
+
+
+class Worker(greenlet):
+    """A greenlet that makes one call after another for coroutines, each of which awaits it.
+
+    To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So the
+    hub keeps those that nobody knows any more; a weak reference tells that somebody does (a socket in the midst of a
+    message). An idle one keeps nothing alive, in particular not its hub.
+    """
+
+    job: Callable[[], None] | None = None
+
+    def run(self) -> None:
+        while (job := self.job) is not None:
+            job()
+            del job
+            self.job = None
+            hub = getattr(self, MARK)
+            if weakref.getweakrefcount(self) or len(hub.idle) >= IDLE:
+                return
+            hub.idle.append(self)
+            setattr(self, MARK, None)
+            self.gr_context = None
+            switch = hub._greenlet.switch
+            del hub
+            switch()
+
 
 class AsyncioHub(Hub):
-    """See `Hub`. Exists as long as its loop; each ``asyncio.run`` has a new one."""
+    """See `Hub`. Exists as long as its loop; each ``asyncio.run`` has a new one.
+
+    Attributes
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop.
+    stepping : asyncio.Task, optional
+        The task whose step has switched into a greenlet (`begin`), as long as that one has not parked.
+    idle : list
+        Greenlets for `begin`.
+    late : dict
+        The tasks whose cancellation has given way to a result; kept by `greenzmq.asyncio`.
+    """
 
     name = "asyncio"
     cure = "Write: await greenzmq.asyncio.run(function, *args)"
@@ -36,9 +87,17 @@ class AsyncioHub(Hub):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
+        self.stepping: asyncio.Task[Any] | None = None
+        self.armed: dict[tuple[int, bool], weakref.ref[_AsyncioWatch]] = {}
+        self.idle: list[Worker] = []
+        self.late: dict[Any, int] = {}
         self._greenlet = getcurrent()
-        # Another library's bridge may have put this very call into a greenlet of its own; a callback is in the loop's.
-        loop.call_soon(self._note_greenlet)
+        self._loop_greenlet: greenlet | None = None  # until a callback has told for certain
+        self._nowhere = greenlet()
+        self._parked: set[weakref.ref[greenlet]] = set()
+        self._left: asyncio.Event | None = None
+        self._end = self._end_with_loop()
+        self._start_end()
 
     @classmethod
     def current(cls) -> AsyncioHub | None:
@@ -62,11 +121,16 @@ class AsyncioHub(Hub):
                 )
             hub = cls(loop)
             setattr(loop, _ATTRIBUTE, hub)
+            loop.call_soon(hub._note_greenlet)
+        elif hub._greenlet is not (current := getcurrent()) and not hub._is_ours(current):
+            loop.call_soon(hub._note_greenlet)
         return hub
 
     @property
     def greenlet(self) -> greenlet:
-        return self._greenlet
+        # Loops that take turns in one thread have the same greenlet, but only one of them runs: a socket's waiter has
+        # to see that it has come to another hub.
+        return self._greenlet if self.loop.is_running() else self._nowhere
 
     @property
     def variant(self) -> str:
@@ -77,7 +141,8 @@ class AsyncioHub(Hub):
         return _AsyncioWatch(self, fd, callback, write)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        self.loop.call_soon(callback, *args)
+        if not self.loop.is_closed():  # else what it would resume is gone: a socket is closed after its loop
+            self.loop.call_soon(callback, *args)
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -87,17 +152,63 @@ class AsyncioHub(Hub):
                 raise
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        self.check_open()
         return _AsyncioTimer(self, seconds, callback, args)
 
     def switch(self) -> object:
+        self.check_open()
+        current = getcurrent()
+        if not self._is_ours(current) or current_task(self.loop) is not self.stepping:
+            # To another library's bridge the switch would look like the end of a step (SQLAlchemy: something to await),
+            # and the loop would think that a task whose step began in here is still in it (an eager one).
+            raise BlockingCallError(
+                f"a call that has to wait was made on {self!r} in a greenlet of another library, or in a coroutine's "
+                f"eager start. {self.cure}"
+            )
+        if isinstance(current, Worker):
+            return self._greenlet.switch()
+        reference = weakref.ref(current)
+        self._parked.add(reference)
+        try:
+            return self._greenlet.switch()
+        finally:
+            self._parked.discard(reference)
+            if self._left is not None:
+                self._left.set()
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Run ``job()`` in a greenlet, for a coroutine. It shares this context, and does not raise.
+
+        Switches: into that greenlet, until it parks or ends. If this is another library's greenlet, to which the way
+        back would not lead, the job begins in the next round of the loop.
+        """
+        worker = self.idle.pop() if self.idle else Worker(None, self.greenlet)
+        setattr(worker, MARK, self)
+        worker.job = job
+        current = getcurrent()
+        worker.gr_context = current.gr_context
+        if current is not self._loop_greenlet:
+            self.call_soon(self._begin_later, worker)
+            return
+        self.stepping = current_task(self.loop)
+        try:
+            worker.switch()
+        finally:
+            self.stepping = None
+
+    def _begin_later(self, worker: Worker) -> None:
+        worker.parent = self.greenlet
+        worker.switch()
+
+    def check_open(self) -> None:
+        """Raise `HubError` if the loop is closed."""
         if self.loop.is_closed():
             raise HubError(f"{self!r} is closed: nothing can be waited for on it any more")
-        if not self._is_ours(getcurrent()):
-            # To its bridge the switch would look like the end of a step (SQLAlchemy: something to await).
-            raise BlockingCallError(
-                f"a call that has to wait was made on {self!r} in a greenlet of another library. {self.cure}"
-            )
-        return self._greenlet.switch()
+
+    def disarm(self, fd: int, write: bool) -> None:
+        """Take from the loop what it has for this descriptor, if anything."""
+        if self.armed.pop((fd, write), None) is not None and not self.loop.is_closed():
+            (self.loop.remove_writer if write else self.loop.remove_reader)(fd)
 
     def _is_ours(self, current: Any) -> bool:
         while current is not None and getattr(current, MARK, None) is not self:
@@ -105,26 +216,105 @@ class AsyncioHub(Hub):
         return current is not None
 
     def _note_greenlet(self) -> None:
-        self._greenlet = getcurrent()
+        """In a callback, which runs in the loop's own greenlet; a coroutine may be in another library's."""
+        current = getcurrent()
+        if current is not self._loop_greenlet:
+            self.idle.clear()
+            self._greenlet = self._loop_greenlet = current
+
+    # -- the end of the loop ------------------------------------------------------------------------------------------
+
+    def _start_end(self) -> None:
+        """Have the loop close `_end`; without its finalizer, which is no use and noisy in a loop that nobody closes."""
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(finalizer=None)
+        try:
+            self._end.__anext__().send(None)
+        except StopIteration:
+            pass
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    async def _end_with_loop(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self.loop.is_running():  # else it is collected together with the loop
+                await self._end_greenlets()
+
+    async def _end_greenlets(self) -> None:
+        """Raise `LoopEnded` in each greenlet that waits, once, and let them clean up."""
+        self._left = asyncio.Event()
+        told: set[weakref.ref[greenlet]] = set()
+        await asyncio.sleep(0)  # for those that have yet to begin
+        while self._parked:
+            for reference in self._parked - told:
+                self.loop.call_soon(self._tell, reference)
+            told |= self._parked
+            self._left.clear()
+            await self._left.wait()
+        self._left = None
+        self.idle.clear()
+
+    def _tell(self, reference: weakref.ref[greenlet]) -> None:
+        target = reference()
+        if target is not None and reference in self._parked:
+            target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))
 
 
 class _AsyncioWatch(Watch):
+    """A socket's watch stops at each message and starts at the next wait, so to stop is left to the loop's next event.
+
+    `armed` says what the loop has under a descriptor: two system calls saved for most waits. The loop keeps a weak
+    reference only, for a stopped watch is nobody's. `AsyncioHub.armed` is a dictionary of its own, not `watching`, which
+    has started watches only.
+    """
+
     __slots__ = ()
     hub: AsyncioHub
 
     def _arm(self) -> None:
-        if self.write:
-            self.hub.loop.add_writer(self.fd, self._fire)
-        else:
-            self.hub.loop.add_reader(self.fd, self._fire)
+        hub, key = self.hub, (self.fd, self.write)
+        hub.check_open()
+        if hub.armed.get(key) is self._reference:
+            return
+        # What the loop has under this number may be another file, closed since, of a stopped watch.
+        hub.disarm(*key)
+        if (self.fd, not self.write) not in hub.watching:
+            hub.disarm(self.fd, not self.write)
+        add = hub.loop.add_writer if self.write else hub.loop.add_reader
+        add(self.fd, _fire, self._reference)
+        hub.armed[key] = self._reference
 
     def _disarm(self) -> None:
-        loop = self.hub.loop
-        if not loop.is_closed():
-            if self.write:
-                loop.remove_writer(self.fd)
-            else:
-                loop.remove_reader(self.fd)
+        """Left to the loop."""
+
+    def close(self) -> None:
+        super().close()
+        if self.hub.armed.get((self.fd, self.write)) is self._reference:
+            self.hub.disarm(self.fd, self.write)
+
+    def __del__(self) -> None:
+        hub = self.hub
+        if sys.is_finalizing() or (self.fd, self.write) not in hub.armed:
+            return
+        if hub.thread_id == unpatched.get_ident():
+            self.close()
+        else:
+            hub.call_soon_threadsafe(hub.disarm, self.fd, self.write)
+
+    @property
+    def _reference(self) -> weakref.ref[_AsyncioWatch]:
+        return weakref.ref(self)  # the same object each time
+
+
+def _fire(reference: weakref.ref[_AsyncioWatch]) -> None:
+    watch = reference()
+    if watch is not None:
+        if watch.started:
+            watch.callback()
+        else:
+            watch.hub.disarm(watch.fd, watch.write)
 
 
 class _AsyncioTimer(Timer):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from greenlet import getcurrent
@@ -43,43 +42,52 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Probe:
-    """How to look at one runtime: the module that must be loaded, its hub's greenlet here, whether it has patched."""
+    """How to look at one runtime: its hub's greenlet in this thread, and whether it has patched."""
 
     name: str
-    module: str
-    greenlet: Callable[[ModuleType], Any]
+    greenlet: Callable[[], Any]
     patched: Callable[[], bool]
 
 
-def _gevent_greenlet(module: ModuleType) -> Any:
-    return module.get_hub_if_exists()
+def _loaded(module: str, name: str) -> Any:
+    """What `module` has under `name`; None if it is not imported, or not that far: another thread may be at it."""
+    return getattr(sys.modules.get(module), name, None)
+
+
+def _gevent_greenlet() -> Any:
+    get_hub_if_exists = _loaded("gevent._hub_local", "get_hub_if_exists")
+    return None if get_hub_if_exists is None else get_hub_if_exists()
 
 
 def _gevent_patched() -> bool:
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("socket"))
+    is_patched = _loaded("gevent.monkey", "is_module_patched")
+    return is_patched is not None and bool(is_patched("socket"))
 
 
-def _eventlet_greenlet(module: ModuleType) -> Any:
-    hub = getattr(module._threadlocal, "hub", None)
-    return None if hub is None else hub.greenlet
+def _eventlet_hub() -> Any:
+    return getattr(_loaded("eventlet.hubs", "_threadlocal"), "hub", None)
+
+
+def _eventlet_greenlet() -> Any:
+    return getattr(_eventlet_hub(), "greenlet", None)
 
 
 def _eventlet_patched() -> bool:
-    patcher = sys.modules.get("eventlet.patcher")
-    return patcher is not None and bool(patcher.is_monkey_patched("socket"))
+    is_patched = _loaded("eventlet.patcher", "is_monkey_patched")
+    return is_patched is not None and bool(is_patched("socket"))
 
 
-def _selector_greenlet(module: ModuleType) -> Any:
-    hub = module.SelectorHub.current()
+def _selector_greenlet() -> Any:
+    kind = _loaded("greenzmq.hubs.selector", "SelectorHub")
+    hub = None if kind is None else kind.current()
     return None if hub is None else hub.greenlet
 
 
 _RUNTIMES = (
-    _Probe("gevent", "gevent._hub_local", _gevent_greenlet, _gevent_patched),
-    _Probe("eventlet", "eventlet.hubs", _eventlet_greenlet, _eventlet_patched),
+    _Probe("gevent", _gevent_greenlet, _gevent_patched),
+    _Probe("eventlet", _eventlet_greenlet, _eventlet_patched),
 )
-_SELECTOR = _Probe("selector", "greenzmq.hubs.selector", _selector_greenlet, lambda: False)
+_SELECTOR = _Probe("selector", _selector_greenlet, lambda: False)
 
 
 def detect() -> Decision:
@@ -106,8 +114,7 @@ def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
     """The greenlets of this thread's existing hubs, by name."""
     found = {}
     for probe in probes:
-        module = sys.modules.get(probe.module)
-        greenlet = None if module is None else probe.greenlet(module)
+        greenlet = probe.greenlet()
         if greenlet is not None:
             found[probe.name] = greenlet
     return found
@@ -132,9 +139,10 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
 
 
 def _by_running_loop() -> Decision | None:
-    """Rule 3."""
-    asyncio = sys.modules.get("asyncio.events")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
+    """Rule 3. The loop below eventlet's asyncio hub "runs" for the thread's main greenlet, too: that is rule 4's case."""
+    running_loop = _loaded("asyncio.events", "_get_running_loop")
+    loop = None if running_loop is None else running_loop()
+    if loop is not None and loop is not getattr(_eventlet_hub(), "loop", None):
         raise BlockingCallError(
             "an asyncio loop is running in this thread, and a call that waits would stop it; "
             "write: await greenzmq.asyncio.run(function, *args)"

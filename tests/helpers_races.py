@@ -1,0 +1,270 @@
+"""A message and a cancellation in the same turn of an asyncio loop, constructed exactly; for greenzmq and for zmq.asyncio.
+
+The task waits in one call of a socket. Then a callback of the loop lets the message arrive: it makes the other side's
+call, over inproc, and waits until the socket's descriptor is readable. In that very callback the task is cancelled, so
+that the loop's next turn finds both. An asyncio loop runs what was scheduled, then what its descriptors told, then the
+timers that are due: `SOON` puts the cancellation before the signal, `LATER` behind it. (uvloop runs timers first.)
+
+Whatever happens, no message may get lost: those that were sent are those that were returned and those that can be read
+afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import pickle
+import select
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import zmq
+
+import greenzmq.asyncio
+
+__all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "ZmqAsyncio", "race"]
+
+SOON, LATER, RECEIVED = ORDERS = ("cancel, signal", "signal, cancel", "received, cancel")
+#: Seconds that `asyncio.wait_for` gives the call: ample for it to begin, if this machine is not busy. If it is, the
+#: trial is one of a plain time-out.
+LIMIT = 0.005
+_numbers = itertools.count()
+
+OPERATIONS = ("recv", "recv_multipart", "recv_string", "recv_pyobj", "send", "poll")
+
+
+class Greenzmq:
+    """Calls of ours, through the bridge."""
+
+    name = "greenzmq"
+
+    def __init__(self) -> None:
+        self.context: Any = greenzmq.asyncio.Context()
+
+    def call(self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None) -> Awaitable[Any]:
+        """The operation, and in the same greenlet, right after it, what is to happen then."""
+
+        def blocking_style() -> Any:
+            result = getattr(socket, operation)(*args)
+            then()
+            return result
+
+        return greenzmq.asyncio.run(blocking_style)
+
+    @staticmethod
+    def waits(socket: Any) -> bool:
+        return bool(socket._readiness.attended)
+
+
+class ZmqAsyncio:
+    """Calls of pyzmq's own."""
+
+    name = "zmq.asyncio"
+
+    def __init__(self) -> None:
+        import zmq.asyncio
+
+        self.context: Any = zmq.asyncio.Context()
+
+    def call(self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None) -> Awaitable[Any]:
+        awaitable: Awaitable[Any] = getattr(socket, operation)(*args)
+        return awaitable
+
+    @staticmethod
+    def waits(socket: Any) -> bool:
+        return True
+
+
+class Race:
+    """One trial."""
+
+    def __init__(self, library: Any, operation: str, order: str) -> None:
+        self.library = library
+        self.operation = operation
+        self.order = order
+        self.loop = asyncio.get_running_loop()
+        self.push, self.pull = library.context.socket(zmq.PUSH), library.context.socket(zmq.PULL)
+        self.plain_push, self.plain_pull = zmq.Socket.shadow(self.push.underlying), zmq.Socket.shadow(self.pull.underlying)
+        for socket in (self.push, self.pull):
+            socket.linger, socket.hwm = 0, 1
+        self.push.bind(f"inproc://race-{next(_numbers)}")
+        self.pull.connect(self.push.last_endpoint.decode())
+        self.frame = pickle.dumps("text") if operation == "recv_pyobj" else b"text"
+        self.outcome: list[Any] = []
+        self.sent = self.read = 0
+        if operation == "send":
+            while self.plain_push.poll(0, zmq.POLLOUT):
+                self._send()
+
+    # -- the two that meet ------------------------------------------------------------------------------------------
+
+    async def wait(self, then: Callable[[], object] = lambda: None) -> None:
+        """What the task does. A call whose outcome it has got is one that was made."""
+        socket, args = (self.push, (self.frame,)) if self.operation == "send" else (self.pull, ())
+        self.outcome.append(await self.library.call(socket, self.operation, *args, then=then))
+
+    async def until_waiting(self) -> None:
+        for _ in range(10):  # rounds; it takes two
+            if self.library.waits(self.push if self.operation == "send" else self.pull):
+                break
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not self.outcome
+
+    def arrive(self) -> None:
+        """The other side's call; its signal is there on return."""
+        if self.operation == "send":
+            while self._read():
+                pass
+        else:
+            self._send()
+        poll = select.poll()
+        poll.register((self.plain_push if self.operation == "send" else self.plain_pull).get(zmq.FD), select.POLLIN)
+        poll.poll(1000)  # zmq.asyncio has taken the signal when it made the other call; it has its own way to notice
+
+    # -- the balance --------------------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        self.plain_push.send(self.frame, zmq.NOBLOCK)
+        self.sent += 1
+
+    def _read(self) -> bool:
+        try:
+            self.plain_pull.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self.read += 1
+        return True
+
+    def lost(self) -> int:
+        """How many messages have disappeared (or, below 0, were sent though the call did not return)."""
+        while self._read():
+            pass
+        if self.operation == "send":
+            self.sent += len(self.outcome)
+        elif self.operation != "poll":
+            self.read += len(self.outcome)
+        for socket in (self.push, self.pull):
+            socket.close(0)
+        return self.sent - self.read
+
+
+# How the task is cancelled; each makes one race.
+
+
+async def by_cancel(race: Race) -> None:
+    task: Any = asyncio.ensure_future(race.wait(lambda: task.cancel() if race.order == RECEIVED else None))
+    await race.until_waiting()
+
+    def meet() -> None:
+        race.arrive()
+        if race.order == LATER:
+            race.loop.call_later(0, task.cancel)
+        elif race.order == SOON:
+            task.cancel()
+
+    race.loop.call_soon(meet)
+    await asyncio.wait([task])
+
+
+async def by_wait_for(race: Race) -> None:
+    """Its timer cannot be put before the signal but by the clock: the callback is over when it is due."""
+    end = time.monotonic() + LIMIT
+    task = asyncio.ensure_future(asyncio.wait_for(race.wait(lambda: past(end) if race.order == RECEIVED else None), 0.002))
+    await race.until_waiting()
+
+    def meet() -> None:
+        race.arrive()
+        if race.order != RECEIVED:
+            past(end)
+
+    race.loop.call_soon(meet)
+    await asyncio.wait([task])
+    ended(task, asyncio.TimeoutError)
+
+
+async def by_timeout(race: Race) -> None:
+    limit: Any = None
+
+    def expire() -> None:
+        limit.reschedule(race.loop.time() + (1e-6 if race.order == LATER else -1))
+
+    async def limited() -> None:
+        nonlocal limit
+        async with asyncio.timeout(None) as limit:
+            await race.wait(expire if race.order == RECEIVED else lambda: None)
+
+    task = asyncio.ensure_future(limited())
+    await race.until_waiting()
+
+    def meet() -> None:
+        race.arrive()
+        if race.order != RECEIVED:
+            expire()
+
+    race.loop.call_soon(meet)
+    await asyncio.wait([task])
+    ended(task, TimeoutError)
+
+
+async def by_task_group(race: Race) -> None:
+    """The group cancels the task when another one fails, in a callback one turn later."""
+    fail = race.loop.create_future()
+
+    async def failing() -> None:
+        await fail
+        if race.order == SOON:
+            race.arrive()
+        raise Boom
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(race.wait(lambda: fail.set_result(None) if race.order == RECEIVED else None))
+            tasks.create_task(failing())
+
+    task = asyncio.ensure_future(group())
+    await race.until_waiting()
+
+    def meet() -> None:
+        if race.order != SOON:
+            race.arrive()
+        if race.order != RECEIVED:
+            fail.set_result(None)
+
+    race.loop.call_soon(meet)
+    await asyncio.wait([task])
+    assert isinstance(task.exception(), BaseExceptionGroup)  # noqa: F821  # this is for Python 3.11 on
+
+
+class Boom(Exception):
+    """What makes a group abort."""
+
+
+def past(end: float) -> None:
+    """Hold up the loop until its clock has passed `end`, as a slow callback does."""
+    while time.monotonic() < end + 0.001:
+        pass
+
+
+def ended(task: asyncio.Task[Any], error: type[BaseException]) -> None:
+    assert task.exception() is None or isinstance(task.exception(), error)
+
+
+CANCELS: dict[str, Callable[[Race], Awaitable[None]]] = {"task.cancel": by_cancel, "wait_for": by_wait_for}
+if sys.version_info >= (3, 11):
+    CANCELS |= {"asyncio.timeout": by_timeout, "TaskGroup": by_task_group}
+
+
+async def race(library: Any, cancel: str, operation: str, order: str, trials: int) -> Counter[str]:
+    """Make `trials` races, and count what they ended with: how many returned, were cancelled, lost a message."""
+    counts: Counter[str] = Counter()
+    for _ in range(trials):
+        trial = Race(library, operation, order)
+        await CANCELS[cancel](trial)
+        counts["returned" if trial.outcome else "cancelled"] += 1
+        counts["lost"] += trial.lost()
+        counts["trials"] += 1
+    return counts

@@ -1,0 +1,200 @@
+"""Who is killed while it waits, where it stands and by what: it costs nobody a message, and the queue is clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import zmq
+from helpers_invariants import check, idle, length
+from helpers_schedules import Stop
+from helpers_sockets import connected, open_context, parked, receives, sends, until
+from helpers_waiters import drain, fill_up, plain, signalled, waiting_receiver, waiting_sender
+
+import greenzmq
+
+
+def killers(hub: greenzmq.GreenHub) -> dict[str, Callable[[Any], None]]:
+    """Each way to end the wait of a task at once: greenzmq's own, and a throw like those of gevent and eventlet."""
+    return {
+        "kill": lambda task: task.kill(block=False),
+        "timeout": lambda task: task.kill(greenzmq.Timeout(0), block=False),
+        "stranger": lambda task: task.kill(Stop, block=False),
+    }
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
+@pytest.mark.parametrize("who", ["queued", "first", "woken"])
+def test_killed_receiver_costs_nobody_a_message(hub, who, how):
+    """Of three receivers one is killed while queued, while first, or after it was woken and before it has run: the
+    others get the messages in order.
+
+    "woken" was seen to fail when a waiter that left did not look for the next one.
+    """
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        tasks = [waiting_receiver(hub, pull) for _ in range(3)]
+        victim = tasks.pop(1 if who == "queued" else 0)
+        kill = killers(hub)[how]
+        if who == "woken":
+            push.send(b"0")
+            kill(victim)  # comes before the resumption that the next line schedules
+            pull.get(zmq.EVENTS)
+        else:
+            kill(victim)
+            until(hub, lambda: victim.done)
+            check(pull)
+            push.send(b"0")
+        push.send(b"1")
+        assert [task.get() for task in tasks] == [[b"0"], [b"1"]]
+        assert_killed(victim)
+        idle(pull)
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
+@pytest.mark.parametrize("who", ["queued", "first", "woken"])
+def test_killed_sender_costs_nobody_a_message(hub, who, how):
+    """Of three senders one is killed while queued, while first, or after it was woken and before it has run: what the
+    others send arrives in order, and its own message does not."""
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+        tasks = [waiting_sender(hub, push, [b"0"])]
+        tasks += [parked(hub, sends, push.send, b"%d" % n) for n in (1, 2)]
+        dead = 1 if who == "queued" else 0
+        victim = tasks.pop(dead)
+        kill = killers(hub)[how]
+        if who == "woken":
+            kill(victim)
+            drain(pull)
+            push.get(zmq.EVENTS)
+        else:
+            kill(victim)
+            until(hub, lambda: victim.done)
+            check(push)
+            drain(pull)
+        assert [pull.recv() for _ in range(2)] == [b"%d" % n for n in range(3) if n != dead]
+        assert all(task.join(5) for task in tasks)
+        assert_killed(victim)
+        assert drain(pull) == []
+        idle(push)
+
+
+def assert_killed(task: greenzmq.Task[Any]) -> None:
+    try:
+        result = task.get()
+    except (greenzmq.Timeout, Stop):
+        return
+    assert isinstance(result, BaseException)
+
+
+def test_timeout_block_around_a_wait(hub):
+    """``hub.timeout`` ends a wait in the round in which the message comes: the message is received by it or by the
+    next.
+    """
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+
+        def limited() -> list[bytes] | None:
+            with hub.timeout(0.002, False):
+                return pull.recv_multipart()
+            return None
+
+        for n in range(30):
+            task = hub.spawn(limited)
+            until(hub, lambda task=task: receives(pull) or task.done)
+            if n % 2:
+                signalled_late(push, n)
+                pull.get(zmq.EVENTS)
+            else:
+                signalled_late(push, n)
+            got = [task.get()] if task.get() else []
+            assert got + drain(pull) == [[b"%d" % n]]
+            idle(pull)
+
+
+def signalled_late(push: greenzmq.Socket, n: int) -> None:
+    """A message that comes just when a limit of 2 ms has gone by, without the hub."""
+    signalled(push, 0.002)
+    plain(push).send(b"%d" % n)
+
+
+def test_foreign_timeout_around_a_wait(hub):
+    """gevent's, or eventlet's, own Timeout comes out of a wait as itself, and the next receiver gets the message."""
+    runtime = pytest.importorskip(hub.name) if hub.name in ("gevent", "eventlet") else greenzmq
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+
+        def limited() -> BaseException | None:
+            limit = runtime.Timeout(0.005)
+            start = getattr(limit, "start", None)
+            if start is not None and hub.name == "gevent":
+                start()
+            try:
+                if hub.name in ("gevent", "eventlet"):
+                    pull.recv()
+                else:
+                    with hub.timeout(0.005) as limit:
+                        pull.recv()
+            except runtime.Timeout as error:
+                return error if error is limit else None
+            finally:
+                getattr(limit, "cancel", lambda: None)()
+            return None
+
+        victim = hub.spawn(limited)
+        until(hub, lambda: receives(pull))
+        task = waiting_receiver(hub, pull)
+        until(hub, lambda: victim.done)
+        assert victim.get() is not None
+        check(pull)
+        push.send(b"m")
+        assert task.get() == [b"m"]
+        idle(pull)
+
+
+def test_foreign_kill(hub):
+    """A greenlet of gevent's or eventlet's own is killed their way as its message comes: it has it, or the next one."""
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        got: list[bytes] = []
+        for n in range(10):
+            tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
+            until(hub, lambda: length(pull._readiness.receiving.queue) == 2)
+            push.send(b"%d" % n)
+            if n % 2:
+                pull.get(zmq.EVENTS)
+            tasks[0].kill()
+            until(hub, lambda n=n: len(got) > n)
+            tasks[1].kill()
+            idle(pull)
+        assert got == [b"%d" % n for n in range(10)]
+
+
+def foreign_spawn(hub: greenzmq.GreenHub, function: Callable[..., Any]) -> Any:
+    if hub.name == "gevent":
+        import gevent
+
+        return gevent.spawn(function)
+    if hub.name == "eventlet":
+        import eventlet
+
+        return eventlet.spawn(function)
+    return hub.spawn(function)
+
+
+def test_filled_again_before_the_sender_runs(hub):
+    """The room of a woken sender is taken again and again: it keeps its place and sends when there is room at last."""
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+        task = waiting_sender(hub, push, [b"patient"])
+        for _ in range(10):
+            drain(pull)
+            push.get(zmq.EVENTS)
+            fill_up(push, [b"thief"])
+            hub.sleep()
+            check(push)
+        drain(pull)
+        assert task.join(5)
+        assert drain(pull) == [[b"patient"]]
+        idle(push)
