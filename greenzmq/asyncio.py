@@ -34,6 +34,7 @@ from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future
 from greenzmq.waiting import Waiter as _Waiter
 
+__version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
 __all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
 
 T = TypeVar("T")

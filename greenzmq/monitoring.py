@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorEvents", "monitor_events"]
 
+_numbers = count()
 _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
 
@@ -53,7 +55,8 @@ class MonitorEvents:
     def __init__(self, socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> None:
         self._socket = socket
         self._events = int(events)
-        theirs = socket.get_monitor_socket(self._events | _STOPPED)
+        # pyzmq's own address is still in use for a while after a monitor has ended.
+        theirs = socket.get_monitor_socket(self._events | _STOPPED, f"inproc://greenzmq.monitor.{next(_numbers)}")
         self._theirs: zmq.Socket[Any] | None = theirs
         self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
 

@@ -119,14 +119,14 @@ class Readiness:
         entered = monotonic()
         if direction is self.receiving:
             self._respect_last_receiver(socket)
-        holder = direction.holder()
-        if holder is getcurrent():
+        taken = direction.taken()
+        if direction.owner is not None and not taken and direction.holder() is not None:
             return self._go_on_with_message(socket, direction, call, flags, args)
         if flags & DONTWAIT:
-            if holder is not None:
+            if taken:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
-        if holder is None and not direction.queue and (not direction.dry or self.look(socket) & direction.event):
+        if not (taken or direction.queue) and (not direction.dry or self.look(socket) & direction.event):
             if self._turn_is_over(direction, entered):
                 self._let_hub_go_round(socket, direction)
             if not direction.queue and not direction.taken():
@@ -184,6 +184,7 @@ class Readiness:
             seconds = milliseconds / 1000 - (0 if entered is None else monotonic() - entered)
         hub = self._bind(socket)
         waiter = SocketWaiter(hub, seconds)
+        direction.dry = True
         try:
             direction.queue.join(waiter)
             self._park_here(socket)
@@ -280,13 +281,10 @@ class Readiness:
 
     def _turn_is_over(self, direction: Direction, now: float) -> bool:
         """Whether it is time to let the hub go round; the clock is looked at after every `CREDIT` operations."""
-        if direction.credit:
-            direction.credit -= 1  # here for another reason: flags, or another greenlet than last time
+        exhausted = not (direction.credit or self.attended or direction.dry)
+        self.budget = 0 if exhausted else self.budget - 1
+        if self.budget > 0:
             return False
-        if self.attended or direction.dry or direction.owner is not None:
-            self.budget -= 1
-            if self.budget > 0:
-                return False
         self.budget = CREDIT
         return now >= self.turn_end
 
@@ -354,10 +352,10 @@ class Readiness:
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
         self.budget -= 1
-        if seconds != 0 and self.budget <= 0 and monotonic() >= self.turn_end:
+        if events and seconds != 0 and self.budget <= 0 and monotonic() >= self.turn_end:
             self._let_hub_go_round(socket, self.receiving)
         ready = self.examine(socket) & events
-        if ready or seconds == 0:
+        if ready or seconds == 0 or not events:
             return ready
         waiter = Waiter(self._bind(socket), seconds)
         listener = Listener(events, waiter.wake)
@@ -466,6 +464,10 @@ class Readiness:
         if self.socket is None:
             return
         self.signals += 1
+        first = self.receiving.queue.first
+        if first is not None and self.parked == 1 and not self.listeners:
+            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
+            return
         events = self._read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)

@@ -19,6 +19,7 @@ from greenzmq import socket as _socket
 from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs import hub_class as _hub_class
 
+__version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
 __all__ = _greenzmq.__all__
 
 _hub_class("selector")

@@ -156,7 +156,7 @@ class Socket(zmq.Socket[bytes]):
         **kwargs: Any,
     ) -> zmq.MessageTracker | None:
         """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`. Switches: as `send`."""
-        _check_parts(msg_parts)
+        _check_parts(msg_parts, track)
         if track:
             msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
@@ -310,10 +310,14 @@ def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> lis
     return parts
 
 
-def _check_parts(parts: Sequence[Any]) -> None:
+def _check_parts(parts: Sequence[Any], track: bool) -> None:
     """Refuse what cannot be sent before anything is sent."""
     for index, part in enumerate(parts):
-        if isinstance(part, (bytes, zmq.Frame)):
+        if isinstance(part, bytes):
+            continue
+        if isinstance(part, zmq.Frame):
+            if track and not part.tracker:
+                raise ValueError("Not a tracked message")
             continue
         try:
             sendable = memoryview(part).contiguous

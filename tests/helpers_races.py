@@ -44,7 +44,9 @@ class Greenzmq:
     def __init__(self) -> None:
         self.context: Any = greenzmq.asyncio.Context()
 
-    def call(self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None) -> Awaitable[Any]:
+    def call(
+        self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None
+    ) -> Awaitable[Any]:
         """The operation, and in the same greenlet, right after it, what is to happen then."""
 
         def blocking_style() -> Any:
@@ -69,7 +71,9 @@ class ZmqAsyncio:
 
         self.context: Any = zmq.asyncio.Context()
 
-    def call(self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None) -> Awaitable[Any]:
+    def call(
+        self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None
+    ) -> Awaitable[Any]:
         awaitable: Awaitable[Any] = getattr(socket, operation)(*args)
         return awaitable
 
@@ -87,7 +91,10 @@ class Race:
         self.order = order
         self.loop = asyncio.get_running_loop()
         self.push, self.pull = library.context.socket(zmq.PUSH), library.context.socket(zmq.PULL)
-        self.plain_push, self.plain_pull = zmq.Socket.shadow(self.push.underlying), zmq.Socket.shadow(self.pull.underlying)
+        self.plain_push, self.plain_pull = (
+            zmq.Socket.shadow(self.push.underlying),
+            zmq.Socket.shadow(self.pull.underlying),
+        )
         for socket in (self.push, self.pull):
             socket.linger, socket.hwm = 0, 1
         self.push.bind(f"inproc://race-{next(_numbers)}")
@@ -173,7 +180,9 @@ async def by_cancel(race: Race) -> None:
 async def by_wait_for(race: Race) -> None:
     """Its timer cannot be put before the signal but by the clock: the callback is over when it is due."""
     end = time.monotonic() + LIMIT
-    task = asyncio.ensure_future(asyncio.wait_for(race.wait(lambda: past(end) if race.order == RECEIVED else None), 0.002))
+    task = asyncio.ensure_future(
+        asyncio.wait_for(race.wait(lambda: past(end) if race.order == RECEIVED else None), 0.002)
+    )
     await race.until_waiting()
 
     def meet() -> None:

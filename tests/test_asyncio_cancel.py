@@ -19,7 +19,7 @@ from greenzmq.asyncio import run
 
 __all__ = ["loop_name"]
 
-#: Trials of each race; with 42 and more each way to cancel has over 1,000 of them in each order and loop.
+#: Trials of each race; ``GREENZMQ_TRIALS=1000`` is the long run.
 TRIALS = int(os.environ.get("GREENZMQ_TRIALS", "5"))
 
 

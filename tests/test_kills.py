@@ -198,3 +198,24 @@ def test_filled_again_before_the_sender_runs(hub):
         assert task.join(5)
         assert drain(pull) == [[b"patient"]]
         idle(push)
+
+
+@pytest.mark.parametrize("end", ["close", "term"])
+def test_end_wakes_everybody(hub, end):
+    """All who wait on a socket, whichever way, learn at once that it is closed, or its context ended, though nobody
+    touches it any more."""
+    with open_context(hub) as context:
+        one, _ = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+        tasks = [waiting_receiver(hub, one) for _ in range(3)]
+        tasks += [waiting_sender(hub, one, [b"m"]), *(parked(hub, sends, one.send, b"m") for _ in range(2))]
+        tasks += [hub.spawn(one.poll) for _ in range(2)]
+        until(hub, lambda: one._readiness.parked == len(tasks))
+        ending = hub.spawn(getattr(one if end == "close" else context, end))
+        for task in tasks:
+            with pytest.raises(zmq.ZMQError) as caught:
+                task.get(timeout=5)
+            assert caught.value.errno == (zmq.ENOTSOCK if end == "close" else zmq.ETERM)
+        if end == "term":
+            idle(one)
+            context.destroy(linger=0)
+        assert ending.join(5)

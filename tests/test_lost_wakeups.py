@@ -320,7 +320,8 @@ def test_sender_sees_what_its_own_look_found(hub):
         idle(socket)
 
 
-def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch):
+@pytest.mark.parametrize("pause", [0, 0.005], ids=["look-takes-it", "attempt-takes-it"])
+def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, pause):
     """Of two senders to two full peers of a ROUTER_MANDATORY the first has been refused; then there is room for it, and
     the second, being tried, takes the signal: the first goes on.
 
@@ -335,6 +336,7 @@ def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch)
         def wake(waiter, wake=SocketWaiter.wake):
             if waiter is waiters[1] and not room:
                 room.append(drain(peers[b"a"]))
+                time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
             wake(waiter)
 
         monkeypatch.setattr(SocketWaiter, "wake", wake)

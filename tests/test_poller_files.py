@@ -147,7 +147,10 @@ def test_no_descriptor_at_all(hub):
 
 
 def test_one_file_under_two_names(hub):
-    """A number and an object for one file, each with its own events: each is answered for itself, in its place."""
+    """A number and an object for one file, each with its own events: each is answered for itself, in its place.
+
+    Seen to fail in zmq_poll, where the answer for the one replaced that for the other.
+    """
     with Fds() as files:
         ours, theirs = files.socketpair()
         fd = ours.fileno()
@@ -158,7 +161,7 @@ def test_one_file_under_two_names(hub):
                 poller.register(what, events)
             assert poller.poll(0) == pyzmq_poll(*order) == greenzmq.zmq_poll(order, 0) == [(fd, OUT)]
         theirs.send(b"data")
-        assert poller.poll(0) == pyzmq_poll(*order) == [(fd, IN), (fd, OUT)]
+        assert poller.poll(0) == pyzmq_poll(*order) == greenzmq.zmq_poll(order, 0) == [(fd, IN), (fd, OUT)]
         poller.unregister(ours)
         assert poller.poll(0) == [(fd, IN)]
         ours.recv(10)
@@ -168,7 +171,7 @@ def test_one_file_under_two_names(hub):
 
 
 def test_zmq_poll_takes_one_object_twice(hub):
-    """Each item is answered for its own events. Once the answer for one name of a file replaced that for another."""
+    """Each item is answered for its own events, in its place."""
     with open_context(hub) as context, Fds() as files:
         socket, peer = pair(context)
         ours, theirs = files.socketpair()

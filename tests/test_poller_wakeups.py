@@ -171,7 +171,7 @@ def test_stolen_from_a_poll(hub, waits, events):
     """Whoever waits in a poll goes on within two rounds of the hub, whichever call took the signal.
 
     Not all take it: a monitor, or a `send` that libzmq lets pass without a look at its commands. Then the hub finds it.
-    Seen to fail for a plain socket in a green Poller, since nobody told that Poller of what was done with the green one.
+    Seen to fail for a plain socket in a green Poller, which nobody told of what was done with the green one.
     """
     with open_context(hub) as context, Fds() as files:
         for name, made, steal in thefts(context, events):

@@ -11,7 +11,7 @@ import pytest
 import zmq
 from greenlet import greenlet
 from helpers_invariants import checked, idle, length
-from helpers_sockets import address, connected, open_context, parked, receives, sends, until
+from helpers_sockets import address, connected, open_context, parked, sends, until
 from helpers_waiters import (
     BIG,
     TIGHT,
@@ -25,6 +25,7 @@ from helpers_waiters import (
 )
 
 import greenzmq
+from greenzmq import readiness
 
 TEN = 10
 over_both = pytest.mark.parametrize("transport", ["tcp", "inproc"])
@@ -203,13 +204,17 @@ def test_woken_sender_stands_back(hub):
         assert task.join(5)
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["forgotten", "kept"])
-@pytest.mark.parametrize("waits_before", [False, True], ids=["later", "waiting"])
+@pytest.mark.parametrize(
+    ("keep", "waits_before"),
+    [(False, False), (True, False), (False, True)],
+    ids=["forgotten-later", "kept-later", "forgotten-waiting"],
+)
 def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
-    """When the greenlet inside a message dies the socket is not blocked for good, whether or not anybody still has a
-    reference to the dead greenlet; what others send or receive is at most joined to the torso.
+    """When the greenlet inside a message dies the socket is not blocked for good: who comes later sees that it is dead,
+    who waits already is told when it is collected; what others send is at most joined to the torso.
 
-    Seen to fail, with "kept", when only the collection of the greenlet was noticed.
+    Seen to fail, with "kept", when only the collection of the greenlet was noticed; with "waiting", when the waiting
+    greenlet's own frame kept the dead one alive.
     """
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         resume = []
@@ -339,6 +344,43 @@ def test_sender_timeouts_in_the_middle(hub):
                     task.get()
 
 
+def test_message_before_the_deadline(hub):
+    """The message came before RCVTIMEO ended, but the hub was busy until after: the first in the queue receives it, as
+    from libzmq, and the second times out.
+
+    Seen to fail when a waiter that had expired did not try once more.
+    """
+    with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
+        receiver.rcvtimeo = 20
+        first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
+        sender.send(b"m")
+        time.sleep(0.03)
+        assert first.get() == [b"m"]
+        with pytest.raises(zmq.Again):
+            second.get()
+
+
+def test_pause_keeps_the_order(hub, monkeypatch):
+    """A greenlet whose turn ends before its `recv` stands behind one that began to wait during that pause.
+
+    Seen to fail when the queue was not looked at again after the pause.
+    """
+    with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
+        during: list[Any] = []
+
+        def pause(_: object) -> None:
+            receiver._readiness.turn_end = time.monotonic() + 60
+            during.append(parked_soon(hub, receiver, 1))
+            sender.send(b"1")
+            sender.send(b"2")
+
+        monkeypatch.setattr(readiness, "pause", pause)
+        receiver._receiving.credit = 0
+        receiver._readiness.turn_end = 0
+        assert receiver.recv() == b"2"
+        assert during[0].get() == [b"1"]
+
+
 @pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])
 def test_woken_as_it_expires(hub, look):
     """The message comes in the very round in which RCVTIMEO ends: the waiter has it, or the next one gets it; never
@@ -347,7 +389,7 @@ def test_woken_as_it_expires(hub, look):
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         for n in range(20):
             receiver.rcvtimeo = 2
-            task = parked_soon(hub, receiver)
+            task = parked_soon(hub, receiver, 1)
             time.sleep(0.001 if n % 4 == 0 else 0.003)  # the hub finds the message and the deadline together
             sender.send(b"%d" % n)
             if look:
@@ -356,9 +398,9 @@ def test_woken_as_it_expires(hub, look):
             assert outcomes([task]) + drain(receiver) == [[b"%d" % n]]
 
 
-def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket) -> greenzmq.Task[Any]:
+def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket, place: int) -> greenzmq.Task[Any]:
     task = hub.spawn(receiver.recv_multipart)
-    until(hub, lambda: receives(receiver) or task.done)
+    until(hub, lambda: length(receiver._readiness.receiving.queue) >= place or task.done)
     return task
 
 

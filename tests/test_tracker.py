@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import zmq
+from helpers_children import Child, need, run
 from helpers_polling import goes_on
 from helpers_proxies import ticking
 from helpers_sockets import connected, never_switches, open_context, tick, until
@@ -229,3 +230,20 @@ def test_frames_are_collected(hub):
         tracker.wait(10)
         gc.collect()
         until(hub, lambda: alive)
+
+
+PATCHES = {
+    "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("order", ["patched first", "zmq first"])
+@pytest.mark.parametrize("runtime", PATCHES)
+def test_where_threading_is_patched(runtime, order, request):
+    """Whether pyzmq's events are the standard library's, such with green locks, or gevent's own."""
+    lines = [PATCHES[runtime], "import zmq"]
+    child = Child("\n".join(lines if order == "patched first" else lines[::-1]), needs=(runtime,))
+    need(request, child)
+    done = run(Child(f"{child.program}\nimport programs_trackers\nprograms_trackers.run({runtime!r})"))
+    assert (done.status, done.out.splitlines(), done.err) == (0, ["not done", "waits", "done"], "")

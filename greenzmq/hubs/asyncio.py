@@ -75,6 +75,8 @@ class AsyncioHub(Hub):
         The loop.
     stepping : asyncio.Task, optional
         The task whose step has switched into a greenlet (`begin`), as long as that one has not parked.
+    armed : dict
+        What the loop watches, by ``(fd, write)``; see `_AsyncioWatch`.
     idle : list
         Greenlets for `begin`.
     late : dict
@@ -87,6 +89,8 @@ class AsyncioHub(Hub):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
+        package = type(loop).__module__.partition(".")[0]
+        self._variant = type(getattr(loop, "_selector", None)).__name__ if package == "asyncio" else package
         self.stepping: asyncio.Task[Any] | None = None
         self.armed: dict[tuple[int, bool], weakref.ref[_AsyncioWatch]] = {}
         self.idle: list[Worker] = []
@@ -134,8 +138,7 @@ class AsyncioHub(Hub):
 
     @property
     def variant(self) -> str:
-        package = type(self.loop).__module__.partition(".")[0]
-        return type(getattr(self.loop, "_selector", None)).__name__ if package == "asyncio" else package
+        return self._variant
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _AsyncioWatch(self, fd, callback, write)
@@ -183,6 +186,8 @@ class AsyncioHub(Hub):
         back would not lead, the job begins in the next round of the loop.
         """
         worker = self.idle.pop() if self.idle else Worker(None, self.greenlet)
+        if worker.dead:  # somebody who knew it has thrown something into it
+            worker = Worker(None, self.greenlet)
         setattr(worker, MARK, self)
         worker.job = job
         current = getcurrent()
@@ -263,11 +268,8 @@ class AsyncioHub(Hub):
 
 
 class _AsyncioWatch(Watch):
-    """A socket's watch stops at each message and starts at the next wait, so to stop is left to the loop's next event.
-
-    `armed` says what the loop has under a descriptor: two system calls saved for most waits. The loop keeps a weak
-    reference only, for a stopped watch is nobody's. `AsyncioHub.armed` is a dictionary of its own, not `watching`, which
-    has started watches only.
+    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the loop's next event
+    on the descriptor, or to the close: two system calls saved for most waits. The loop's reference to it is a weak one.
     """
 
     __slots__ = ()

@@ -35,7 +35,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     loop = sys.argv[2] if len(sys.argv) > 2 else "asyncio"
-    print("{:12} {:16} {:15} {:15} {:>7} {:>9} {:>6}".format("", "cancelled by", "call", "order", "trials", "returned", "lost"))
+    print(
+        "{:12} {:16} {:15} {:15} {:>7} {:>9} {:>6}".format(
+            "", "cancelled by", "call", "order", "trials", "returned", "lost"
+        )
+    )
     for library in (ZmqAsyncio, Greenzmq):
 
         async def tabulate(library: Any = library) -> None:

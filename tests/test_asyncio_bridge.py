@@ -1,0 +1,332 @@
+"""The bridge between coroutines and greenlets: `run`, `spawn`, `await_`, and the end of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+import threading
+import traceback
+from typing import Any
+
+import pytest
+import zmq
+from helpers_asyncio import loop_name, run_on
+
+import greenzmq
+import greenzmq.asyncio
+from greenzmq.asyncio import await_, run, spawn
+
+__all__ = ["loop_name"]
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+class Boom(Exception):
+    """What things raise here."""
+
+
+def fails() -> None:
+    raise Boom("here")
+
+
+async def fails_too() -> None:
+    await asyncio.sleep(0)
+    fails()
+
+
+def wait() -> None:
+    """Wait in a greenlet for ever."""
+    greenzmq.asyncio.hub().sleep(1000)
+
+
+def names(error: BaseException) -> list[str]:
+    """The functions in an exception's traceback."""
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+# --- run ----------------------------------------------------------------------------------------------------------------
+
+
+def test_run_returns(loop_name: str) -> None:
+    """All arguments arrive and the result comes back, from a function that waits and from one that need not."""
+
+    def work(*args: Any, wait: bool, **kwargs: Any) -> Any:
+        if wait:
+            greenzmq.asyncio.hub().sleep()
+        return args, kwargs
+
+    async def main() -> None:
+        for waits in (False, True):
+            assert await run(work, 1, 2, wait=waits, hub="kept") == ((1, 2), {"hub": "kept"})
+        assert await run(dict) == {}
+
+    run_on(loop_name, main())
+
+
+def test_run_raises(loop_name: str) -> None:
+    """The exception itself comes out, and its traceback names the functions on both sides."""
+
+    def green() -> None:
+        greenzmq.asyncio.hub().sleep()
+        await_(fails_too())
+
+    async def main() -> None:
+        with pytest.raises(Boom, match="here") as raised:
+            await run(green)
+        assert [name for name in names(raised.value) if name in ("main", "green", "fails_too", "fails")] == [
+            "main",
+            "green",
+            "fails_too",
+            "fails",
+        ]
+
+    run_on(loop_name, main())
+
+
+def test_run_shares_the_context(loop_name: str) -> None:
+    """What either side sets in a context variable the other sees, before a wait and after it; a spawned task has a copy."""
+
+    def green(before: str, after: str) -> None:
+        assert variable.get() == before
+        variable.set(after)
+        greenzmq.asyncio.hub().sleep()
+        assert variable.get() == after
+        await_(in_coroutine(after))
+        variable.set(after + "!")
+
+    async def in_coroutine(expected: str) -> None:
+        assert variable.get() == expected
+
+    async def main() -> None:
+        variable.set("main")
+        for _ in range(2):  # the second time in the same greenlet
+            await run(green, "main", "green")
+            assert variable.get() == "green!"
+            variable.set("main")
+        await spawn(green, "main", "spawned")
+        assert variable.get() == "main"
+
+    run_on(loop_name, main())
+
+
+def test_calls_at_once(loop_name: str) -> None:
+    """`gather` of more calls than the hub keeps greenlets: each has its own result, none its neighbour's context."""
+
+    def green(number: int) -> int:
+        variable.set(str(number))
+        for _ in range(3):
+            greenzmq.asyncio.hub().sleep()
+            assert variable.get() == str(number)
+        return number
+
+    async def main() -> None:
+        for _ in range(2):
+            assert await asyncio.gather(*(run(green, number) for number in range(100))) == list(range(100))
+        assert len(greenzmq.asyncio.hub().hub.idle) <= 32  # type: ignore[attr-defined]
+
+    run_on(loop_name, main())
+
+
+def test_a_message_in_parts_over_several_calls(loop_name: str) -> None:
+    """A call that ends inside a message does not keep its greenlet: the next one, in another, goes on with the message."""
+
+    async def main() -> None:
+        context = greenzmq.asyncio.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind("inproc://parts")
+        pull.connect("inproc://parts")
+        await asyncio.gather(*(run(greenzmq.asyncio.hub().sleep) for _ in range(3)))  # there is a choice of idle ones
+        await run(push.send, b"one", zmq.SNDMORE)
+        others = [asyncio.ensure_future(run(greenzmq.asyncio.hub().sleep, 0.01)) for _ in range(3)]
+        await asyncio.sleep(0)  # they have the idle ones now
+        await asyncio.wait_for(run(push.send, b"two"), 5)
+        assert await run(pull.recv_multipart) == [b"one", b"two"]
+        await asyncio.gather(*others)
+        await run(context.destroy, 0)
+
+    run_on(loop_name, main())
+
+
+def test_a_call_that_need_not_wait_does_not_let_the_loop_go_round(loop_name: str) -> None:
+    """`run` comes back at once; only a turn that has lasted too long is given up."""
+
+    async def main() -> None:
+        rounds: list[int] = []
+        await run(str)  # the hub's first call waits until it knows the loop's greenlet
+        asyncio.get_running_loop().call_soon(rounds.append, 1)
+        assert [await run(int, str(number)) for number in range(50)] == list(range(50))
+        assert not rounds
+
+    run_on(loop_name, main())
+
+
+def test_a_dropped_coroutine_ends_its_greenlet(loop_name: str) -> None:
+    """Closing the coroutine that awaits `run` raises `GreenletExit` in the greenlet, which may clean up."""
+
+    async def main() -> None:
+        log: list[str] = []
+
+        def work() -> None:
+            try:
+                wait()
+            finally:
+                greenzmq.asyncio.hub().sleep()
+                log.append("ended")
+
+        await run(str)
+        coroutine = run(work)
+        coroutine.send(None)
+        coroutine.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert log == ["ended"]
+
+    run_on(loop_name, main())
+
+
+# --- spawn --------------------------------------------------------------------------------------------------------------
+
+
+def test_spawned_is_asked_by_many(loop_name: str) -> None:
+    """A spawned task gives its result as often as asked: awaited twice, by two tasks at once, and by `get` in a greenlet."""
+
+    def green() -> str:
+        greenzmq.asyncio.hub().sleep()
+        return "result"
+
+    async def ask(task: Any) -> Any:
+        return await task
+
+    async def main() -> None:
+        task = spawn(green)
+        assert await asyncio.gather(ask(task), ask(task), run(task.get), task) == ["result"] * 4
+        assert await task == "result"
+        failing = spawn(fails)
+        results = await asyncio.gather(ask(failing), run(failing.get), return_exceptions=True)
+        assert [type(result) for result in results] == [Boom, Boom]
+
+    run_on(loop_name, main())
+
+
+def test_spawned_on_another_loop() -> None:
+    """Awaiting a task of another thread's loop is an error that names both; `get` in a greenlet waits for it."""
+
+    async def main() -> None:
+        started, go_on = threading.Event(), greenzmq.GreenEvent()
+        there: list[Any] = []
+
+        async def other() -> None:
+            there.append(spawn(lambda: go_on.wait() and "from there"))
+            started.set()
+            await there[0]
+
+        thread = threading.Thread(target=lambda: asyncio.run(other()))
+        thread.start()
+        await asyncio.to_thread(started.wait)
+        with pytest.raises(greenzmq.WrongHubError, match=r"is awaited on .*; call its get\(\)"):
+            await there[0]
+        getting = asyncio.ensure_future(run(there[0].get))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await getting == "from there"
+        await asyncio.to_thread(thread.join)
+
+    asyncio.run(main())
+
+
+# --- await_ -------------------------------------------------------------------------------------------------------------
+
+
+def test_await_gives_what_is_awaited(loop_name: str) -> None:
+    """Green code waits for a coroutine, a future (also one that is done), a task, and a task of ours."""
+
+    async def coroutine() -> str:
+        await asyncio.sleep(0)
+        return "coroutine"
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        later, done = loop.create_future(), loop.create_future()
+        loop.call_later(0.001, later.set_result, "later")
+        done.set_result("done")
+        waited = [coroutine(), later, done, asyncio.ensure_future(coroutine()), spawn(str, "spawned")]
+        assert await run(lambda: [await_(each) for each in waited]) == [
+            "coroutine",
+            "later",
+            "done",
+            "coroutine",
+            "spawned",
+        ]
+
+    run_on(loop_name, main())
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout", "cancel"])
+def test_await_is_cancelled_with_its_greenlet(loop_name: str, how: str) -> None:
+    """A kill, a time limit and a cancellation come out of `await_` as themselves, and cancel what it waits for."""
+
+    async def main() -> None:
+        ended = asyncio.get_running_loop().create_future()
+
+        async def endless() -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                ended.set_result("cancelled")
+                raise
+
+        def green() -> None:
+            with greenzmq.asyncio.hub().timeout(0.001 if how == "timeout" else None):
+                await_(endless())
+
+        task = spawn(green)
+        awaiting = asyncio.ensure_future(asyncio.wait_for(task, 5))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if how == "kill":
+            task.kill(Boom, block=False)
+        elif how == "cancel":
+            awaiting.cancel()
+        with pytest.raises({"kill": Boom, "timeout": greenzmq.Timeout, "cancel": asyncio.CancelledError}[how]):
+            await awaiting
+        assert await asyncio.wait_for(ended, 5) == "cancelled"
+
+    run_on(loop_name, main())
+
+
+def test_await_in_a_coroutine() -> None:
+    """`await_` where one can say ``await`` is an error, and leaves no coroutine behind that was never awaited."""
+
+    async def main() -> None:
+        with pytest.raises(greenzmq.BlockingCallError, match="await greenzmq.asyncio.run"):
+            await_(fails_too())
+        gc.collect()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no TaskGroup")
+def test_task_group(loop_name: str) -> None:
+    """One that fails in a group ends the others' greenlets; spawned tasks can be waited for there, too."""
+
+    async def main() -> None:
+        log: list[str] = []
+
+        def work() -> None:
+            try:
+                wait()
+            except asyncio.CancelledError:
+                log.append("cancelled")
+                raise
+
+        with pytest.raises(BaseExceptionGroup) as raised:  # noqa: F821
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run(work))
+                group.create_task(asyncio.wait_for(spawn(work), None))
+                group.create_task(run(lambda: (greenzmq.asyncio.hub().sleep(0.001), fails())))
+        assert [type(error) for error in raised.value.exceptions] == [Boom]
+        assert log == ["cancelled", "cancelled"]
+
+    run_on(loop_name, main())
