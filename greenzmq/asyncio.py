@@ -280,7 +280,7 @@ def await_(awaitable: Awaitable[T]) -> T:
 
 
 async def _until_ended(work: _Call | AwaitableTask[Any], hub: AsyncioHub) -> None:
-    """Wait for the end of `work`. A cancellation goes to its greenlet; one that does not reach it any more is put off."""
+    """Wait for the end of `work`. A cancellation goes to its greenlet; one that comes too late there is put off."""
     task: Any = current_task()
     before = _cancellations(task)
     message: tuple[Any, ...] | None = None

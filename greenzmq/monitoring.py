@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import zmq
+
 from .socket import Socket
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ each way lacks something: a message, or room for one. So a kill, a timeout or a 
   room as any sender does and outlives the proxy, while the other way and the control socket go on. The way itself waits
   for the task, which is `Waitable`.
 - libzmq's functions are called directly, without the green socket's bookkeeping. What this may have taken from
-  greenlets that wait on the same sockets is made good once a burst.
+  greenlets that wait on the same sockets is made good once a burst. Others may be in the middle of a message, too: they
+  are asked about once a burst, during which nobody else runs.
 """
 
 from __future__ import annotations
@@ -179,14 +180,17 @@ class _Way:
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
+        first = receive = Socket.recv_multipart if isinstance(source, Socket) else _receive_message
         for _ in range(messages):
             for socket in waits_for_room:
                 if not int(_get(socket, EVENTS)) & POLLOUT:
                     return socket, POLLOUT
             try:
-                parts = _receive_message(source, DONTWAIT, False, False)
+                parts = receive(source, DONTWAIT, False, False)
             except zmq.Again:
-                return source, POLLIN
+                held = receive is first and isinstance(source, Socket)  # by a greenlet that has a part of its message
+                return None if held else (source, POLLIN)
+            receive = _receive_message
             self.frames += len(parts)
             self.octets += sum(map(len, parts))
             if contested or not deliver(parts):

@@ -19,7 +19,10 @@ __all__ = ["NAMES", "TINY", "Running", "drain", "numbers", "running", "steer", "
 TINY = {"sndhwm": 1, "rcvhwm": 1}
 #: What STATISTICS counts, in its order.
 NAMES = [
-    f"{end} {way} {what}" for end in ("frontend", "backend") for way in ("received", "sent") for what in ("frames", "octets")
+    f"{end} {way} {what}"
+    for end in ("frontend", "backend")
+    for way in ("received", "sent")
+    for what in ("frames", "octets")
 ]
 
 

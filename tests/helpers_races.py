@@ -1,4 +1,4 @@
-"""A message and a cancellation in the same turn of an asyncio loop, constructed exactly; for greenzmq and for zmq.asyncio.
+"""A message and a cancellation in the same turn of an asyncio loop, constructed exactly; for us and for zmq.asyncio.
 
 The task waits in one call of a socket. Then a callback of the loop lets the message arrive: it makes the other side's
 call, over inproc, and waits until the socket's descriptor is readable. In that very callback the task is cancelled, so
@@ -227,7 +227,7 @@ async def by_task_group(race: Race) -> None:
         await fail
         if race.order == SOON:
             race.arrive()
-        raise Boom
+        raise BoomError
 
     async def group() -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -248,7 +248,7 @@ async def by_task_group(race: Race) -> None:
     assert isinstance(task.exception(), BaseExceptionGroup)  # noqa: F821  # this is for Python 3.11 on
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """What makes a group abort."""
 
 

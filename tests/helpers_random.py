@@ -27,8 +27,13 @@ def seeded(test: Test) -> Test:
 
 
 def examples(hub: greenzmq.GreenHub, full: int, few: int, **more: Any) -> hypothesis.settings:
-    """Settings for `full` examples on one loop, `few` on each other."""
+    """Settings for `full` examples on one loop, `few` on each other.
+
+    What fails is made smaller only where the seed was given: that may take minutes (``-o faulthandler_timeout=0``).
+    """
+    phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if "GREENZMQ_TEST_SEED" in os.environ else [])]
     return hypothesis.settings(
+        phases=phases,
         max_examples=full if hub.name == FULL else few,
         deadline=None,
         database=None,

@@ -23,12 +23,12 @@ __all__ = ["loop_name"]
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """What things raise here."""
 
 
 def fails() -> None:
-    raise Boom("here")
+    raise BoomError("here")
 
 
 async def fails_too() -> None:
@@ -46,7 +46,7 @@ def names(error: BaseException) -> list[str]:
     return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
 
-# --- run ----------------------------------------------------------------------------------------------------------------
+# --- run --------------------------------------------------------------------------------------------------------------
 
 
 def test_run_returns(loop_name: str) -> None:
@@ -73,7 +73,7 @@ def test_run_raises(loop_name: str) -> None:
         await_(fails_too())
 
     async def main() -> None:
-        with pytest.raises(Boom, match="here") as raised:
+        with pytest.raises(BoomError, match="here") as raised:
             await run(green)
         assert [name for name in names(raised.value) if name in ("main", "green", "fails_too", "fails")] == [
             "main",
@@ -86,7 +86,7 @@ def test_run_raises(loop_name: str) -> None:
 
 
 def test_run_shares_the_context(loop_name: str) -> None:
-    """What either side sets in a context variable the other sees, before a wait and after it; a spawned task has a copy."""
+    """What one side sets in a context variable the other sees, before a wait and after it; a task has a copy."""
 
     def green(before: str, after: str) -> None:
         assert variable.get() == before
@@ -130,7 +130,7 @@ def test_calls_at_once(loop_name: str) -> None:
 
 
 def test_a_message_in_parts_over_several_calls(loop_name: str) -> None:
-    """A call that ends inside a message does not keep its greenlet: the next one, in another, goes on with the message."""
+    """A call that ends inside a message gives up its greenlet: the next, in another, goes on with the message."""
 
     async def main() -> None:
         context = greenzmq.asyncio.Context()
@@ -186,11 +186,11 @@ def test_a_dropped_coroutine_ends_its_greenlet(loop_name: str) -> None:
     run_on(loop_name, main())
 
 
-# --- spawn --------------------------------------------------------------------------------------------------------------
+# --- spawn ------------------------------------------------------------------------------------------------------------
 
 
 def test_spawned_is_asked_by_many(loop_name: str) -> None:
-    """A spawned task gives its result as often as asked: awaited twice, by two tasks at once, and by `get` in a greenlet."""
+    """A spawned task gives its result as often as asked: to two tasks at once and to `get` in a greenlet."""
 
     def green() -> str:
         greenzmq.asyncio.hub().sleep()
@@ -205,7 +205,7 @@ def test_spawned_is_asked_by_many(loop_name: str) -> None:
         assert await task == "result"
         failing = spawn(fails)
         results = await asyncio.gather(ask(failing), run(failing.get), return_exceptions=True)
-        assert [type(result) for result in results] == [Boom, Boom]
+        assert [type(result) for result in results] == [BoomError, BoomError]
 
     run_on(loop_name, main())
 
@@ -236,7 +236,7 @@ def test_spawned_on_another_loop() -> None:
     asyncio.run(main())
 
 
-# --- await_ -------------------------------------------------------------------------------------------------------------
+# --- await_ -----------------------------------------------------------------------------------------------------------
 
 
 def test_await_gives_what_is_awaited(loop_name: str) -> None:
@@ -286,10 +286,10 @@ def test_await_is_cancelled_with_its_greenlet(loop_name: str, how: str) -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if how == "kill":
-            task.kill(Boom, block=False)
+            task.kill(BoomError, block=False)
         elif how == "cancel":
             awaiting.cancel()
-        with pytest.raises({"kill": Boom, "timeout": greenzmq.Timeout, "cancel": asyncio.CancelledError}[how]):
+        with pytest.raises({"kill": BoomError, "timeout": greenzmq.Timeout, "cancel": asyncio.CancelledError}[how]):
             await awaiting
         assert await asyncio.wait_for(ended, 5) == "cancelled"
 
@@ -300,7 +300,7 @@ def test_await_in_a_coroutine() -> None:
     """`await_` where one can say ``await`` is an error, and leaves no coroutine behind that was never awaited."""
 
     async def main() -> None:
-        with pytest.raises(greenzmq.BlockingCallError, match="await greenzmq.asyncio.run"):
+        with pytest.raises(greenzmq.BlockingCallError, match=r"await greenzmq\.asyncio\.run\("):
             await_(fails_too())
         gc.collect()
 
@@ -321,12 +321,12 @@ def test_task_group(loop_name: str) -> None:
                 log.append("cancelled")
                 raise
 
-        with pytest.raises(BaseExceptionGroup) as raised:  # noqa: F821
+        with pytest.raises(BaseExceptionGroup) as raised:  # noqa: F821, PT012  # the group's end raises
             async with asyncio.TaskGroup() as group:
                 group.create_task(run(work))
                 group.create_task(asyncio.wait_for(spawn(work), None))
                 group.create_task(run(lambda: (greenzmq.asyncio.hub().sleep(0.001), fails())))
-        assert [type(error) for error in raised.value.exceptions] == [Boom]
+        assert [type(error) for error in raised.value.exceptions] == [BoomError]
         assert log == ["cancelled", "cancelled"]
 
     run_on(loop_name, main())

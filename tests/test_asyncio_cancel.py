@@ -71,7 +71,7 @@ async def received_then_cancelled(push: Any, pull: Any) -> Any:
 
 
 def ends_cancelled(loop_name: str, main: Any) -> None:
-    """Run ``main(push, pull, log)`` as a task, which has to end cancelled, with "reached" as the last entry of its log."""
+    """Run ``main(push, pull, log)`` as a task, which has to end cancelled, with "reached" alone in its log."""
 
     async def outer() -> None:
         log: list[str] = []
@@ -229,7 +229,7 @@ def test_another_exception_takes_its_place(loop_name: str) -> None:
 
 
 def test_an_exception_before_a_late_cancellation_comes_out_first(loop_name: str) -> None:
-    """A greenlet that has failed before it could be cancelled gives its exception; the cancellation comes afterwards."""
+    """A greenlet that failed before it could be cancelled gives its exception; the cancellation comes afterwards."""
 
     async def main(push: Any, pull: Any, log: list[str]) -> None:
         def fail() -> None:

@@ -61,7 +61,7 @@ def refused(call: Any, *args: Any) -> bool:
 
 
 def test_sqlalchemy(loop_name: str) -> None:
-    """Our `run` inside `greenlet_spawn` (through `await_only`) and theirs inside ours (through `await_`), many at once."""
+    """Our `run` inside `greenlet_spawn` (by `await_only`) and theirs inside ours (by `await_`), many at once."""
     greenlet_spawn = sqlalchemy_bridge()
     from sqlalchemy.util import await_only
 
@@ -196,7 +196,9 @@ def test_all_three(loop_name: str) -> None:
             return answer
 
         numbers = range(ROUNDS)
-        assert await asyncio.gather(*(run(lambda n=n: await_(with_portal(n))) for n in numbers)) == [str(n) for n in numbers]
+        assert await asyncio.gather(*(run(lambda n=n: await_(with_portal(n))) for n in numbers)) == [
+            str(n) for n in numbers
+        ]
         await echo.end()
 
     run_on(loop_name, main())
@@ -228,7 +230,7 @@ EVENTLET = """
 
 
 def test_eventlets_own_asyncio_hub() -> None:
-    """In eventlet's green threads on its asyncio hub, where a loop runs, the hub is eventlet, ours being imported or not."""
+    """In eventlet's green threads on its asyncio hub, where a loop runs, the hub is eventlet."""
     pytest.importorskip("eventlet")
     done = run_child(Child(EVENTLET))
     assert (done.out, done.err) == ("[b'x', b'x', b'x'] EventletHub\n", "")

@@ -26,19 +26,18 @@ def port() -> Iterator[int]:
     try:
         assert child.stdout is not None
         line = child.stdout.readline()
-        yield int(line or 0)
+        assert line, f"the application did not start: {child.communicate(timeout=LIMIT)[1]}"
+        yield int(line)
         asyncio.run(get(int(line), "/leave"))
         _, errors = child.communicate(timeout=LIMIT)
         assert (child.returncode, errors) == (0, "")
     finally:
         child.kill()
-        _, errors = child.communicate()
-        print(errors)
+        child.wait()
 
 
 async def get(port: int, path: str) -> str:
     """The body of the answer; every client has its own connection."""
-    assert port, "the application did not start"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
@@ -49,7 +48,7 @@ async def get(port: int, path: str) -> str:
 
 
 def test_clients_at_once(port: int) -> None:
-    """100 clients wait for a service at the same time; other handlers answer meanwhile, and each client gets its answer."""
+    """100 clients wait for a service at once; other handlers answer meanwhile, and each client gets its answer."""
 
     async def main() -> None:
         asking = [asyncio.ensure_future(get(port, f"/ask/{number}")) for number in range(CLIENTS)]

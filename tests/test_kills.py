@@ -205,7 +205,7 @@ def test_end_wakes_everybody(hub, end):
     """All who wait on a socket, whichever way, learn at once that it is closed, or its context ended, though nobody
     touches it any more."""
     with open_context(hub) as context:
-        one, _ = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+        one, other = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1, linger=0)
         tasks = [waiting_receiver(hub, one) for _ in range(3)]
         tasks += [waiting_sender(hub, one, [b"m"]), *(parked(hub, sends, one.send, b"m") for _ in range(2))]
         tasks += [hub.spawn(one.poll) for _ in range(2)]
@@ -217,5 +217,6 @@ def test_end_wakes_everybody(hub, end):
             assert caught.value.errno == (zmq.ENOTSOCK if end == "close" else zmq.ETERM)
         if end == "term":
             idle(one)
-            context.destroy(linger=0)
+            one.close()
+            other.close()
         assert ending.join(5)

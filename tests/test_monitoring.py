@@ -32,7 +32,7 @@ def a_life(context, socket):
 
 
 def test_pyzmqs_functions(hub):
-    """recv_monitor_message on a green monitor socket parks the greenlet; parse_monitor_message reads what it receives."""
+    """recv_monitor_message on a green monitor socket parks the greenlet; parse_monitor_message reads what comes."""
     with open_context(hub) as context, ticking(hub) as ticks:
         socket = context.socket(zmq.PAIR)
         monitor = socket.get_monitor_socket()

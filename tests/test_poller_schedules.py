@@ -27,11 +27,11 @@ CLOSABLE = 2 * PAIRS - 2
 
 sockets = st.integers(0, 2 * PAIRS - 1)
 pollers = st.integers(0, 1)
-times = st.sampled_from([0, 0, 1, 2, None])
+times = st.sampled_from([None, None, 0, 1])
 events = st.sampled_from([IN, IN, OUT, IN | OUT])
 steps = st.one_of(
     st.tuples(st.just("send"), sockets, st.booleans()),
-    st.tuples(st.just("send"), sockets, st.booleans()),
+    st.tuples(st.just("send and steal"), sockets, sockets),
     st.tuples(st.just("receive"), sockets, st.booleans()),
     st.tuples(st.just("receive"), sockets, st.booleans()),
     st.tuples(st.just("receive in time"), sockets, st.integers(0, 2)),
@@ -40,12 +40,11 @@ steps = st.one_of(
     st.tuples(st.just("poll and receive"), pollers, times),
     st.tuples(st.just("register"), pollers, sockets, events),
     st.tuples(st.just("unregister"), pollers, sockets),
-    st.tuples(st.just("steal"), sockets),
     st.tuples(st.just("kill"), st.integers(0, 4)),
     st.tuples(st.just("close"), st.integers(0, 3)),
     st.tuples(st.just("nap"), st.sampled_from([0, 0, 0.001])),
 )
-schedules = st.lists(st.lists(steps, min_size=1, max_size=10), min_size=2, max_size=5)
+schedules = st.lists(st.lists(steps, min_size=3, max_size=10), min_size=3, max_size=5)
 
 
 class Run:
@@ -104,14 +103,16 @@ class Run:
         self.wait_for(task, number, wanted)
         found = self.sockets[number].poll(timeout, wanted)
         assert found & wanted == found
-        assert self.sockets[number].get(zmq.EVENTS) & wanted == found
+        if self.is_steady():
+            assert self.sockets[number].get(zmq.EVENTS) & wanted == found
 
     def poll(self, task: int, number: int, timeout: float | None) -> list[tuple[greenzmq.Socket, int]]:
         poller = self.pollers[number]
         self.waiting[task] = lambda: self.is_ready(poller)
         found = poller.poll(timeout)
         now = {socket: socket.get(zmq.EVENTS) & wanted for socket, wanted in poller.sockets}
-        assert found == [(socket, ready) for socket, ready in now.items() if ready]
+        if self.is_steady():
+            assert found == [(socket, ready) for socket, ready in now.items() if ready]
         return found
 
     def poll_and_receive(self, task: int, number: int, timeout: float | None) -> None:
@@ -126,8 +127,11 @@ class Run:
         if self.sockets[socket] in self.pollers[number]:
             self.pollers[number].unregister(self.sockets[socket])
 
-    def steal(self, task: int, number: int) -> None:
-        self.sockets[number].get(zmq.EVENTS)
+    def send_and_steal(self, task: int, number: int, other: int) -> None:
+        """Look at the receiver before the hub does, or elsewhere."""
+        self.send(task, number, False)
+        self.sockets[number ^ 1].get(zmq.EVENTS)
+        self.sockets[other].get(zmq.EVENTS)
 
     def kill(self, task: int, other: int) -> None:
         if other < len(self.tasks) and other != task:
@@ -151,6 +155,10 @@ class Run:
             return f"socket {number} is closed"
         ready = self.plain[number].get(zmq.EVENTS) & wanted
         return f"socket {number} has {ready}" if ready else ""
+
+    def is_steady(self) -> bool:
+        """Whether no thread of libzmq's is about to tell a peer that its socket was closed."""
+        return not self.sockets[CLOSABLE].closed
 
     def is_ready(self, poller: greenzmq.Poller) -> str:
         if not poller.sockets:

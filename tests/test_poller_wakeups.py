@@ -137,17 +137,18 @@ def in_a_poller(hub, context, files, made):
 
 
 def in_a_poller_of_many(hub, context, files, made):
-    """Among other sockets and files, two greenlets at once, in polls that have found things before."""
+    """Among other sockets and files, two greenlets at once, where polls have found other things and other events."""
     poller = greenzmq.Poller()
     reader, writer = files.pipe()
     left, right = pair(context)
-    for what, events in ((reader, IN), (left, IN), (made.socket, made.events), (right, IN)):
+    for what, events in ((reader, IN), (left, IN), (made.socket, zmq.POLLERR), (right, IN)):
         poller.register(what, events)
     os.write(writer, b"data")
     right.send(b"message")
     assert poller.poll(0) == [(reader, IN), (left, IN)]
     os.read(reader, 10)
     left.recv()
+    poller.modify(made.socket, made.events)
     return [polling(hub, poller), polling(hub, poller)]
 
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 import zmq
-from helpers_proxies import TINY, drain, numbers, running, steer, ticking
+from helpers_proxies import TINY, numbers, running, steer, ticking
 from helpers_sockets import address, connected, open_context, tick, until
 
 import greenzmq
@@ -187,7 +187,7 @@ def test_others_have_their_turn(hub):
 @BOTH
 @pytest.mark.parametrize("control", [(zmq.REP, zmq.REQ), (zmq.PAIR, zmq.PAIR)], ids=["REP", "PAIR"])
 def test_commands(hub, control, native):
-    """PAUSE holds messages back, RESUME lets them go, STATISTICS counts, TERMINATE ends it with 0. A REP answers all."""
+    """PAUSE holds messages back, RESUME lets them go, STATISTICS counts, TERMINATE ends it: 0. A REP answers all."""
     empty = [b""] if control[0] == zmq.REP else None
     with running(hub, *ONE_WAY, control=control, native=native) as proxy:
         proxy.client.send_multipart([b"first", b"message"])
@@ -230,7 +230,7 @@ def test_control_answers_while_both_ways_are_stuck(hub):
 
 
 def test_other_objects_than_sockets():
-    """frontend and backend have to be sockets; capture and control may be anything else, as in pyzmq, and are none then."""
+    """frontend and backend have to be sockets; capture and control that are none are taken for None, as in pyzmq."""
     with greenzmq.Context(hub="selector") as context, context.socket(zmq.PULL) as socket:
         for arguments in ((None, socket), (socket, None), ("tcp://127.0.0.1", socket)):
             with pytest.raises(TypeError, match="Socket"):

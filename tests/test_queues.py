@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import zmq
-from greenlet import greenlet
 from helpers_invariants import checked, idle, length
 from helpers_sockets import address, connected, open_context, parked, sends, until
 from helpers_waiters import (
@@ -225,11 +224,9 @@ def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
             while len(resume) < 2:
                 hub.sleep()
 
-        owner = greenlet(begin, hub.hub.greenlet)
-        hub.hub.call_soon(owner.switch)
-        kept = [owner] if keep else []
-        del owner
+        owner = hub.spawn(begin)
         until(hub, lambda: resume)
+        kept = [owner._greenlet] if keep else []  # gevent's and eventlet's users do so: theirs are greenlets themselves
         if waits_before:
             task = parked(hub, sends, sender.send, b"next")
         resume.append(True)
@@ -379,6 +376,36 @@ def test_pause_keeps_the_order(hub, monkeypatch):
         receiver._readiness.turn_end = 0
         assert receiver.recv() == b"2"
         assert during[0].get() == [b"1"]
+
+
+def test_message_begun_during_a_pause(hub, monkeypatch):
+    """A greenlet whose turn ends before its `recv` stands back if another one has begun a message during that pause.
+
+    Seen to fail when only the queue was looked at again after the pause.
+    """
+    with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
+        got: list[bytes] = []
+        begun: list[greenzmq.Task[Any]] = []
+
+        def in_parts() -> None:
+            got.append(receiver.recv())
+            for _ in range(5):
+                hub.sleep()
+            got.append(receiver.recv())
+
+        def pause(_: object) -> None:
+            receiver._readiness.turn_end = time.monotonic() + 60
+            begun.append(hub.spawn(in_parts))
+            until(hub, lambda: got)
+
+        sender.send_multipart([b"1", b"one"])
+        sender.send(b"2")
+        monkeypatch.setattr(readiness, "pause", pause)
+        receiver._receiving.credit = 0
+        receiver._readiness.turn_end = receiver._readiness.budget = 0
+        assert receiver.recv() == b"2"
+        assert begun
+        assert got == [b"1", b"one"]
 
 
 @pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])

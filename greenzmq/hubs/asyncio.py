@@ -74,7 +74,7 @@ class AsyncioHub(Hub):
     loop : asyncio.AbstractEventLoop
         The loop.
     stepping : asyncio.Task, optional
-        The task whose step has switched into a greenlet (`begin`), as long as that one has not parked.
+        The task in whose step the running greenlet was switched into, if any: by `begin`, or when it was collected.
     armed : dict
         What the loop watches, by ``(fd, write)``; see `_AsyncioWatch`.
     idle : list
@@ -98,7 +98,7 @@ class AsyncioHub(Hub):
         self._greenlet = getcurrent()
         self._loop_greenlet: greenlet | None = None  # until a callback has told for certain
         self._nowhere = greenlet()
-        self._parked: set[weakref.ref[greenlet]] = set()
+        self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
         self._end = self._end_with_loop()
         self._start_end()
@@ -160,24 +160,29 @@ class AsyncioHub(Hub):
 
     def switch(self) -> object:
         self.check_open()
-        current = getcurrent()
-        if not self._is_ours(current) or current_task(self.loop) is not self.stepping:
+        current, task = getcurrent(), current_task(self.loop)
+        if not self._is_ours(current) or (task is not None and task is not self.stepping):
             # To another library's bridge the switch would look like the end of a step (SQLAlchemy: something to await),
             # and the loop would think that a task whose step began in here is still in it (an eager one).
             raise BlockingCallError(
                 f"a call that has to wait was made on {self!r} in a greenlet of another library, or in a coroutine's "
                 f"eager start. {self.cure}"
             )
-        if isinstance(current, Worker):
-            return self._greenlet.switch()
-        reference = weakref.ref(current)
-        self._parked.add(reference)
+        reference = None if isinstance(current, Worker) else weakref.ref(current)
+        del current  # what is parked here and forgotten by all others has to be collected
+        if reference is not None:
+            self._parked.add(reference)
         try:
             return self._greenlet.switch()
         finally:
-            self._parked.discard(reference)
-            if self._left is not None:
-                self._left.set()
+            self.stepping = current_task(self.loop)
+            if reference is not None:
+                self._unpark(reference)
+
+    def _unpark(self, reference: weakref.ref[Any]) -> None:
+        self._parked.discard(reference)
+        if self._left is not None:
+            self._left.set()
 
     def begin(self, job: Callable[[], None]) -> None:
         """Run ``job()`` in a greenlet, for a coroutine. It shares this context, and does not raise.
@@ -196,10 +201,7 @@ class AsyncioHub(Hub):
             self.call_soon(self._begin_later, worker)
             return
         self.stepping = current_task(self.loop)
-        try:
-            worker.switch()
-        finally:
-            self.stepping = None
+        worker.switch()
 
     def _begin_later(self, worker: Worker) -> None:
         worker.parent = self.greenlet
@@ -250,7 +252,7 @@ class AsyncioHub(Hub):
     async def _end_greenlets(self) -> None:
         """Raise `LoopEnded` in each greenlet that waits, once, and let them clean up."""
         self._left = asyncio.Event()
-        told: set[weakref.ref[greenlet]] = set()
+        told: set[object] = set()
         await asyncio.sleep(0)  # for those that have yet to begin
         while self._parked:
             for reference in self._parked - told:
@@ -261,15 +263,15 @@ class AsyncioHub(Hub):
         self._left = None
         self.idle.clear()
 
-    def _tell(self, reference: weakref.ref[greenlet]) -> None:
+    def _tell(self, reference: weakref.ref[Any]) -> None:
         target = reference()
         if target is not None and reference in self._parked:
             target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))
 
 
 class _AsyncioWatch(Watch):
-    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the loop's next event
-    on the descriptor, or to the close: two system calls saved for most waits. The loop's reference to it is a weak one.
+    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the loop's next
+    event on the descriptor, or to the close: two system calls saved for most waits. The loop's reference is a weak one.
     """
 
     __slots__ = ()
