@@ -146,7 +146,9 @@ def run_tests(session: nox.Session, *options: str) -> None:
     report.unlink(missing_ok=True)
     arguments = [absolute(argument) for argument in session.posargs]
     session.chdir(ROOT / "tests")
-    session.run("pytest", f"--junit-xml={report}", *options, *arguments, env={"GREENZMQ_TEST_INSTALLED": "1"})
+    # Most tests wait more than they compute: one process more than there are cores.
+    workers = ("-n", str((os.cpu_count() or 1) + 1))
+    session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env={"GREENZMQ_TEST_INSTALLED": "1"})
     if report.exists():
         suite = ET.parse(report).getroot()[0]
         if int(suite.attrib["tests"]) <= int(suite.attrib["skipped"]):

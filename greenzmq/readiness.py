@@ -129,6 +129,8 @@ class Readiness:
         if not (taken or direction.queue) and (not direction.dry or self.look(socket) & direction.event):
             if self._turn_is_over(direction, entered):
                 self._let_hub_go_round(socket, direction)
+                if direction is self.receiving:
+                    self._respect_last_receiver(socket)
             if not direction.queue and not direction.taken():
                 try:
                     result = self._attempt(socket, direction, call, flags, args)
@@ -464,10 +466,6 @@ class Readiness:
         if self.socket is None:
             return
         self.signals += 1
-        first = self.receiving.queue.first
-        if first is not None and self.parked == 1 and not self.listeners:
-            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
-            return
         events = self._read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)

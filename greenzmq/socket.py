@@ -191,6 +191,12 @@ class Socket(zmq.Socket[bytes]):
 
     getsockopt = get
 
+    def set(self, option: int, optval: int | bytes) -> None:
+        """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
+        self._and_look(super().set, option, optval)
+
+    setsockopt = set
+
     def bind(self, addr: str) -> Any:
         """Bind to an address; see `zmq.Socket.bind`. Never switches."""
         return self._and_look(super().bind, addr)

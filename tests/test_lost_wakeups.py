@@ -425,7 +425,7 @@ def test_answer_of_a_rep_lets_the_next_receive(hub):
 
 
 def test_worker_of_a_rep_waits_while_another_answers(hub):
-    """A second question comes while one worker of a REP has still to answer the first: the other worker goes on waiting.
+    """A second question comes while a worker of a REP has still to answer the first: the other worker goes on waiting.
 
     Seen to fail, with EFSM, when a receiver that waited alone was woken by any signal, EVENTS unread.
     """

@@ -29,7 +29,10 @@ def test_the_example_stands_early():
 @pytest.mark.parametrize("name", ["gevent", "eventlet", "selector"])
 def test_the_example_runs(name, request):
     """The example does what its last line says, with each of the imports it names."""
-    if request.config.getoption("--skip-missing-hubs") and not next(h for h in known_hubs() if h.name == name).installed:
+    if (
+        request.config.getoption("--skip-missing-hubs")
+        and not next(h for h in known_hubs() if h.name == name).installed
+    ):
         pytest.skip(f"{name} is not installed")
     code = EXAMPLE[1].replace("greenzmq.gevent", f"greenzmq.{name}")
     ran = subprocess.run(
