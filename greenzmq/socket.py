@@ -195,7 +195,7 @@ class Socket(zmq.Socket[bytes]):
         """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
         self._and_look(super().set, option, optval)
 
-    setsockopt = set
+    setsockopt = set  # noqa: A003
 
     def bind(self, addr: str) -> Any:
         """Bind to an address; see `zmq.Socket.bind`. Never switches."""

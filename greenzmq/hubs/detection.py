@@ -139,7 +139,7 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
 
 
 def _by_running_loop() -> Decision | None:
-    """Rule 3. The loop below eventlet's asyncio hub "runs" for the thread's main greenlet, too: that is rule 4's case."""
+    """Rule 3. The loop of eventlet's asyncio hub "runs" for the thread's main greenlet, too: that is rule 4's case."""
     running_loop = _loaded("asyncio.events", "_get_running_loop")
     loop = None if running_loop is None else running_loop()
     if loop is not None and loop is not getattr(_eventlet_hub(), "loop", None):
