@@ -65,7 +65,7 @@ def proxy(
     capture : Socket, optional
         Is sent every message, too.
     native : bool
-        Let libzmq do it in a native thread, while this greenlet waits: three to ten times faster, and beside the GIL.
+        Let libzmq do it in a native thread, while this greenlet waits: several times faster, and beside the GIL.
         No other call may be made on the sockets until it has ended, `close` included. A kill ends it; if libzmq waits
         for room with a message in hand, not before there is room.
     hub : str, type or Hub, optional

@@ -163,8 +163,9 @@ class Task(Outcome[T]):
         return f"<Task {self._name} {state} on {self.hub!r}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_error", None) is not None and not self._retrieved and not sys.is_finalizing():
-            self._report()
+        error = getattr(self, "_error", None)
+        if error is not None and not self._retrieved and not sys.is_finalizing():
+            raise error  # out of a finalizer it goes to sys.unraisablehook
 
     def _hub_here(self) -> Hub:
         return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.get_hub()
@@ -206,24 +207,6 @@ class Task(Outcome[T]):
         else:
             self._error = error
         self._end()
-
-    def _report(self) -> None:
-        error = self._error
-        args = (type(error), error, error and error.__traceback__, "nobody asked for the result of", self._name)
-        sys.unraisablehook(_Unraisable(*args))  # type: ignore[arg-type]
-
-
-class _Unraisable:
-    """What `sys.unraisablehook` wants; the interpreter's own class cannot be made from Python."""
-
-    def __init__(
-        self, exc_type: type, exc_value: BaseException, exc_traceback: TracebackType | None, err_msg: str, name: str
-    ) -> None:
-        self.exc_type = exc_type
-        self.exc_value = exc_value
-        self.exc_traceback = exc_traceback
-        self.err_msg = f"Exception in a greenzmq task, and {err_msg}"
-        self.object = name
 
 
 class NativeCall(Outcome[T]):

@@ -7,6 +7,7 @@ own. Its other fixtures are set up in pytest's thread, as usual; what they have 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ import zmq
 from hubthread import HubThread, new_descriptors, open_descriptors
 from variants import VARIANTS, Variant
 
+from greenzmq.errors import MissingHubError
 from greenzmq.green import GreenHub
 from greenzmq.hubs.base import Hub
 
@@ -71,6 +73,29 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         item.stash[FAILED] = not report.passed
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with missing_hubs_skipped(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with missing_hubs_skipped(item):
+        yield
+
+
+@contextlib.contextmanager
+def missing_hubs_skipped(item: pytest.Item) -> Iterator[None]:
+    """Under ``--skip-missing-hubs`` a test that asks for a runtime that is not there, by whatever way, is skipped."""
+    try:
+        yield
+    except MissingHubError as error:
+        if not item.config.getoption("--skip-missing-hubs"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,17 +4,19 @@ looked.
 
 from __future__ import annotations
 
+import os
 import select
+from collections.abc import Callable
 from typing import Any
 
 import zmq
-from helpers_invariants import check
+from helpers_invariants import check, length
 from helpers_sockets import parked, receives, sends, until
 
 import greenzmq
 
 __all__ = ["BIG", "TIGHT", "acquaint", "await_signal", "drain", "fill_for_good", "fill_up", "let_go_on", "plain"]
-__all__ += ["signalled", "waiting_receiver", "waiting_sender"]
+__all__ += ["in_the_polling_phase", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
 
 #: In flight between two sockets with these options are at most a few of `BIG`, over tcp as well.
 TIGHT = {"sndhwm": 1, "rcvhwm": 1, "sndbuf": 65536, "rcvbuf": 65536}
@@ -68,7 +70,7 @@ def waiting_receiver(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> greenzm
 
 def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> None:
     """`fill_up`, and go on while the system's buffers take some of it over, which they do over tcp."""
-    pause, quiet = (0.002, 20) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
+    pause, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
     still = 0
     while still < quiet:
         still = 0 if fill_up(socket, message) else still + 1
@@ -100,3 +102,24 @@ def acquaint(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
     for one in (socket, peer):
         plain(one).get(zmq.EVENTS)
         assert not signalled(one)
+
+
+def in_the_polling_phase(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
+    """``act()`` in a callback of the hub that comes from a descriptor: what it schedules runs before the next look."""
+    end, other_end = os.pipe()
+    watch = hub.hub.watch(end, lambda: (watch.close(), act(), done.append(True)))
+    done: list[bool] = []
+    try:
+        os.write(other_end, b"x")
+        watch.start()
+        until(hub, lambda: done)
+    finally:
+        os.close(end)
+        os.close(other_end)
+
+
+def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket, place: int) -> greenzmq.Task[Any]:
+    """A receiver that stands at this place in the queue, counted from 1, or has ended already."""
+    task = hub.spawn(receiver.recv_multipart)
+    until(hub, lambda: length(receiver._readiness.receiving.queue) >= place or task.done)
+    return task

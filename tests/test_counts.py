@@ -201,7 +201,7 @@ def test_idle_is_idle(hub, who):
 
 @pytest.mark.parametrize("operation", ["recv", "send"])
 def test_idle_behind_a_message(hub, operation):
-    """A greenlet waits while another is inside a message; signals that change nothing for it don't make the hub spin.
+    """A greenlet waits while another is inside a message; signals that mean nothing to it don't make the hub spin.
 
     Seen to fail, with "recv", when a receiver that waited alone was woken by any signal and left it to itself.
     """

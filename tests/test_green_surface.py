@@ -333,7 +333,7 @@ def test_every_class_is_known():
     classes = {name for name in dir(greenzmq) if isinstance(getattr(greenzmq, name), type) and not name.startswith("_")}
     kinds = (enum.Enum, BaseException)
     classes = {name for name in classes if not issubclass(getattr(greenzmq, name), kinds)}
-    assert classes - set(CLASSES) == {"Any", "Message", "SyncContext", "SyncSocket"}
+    assert classes - set(CLASSES) <= {"Any", "Message", "SyncContext", "SyncSocket"}
 
 
 def test_the_tables_speak_of_what_there_is():

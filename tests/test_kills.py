@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,16 @@ import zmq
 from helpers_invariants import check, idle, length
 from helpers_schedules import Stop
 from helpers_sockets import connected, open_context, parked, receives, sends, until
-from helpers_waiters import drain, fill_up, plain, signalled, waiting_receiver, waiting_sender
+from helpers_waiters import (
+    drain,
+    fill_up,
+    in_the_polling_phase,
+    parked_soon,
+    plain,
+    signalled,
+    waiting_receiver,
+    waiting_sender,
+)
 
 import greenzmq
 
@@ -220,3 +230,55 @@ def test_end_wakes_everybody(hub, end):
             one.close()
             other.close()
         assert ending.join(5)
+
+
+def test_message_before_the_deadline(hub):
+    """The message came before RCVTIMEO ended, but the hub was busy until after: the first in the queue receives it, as
+    from libzmq, and the second times out.
+
+    Seen to fail when a waiter that had expired did not try once more.
+    """
+    with open_context(hub) as context:
+        receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
+        receiver.rcvtimeo = 20
+        first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
+
+        def come() -> None:
+            plain(sender).send(b"m")
+            time.sleep(0.03)
+
+        in_the_polling_phase(hub, come)  # so that the timers come before the next look at descriptors
+        assert first.get() == [b"m"]
+        with pytest.raises(zmq.Again):
+            second.get()
+
+
+@pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])
+def test_woken_as_it_expires(hub, look):
+    """The message comes in the very round in which RCVTIMEO ends: the waiter has it, or the next one gets it; never
+    both, never neither.
+    """
+    with open_context(hub) as context:
+        receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
+        for n in range(20):
+            receiver.rcvtimeo = 2
+            task = parked_soon(hub, receiver, 1)
+            time.sleep(0.001 if n % 4 == 0 else 0.003)  # the hub finds the message and the deadline together
+            sender.send(b"%d" % n)
+            if look:
+                receiver.get(zmq.EVENTS)
+            assert task.join(5)
+            assert outcomes([task]) + drain(receiver) == [[b"%d" % n]]
+
+
+def outcomes(tasks: list[greenzmq.Task[Any]]) -> list[Any]:
+    """What those tasks got that were neither killed nor timed out."""
+    got: list[Any] = []
+    for task in tasks:
+        try:
+            result: Any = task.get()
+        except (zmq.Again, greenzmq.Timeout):
+            continue
+        if not isinstance(result, BaseException):
+            got.append(result)
+    return got

@@ -7,7 +7,6 @@ thief, makes a call that processes the socket's commands. ZMQ_FD is silent from 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ from helpers_waiters import (
     await_signal,
     drain,
     fill_up,
+    in_the_polling_phase,
     let_go_on,
     plain,
     signalled,
@@ -280,20 +280,6 @@ def test_receiver_sees_what_its_own_look_found(hub, monkeypatch):
         assert receiver.get() == b"m"
         sender.kill()
         idle(socket)
-
-
-def in_the_polling_phase(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
-    """``act()`` in a callback of the hub that comes from a descriptor: what it schedules runs before the next look."""
-    end, other_end = os.pipe()
-    watch = hub.hub.watch(end, lambda: (watch.close(), act(), done.append(True)))
-    done: list[bool] = []
-    try:
-        os.write(other_end, b"x")
-        watch.start()
-        until(hub, lambda: done)
-    finally:
-        os.close(end)
-        os.close(other_end)
 
 
 def test_sender_sees_what_its_own_look_found(hub):

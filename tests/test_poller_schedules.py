@@ -62,11 +62,13 @@ class Run:
         self.tasks: list[greenzmq.Task[Any]] = []
         self.sent: list[list[bytes]] = [[] for _ in self.sockets]  # by the number of the receiver
         self.received: list[list[bytes]] = [[] for _ in self.sockets]
-        self.waiting: dict[int, Callable[[], str]] = {}  # by task: what is wrong with its waiting
+        self.waiting: dict[int, Callable[[], str]] = {}  # by task that may wait for ever: why it should not wait
         self.serial = 0
+        self.steps = 0
 
     def perform(self, task: int, schedule: list[tuple[Any, ...]]) -> None:
         for name, *args in schedule:
+            self.steps += 1
             try:
                 getattr(self, name.replace(" ", "_"))(task, *args)
             except zmq.Again:
@@ -82,12 +84,14 @@ class Run:
     def send(self, task: int, number: int, patient: bool) -> None:
         self.serial += 1
         message = b"%d" % self.serial
-        self.wait_for(task, number, OUT)
+        if patient:
+            self.wait_for(task, number, OUT)
         self.sockets[number].send(message, 0 if patient else zmq.NOBLOCK)
         self.sent[number ^ 1].append(message)
 
     def receive(self, task: int, number: int, patient: bool) -> None:
-        self.wait_for(task, number, IN)
+        if patient:
+            self.wait_for(task, number, IN)
         self.received[number].append(self.sockets[number].recv(0 if patient else zmq.NOBLOCK))
 
     def receive_in_time(self, task: int, number: int, milliseconds: int) -> None:
@@ -100,7 +104,8 @@ class Run:
                 socket.rcvtimeo = -1
 
     def poll_a_socket(self, task: int, number: int, wanted: int, timeout: float | None) -> None:
-        self.wait_for(task, number, wanted)
+        if timeout is None:
+            self.wait_for(task, number, wanted)
         found = self.sockets[number].poll(timeout, wanted)
         assert found & wanted == found
         if self.is_steady():
@@ -108,8 +113,10 @@ class Run:
 
     def poll(self, task: int, number: int, timeout: float | None) -> list[tuple[greenzmq.Socket, int]]:
         poller = self.pollers[number]
-        self.waiting[task] = lambda: self.is_ready(poller)
+        if timeout is None:
+            self.waiting[task] = lambda: self.is_ready(poller)
         found = poller.poll(timeout)
+        self.waiting.pop(task, None)
         now = {socket: socket.get(zmq.EVENTS) & wanted for socket, wanted in poller.sockets}
         if self.is_steady():
             assert found == [(socket, ready) for socket, ready in now.items() if ready]
@@ -167,14 +174,15 @@ class Run:
         return next(filter(None, reasons), "")
 
     def settle(self) -> None:
-        """Let the hub go round until only those are left who wait for what does not come."""
-        for _ in range(20):
-            before = len(self.waiting), self.serial, sum(map(len, self.received))
-            for _ in range(5):
+        """Let the hub go round until only those are left who wait without an end of time, and nothing happens."""
+        quiet = 0
+        while quiet < 3:
+            before = self.steps
+            for _ in range(3):
                 self.hub.sleep()
-            self.hub.sleep(0.002)
-            if before == (len(self.waiting), self.serial, sum(map(len, self.received))):
-                break
+            self.hub.sleep(0.001)
+            busy = [number for number, task in enumerate(self.tasks) if not task.done and number not in self.waiting]
+            quiet = 0 if busy or self.steps != before else quiet + 1
         check(*(socket for socket in self.sockets if not socket.closed))
 
     def nobody_hangs(self) -> None:
