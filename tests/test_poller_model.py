@@ -187,6 +187,12 @@ class Walk(RuleBasedStateMachine):
         else:
             self.both("attempt", "recv_multipart", self.a_socket(number), zmq.NOBLOCK)
 
+    @rule(number=which)
+    def send_and_receive(self, number: int) -> None:
+        """Two messages, one signal, of which a receiver takes one and the other."""
+        self.send(number, 2)
+        self.receive(self.a_socket(number) ^ 1)
+
     @rule(number=which, call=st.sampled_from([("poll", 0, 3), ("get", zmq.EVENTS), ("unbind", "inproc://nowhere")]))
     def ask(self, number: int, call: tuple[Any, ...]) -> None:
         """Calls that process commands."""
@@ -259,4 +265,4 @@ class Walk(RuleBasedStateMachine):
 def test_one_greenlet_gets_pyzmqs_answers(hub):
     """Whatever one greenlet does with sockets and files, its Poller answers as pyzmq's does for their twins."""
     machine = seeded(lambda: Walk(hub))
-    run_state_machine_as_test(machine, settings=examples(hub, 150, 10, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=examples(hub, 400, 10, stateful_step_count=40))

@@ -1,0 +1,200 @@
+"""What ends a poll, what a Poller leaves behind, and the threads and hubs it may be used in."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import zmq
+from helpers_invariants import idle
+from helpers_polling import IN, LONG, goes_on, pair, polling
+from helpers_sockets import address, open_context, parked, tick, until
+from hubthread import new_descriptors, open_descriptors
+
+import greenzmq
+
+# --- the end of sockets and contexts ----------------------------------------------------------------------------------
+
+
+def raises_enotsock(poll, *args):
+    with pytest.raises(zmq.ZMQError) as caught:
+        poll(*args)
+    assert caught.value.errno == zmq.ENOTSOCK
+
+
+@pytest.mark.parametrize("kind", ["green", "plain"])
+def test_closed_before_the_poll(hub, kind):
+    """A closed socket is ENOTSOCK at each poll until it is unregistered (pyzmq polls standard input in its place)."""
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        maker = context if kind == "green" else zmq.Context.shadow(context)
+        for polled_before in (False, True):
+            closed = maker.socket(zmq.PULL)
+            poller.register(closed, IN)
+            if polled_before:
+                assert poller.poll(0) == []
+            closed.close()
+            for timeout in (0, 10, LONG):
+                raises_enotsock(poller.poll, timeout)
+            poller.unregister(closed)
+            assert poller.poll(0) == []
+        task = polling(hub, poller)
+        peer.send(b"message")
+        goes_on(hub, task)
+        assert task.get() == [(socket, IN)]
+
+
+def test_closed_during_the_poll(hub):
+    """All who wait get ENOTSOCK when one of the sockets is closed; later another socket gets its number."""
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        for _ in range(5):
+            closed = context.socket(zmq.PULL)
+            poller.register(closed, IN)
+            tasks = [polling(hub, poller), polling(hub, poller)]
+            closed.close()
+            for task in tasks:
+                goes_on(hub, task)
+                raises_enotsock(task.get)
+            poller.unregister(closed)
+        task = polling(hub, poller)
+        peer.send(b"message")
+        goes_on(hub, task)
+
+
+def test_a_context_that_ends(hub):
+    """term() in another greenlet: every poll, waiting, later, in Poller and in Socket, is ContextTerminated."""
+    context = greenzmq.Context(hub=hub)
+    socket, peer = pair(context)
+    resting = context.socket(zmq.PULL)
+    poller = greenzmq.Poller()
+    for registered in (resting, socket):
+        poller.register(registered, IN)
+    tasks = [polling(hub, poller), polling(hub, poller)]
+    tasks.append(parked(hub, lambda s: s._readiness.parked, socket.poll))
+    ending = hub.spawn(context.term)
+    until(hub, lambda: all(task.done for task in tasks))
+    for task in tasks:
+        with pytest.raises(zmq.ContextTerminated):
+            task.get()
+    for timeout in (0, 10, LONG):
+        with pytest.raises(zmq.ContextTerminated):
+            poller.poll(timeout)
+    for closed in (socket, peer, resting):
+        closed.close()
+    ending.get()
+    raises_enotsock(poller.poll)
+
+
+# --- what is left -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_poller_leaves_nothing(hub):
+    """Dropped without unregister, without a collection: its descriptor is closed and its sockets are free of it."""
+    with open_context(hub) as context:
+        sockets = [*pair(context), *pair(context)]
+        before = open_descriptors()
+        for _ in range(3):
+            poller = greenzmq.Poller()
+            for socket in sockets:
+                poller.register(socket, IN)
+            assert poller.poll(0) == poller.poll(1) == []
+            assert all(socket._readiness.attended for socket in sockets)
+            reference = weakref.ref(poller)
+            del poller
+            assert reference() is None
+            idle(*sockets)
+        assert not new_descriptors(before)
+
+
+def test_a_poller_keeps_what_is_registered_and_nothing_else(hub):
+    """A socket that is unregistered, or whose Poller is dropped, can be collected; one that is registered is kept."""
+    with open_context(hub) as context:
+        poller = greenzmq.Poller()
+        socket, peer = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        socket.bind(address("inproc"))
+        peer.connect(socket.last_endpoint)
+        poller.register(socket, IN)
+        assert poller.poll(0) == []
+        reference = weakref.ref(socket)
+        del socket
+        gc.collect()
+        peer.send(b"message")
+        ((socket, _),) = poller.poll(LONG)
+        poller.unregister(socket)
+        assert poller.poll(0) == []
+        with pytest.warns(ResourceWarning):  # noqa: PT031
+            del socket
+            gc.collect()
+        assert reference() is None
+
+
+# --- threads and hubs -------------------------------------------------------------------------------------------------
+
+
+def polls_elsewhere(poller, timeout):
+    """In a native thread of its own, in a greenlet of another hub."""
+    return greenzmq.hub("selector").run(poller.poll, timeout)
+
+
+def test_a_poller_moves_to_another_thread(hub):
+    """While nobody waits in it a Poller, with its sockets, may be used in another thread and come back."""
+    context = greenzmq.Context()
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for _ in range(2):
+        assert poller.poll(1) == []
+        assert hub.run_in_thread(polls_elsewhere, poller, 10) == []
+        task = polling(hub, poller)
+        peer.send(b"message")
+        goes_on(hub, task)
+        assert hub.run_in_thread(polls_elsewhere, poller, LONG) == [(socket, IN)]
+        socket.recv()
+    context.destroy(linger=0)
+
+
+def test_two_hubs_in_one_poller_are_an_error(hub):
+    """The second to wait is told, by name; the first waits on undisturbed."""
+    context = greenzmq.Context()
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    task = polling(hub, poller)
+    with pytest.raises(greenzmq.WrongHubError, match=r"SelectorHub.*thread") as caught:
+        hub.run_in_thread(polls_elsewhere, poller, LONG)
+    assert repr(hub.hub) in str(caught.value)
+    tick(hub, task)
+    peer.send(b"message")
+    goes_on(hub, task)
+    assert task.get() == [(socket, IN)]
+    context.destroy(linger=0)
+
+
+def test_the_hubs_own_greenlet_looks_but_does_not_wait(hub):
+    """In a callback, poll(0) answers, and so does a poll that finds something; one that would wait is an error."""
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        answers = []
+
+        def look(timeout):
+            try:
+                answers.append(poller.poll(timeout))
+            except greenzmq.BlockingCallError:
+                answers.append("would block")
+
+        for timeout in (0, 10, LONG):
+            hub.hub.call_soon(look, timeout)
+        until(hub, lambda: len(answers) == 3)
+        assert answers == [[], "would block", "would block"]
+        peer.send(b"message")
+        hub.hub.call_soon(look, LONG)
+        until(hub, lambda: len(answers) == 4)
+        assert answers[3] == [(socket, IN)]
