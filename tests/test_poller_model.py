@@ -7,6 +7,7 @@ a descriptor, or reported what a closed file's duplicate does.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import Any
@@ -85,7 +86,7 @@ def outcome(function: Any, *args: Any) -> Any:
         return function(*args)
     except zmq.ZMQError as error:
         # pyzmq asks for errno late: a collection of garbage in between may have set it to 0.
-        return f"ZMQError {error.errno or zmq.ENOENT}"
+        return f"ZMQError {error.errno or errno.ENOENT}"
     except (KeyError, TypeError, ValueError) as error:
         return type(error).__name__
 
