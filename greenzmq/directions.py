@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import zmq
 from greenlet import getcurrent
 
+from .hubs.base import AT_END
 from .waiting import Waiter, WaitQueue
 
 if TYPE_CHECKING:
@@ -63,6 +64,19 @@ class Direction:
         self.dry = False
         self.last: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
+
+    def note_receiver(self) -> None:
+        """This greenlet has received last."""
+        current = getcurrent()
+        if self.last() is not current:
+            self.last = weakref.ref(current)
+            at_end = getattr(current, AT_END, None)
+            if at_end is not None:
+                at_end.append(self._forget_receiver)
+
+    def _forget_receiver(self) -> None:
+        if self.last() is getcurrent():
+            self.last = _nobody
 
     def holder(self) -> greenlet | None:
         """The living greenlet that is inside a message, if any."""

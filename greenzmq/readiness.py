@@ -252,8 +252,7 @@ class Readiness:
             inside = bool(flags & SNDMORE)
         else:
             # Where nobody stands in the queue, who comes asks for itself (`_respect_last_receiver`).
-            if direction.last() is not getcurrent():
-                direction.last = weakref.ref(getcurrent())
+            direction.note_receiver()
             inside = direction.contended() and bool(_get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
+from greenlet import getcurrent
 from helpers_asyncio import loop_name, run_on
 
 import greenzmq
@@ -144,6 +145,55 @@ def test_a_message_in_parts_over_several_calls(loop_name: str) -> None:
         await asyncio.wait_for(run(push.send, b"two"), 5)
         assert await run(pull.recv_multipart) == [b"one", b"two"]
         await asyncio.gather(*others)
+        await run(context.destroy, 0)
+
+    run_on(loop_name, main())
+
+
+def test_calls_that_receive_share_a_greenlet(loop_name: str) -> None:
+    """A socket that remembers who received last takes no greenlet from the hub's pool: seen with a weak reference."""
+    greenlets = set()
+
+    def receive(pull: greenzmq.asyncio.Socket) -> bytes:
+        greenlets.add(getcurrent())
+        return pull.recv()
+
+    async def main() -> None:
+        context = greenzmq.asyncio.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind("inproc://share")
+        pull.connect("inproc://share")
+        await run(str)  # the hub's first call waits until it knows the loop's greenlet
+        for number in range(20):
+            asyncio.get_running_loop().call_soon(push.send, b"%d" % number, zmq.NOBLOCK)
+            assert await run(receive, pull) == b"%d" % number
+        assert len(greenlets) <= 2
+        await run(context.destroy, 0)
+
+    run_on(loop_name, main())
+
+
+def test_what_an_ended_call_has_left_of_a_message_is_anybodys(loop_name: str) -> None:
+    """A part received by one `run` does not reserve the rest for a greenlet that works for another by now.
+
+    Seen to hang with `AT_END` ignored: the pool's greenlet, busy with a sleep, counts as the message's receiver.
+    """
+
+    async def main() -> None:
+        context = greenzmq.asyncio.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind("inproc://rest")
+        pull.connect("inproc://rest")
+        await run(str)
+        await run(push.send_multipart, [b"one", b"two"])
+        assert await run(pull.recv) == b"one"
+        sleeps = greenzmq.asyncio.hub().sleep
+        busy = [asyncio.ensure_future(run(sleeps, 30)) for _ in range(3)]
+        await asyncio.sleep(0)  # they have the idle greenlets now
+        assert await asyncio.wait_for(run(pull.recv), 5) == b"two"
+        for call in busy:
+            call.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
         await run(context.destroy, 0)
 
     run_on(loop_name, main())

@@ -23,7 +23,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
-from .base import MARK, Hub, Timer, Watch
+from .base import AT_END, MARK, Hub, Timer, Watch
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future"]
 
@@ -44,19 +44,28 @@ class Worker(greenlet):
     """A greenlet that makes one call after another for coroutines, each of which awaits it.
 
     To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So the
-    hub keeps those that nobody knows any more; a weak reference tells that somebody does (a socket in the midst of a
-    message). An idle one keeps nothing alive, in particular not its hub.
+    hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not (`AT_END`); a weak
+    reference with a callback tells that somebody does (a socket in the midst of a message; a greenlet-local's owner).
+    An idle one keeps nothing alive, in particular not its hub.
     """
 
     job: Callable[[], None] | None = None
 
+    def __init__(self, run: None, parent: greenlet) -> None:
+        super().__init__(run, parent)
+        setattr(self, AT_END, [])
+        self.reference = weakref.ref(self)  # Python has one without a callback for everybody, and it is counted
+
     def run(self) -> None:
+        at_end: list[Callable[[], None]] = getattr(self, AT_END)
         while (job := self.job) is not None:
             job()
             del job
             self.job = None
+            while at_end:
+                at_end.pop()()
             hub = getattr(self, MARK)
-            if weakref.getweakrefcount(self) or len(hub.idle) >= IDLE:
+            if weakref.getweakrefcount(self) > 1 or len(hub.idle) >= IDLE:
                 return
             hub.idle.append(self)
             setattr(self, MARK, None)
