@@ -24,6 +24,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
 from .base import AT_END, MARK, Hub, Timer, Watch
+from .timers import TimerHeap
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future"]
 
@@ -88,6 +89,8 @@ class AsyncioHub(Hub):
         What the loop watches, by ``(fd, write)``; see `_AsyncioWatch`.
     idle : list
         Greenlets for `begin`.
+    timers : TimerHeap
+        What is due later. The loop itself has one handle for all of them.
     late : dict
         The tasks whose cancellation has given way to a result; kept by `greenzmq.asyncio`.
     """
@@ -104,6 +107,9 @@ class AsyncioHub(Hub):
         self.armed: dict[tuple[int, bool], weakref.ref[_AsyncioWatch]] = {}
         self.idle: list[Worker] = []
         self.late: dict[Any, int] = {}
+        self.timers = TimerHeap()
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
         self._greenlet = getcurrent()
         self._loop_greenlet: greenlet | None = None  # until a callback has told for certain
         self._nowhere = greenlet()
@@ -165,7 +171,27 @@ class AsyncioHub(Hub):
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         self.check_open()
-        return _AsyncioTimer(self, seconds, callback, args)
+        when = monotonic() + max(seconds, 0)
+        timer = self.timers.add(when, callback, args)
+        if self._alarm is None or when < self._alarm_at:
+            self._set_alarm(when, max(seconds, 0))
+        return timer
+
+    def _set_alarm(self, when: float, seconds: float) -> None:
+        """Have the loop call `_ring`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = self.loop.call_later(seconds, self._ring), when
+
+    def _ring(self) -> None:
+        """Some timers may be due. uvloop counts in whole milliseconds, and may come too early."""
+        self._alarm = None
+        now = monotonic()
+        for timer in self.timers.pop_due(now):
+            self.loop.call_soon(timer.run)
+        when = self.timers.first_due()
+        if when is not None:
+            self._set_alarm(when, max(when - now, 0.001))
 
     def switch(self) -> object:
         self.check_open()
@@ -328,31 +354,3 @@ def _fire(reference: weakref.ref[_AsyncioWatch]) -> None:
             watch.callback()
         else:
             watch.hub.disarm(watch.fd, watch.write)
-
-
-class _AsyncioTimer(Timer):
-    """uvloop counts in whole milliseconds and rounds down: what comes too early is put off by the rest."""
-
-    __slots__ = ("args", "callback", "handle", "hub", "when")
-
-    def __init__(self, hub: AsyncioHub, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self.hub = hub
-        self.when = monotonic() + max(seconds, 0)
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.handle: asyncio.Handle = hub.loop.call_later(max(seconds, 0), self._run)
-
-    def _run(self) -> None:
-        rest = self.when - monotonic()
-        if rest > 0:
-            self.handle = self.hub.loop.call_later(max(rest, 0.001), self._run)
-            return
-        callback, args = self.callback, self.args
-        self.callback, self.args = None, ()
-        if callback is not None:
-            callback(*args)
-
-    def cancel(self) -> None:
-        if self.callback is not None:
-            self.callback, self.args = None, ()
-            self.handle.cancel()

@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -200,8 +201,10 @@ class _GeventTimer(Timer):
             self._watcher = hub._loop.run_callback(self._fire)
             return
         if hub._coarse:
-            # libuv cuts both its clock and the delay down to milliseconds. The half guards against rounding.
-            seconds = (math.ceil(seconds * 1000) + 1.5) / 1000
+            # libuv cuts both its clock and the delay down to milliseconds: count in these from the start, so that
+            # none is early and those that are due in turn stay in turn. The half guards against rounding.
+            now = monotonic()
+            seconds = (math.ceil((now + seconds) * 1000) - math.floor(now * 1000) + 0.5) / 1000
         self._watcher = hub._loop.timer(seconds)
         self._watcher.start(self._fire, update=True)
 

@@ -8,11 +8,9 @@ descriptors that are ready.
 
 from __future__ import annotations
 
-import heapq
 import sys
 from collections import deque
 from collections.abc import Callable
-from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -21,13 +19,12 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .. import unpatched
 from ..forks import tell_after_fork
 from .base import Hub, Timer, Watch
+from .timers import TimerHeap
 from .wakeup import Wakeup
 
 __all__ = ["SelectorHub"]
 
 _READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
-#: Cancelled timers stay in the heap until they are due, or until they are this many and more than half of it.
-_MANY_CANCELLED = 100
 
 
 class _ThreadEnd:
@@ -58,9 +55,7 @@ class SelectorHub(Hub):
         self._selector: Any = unpatched.DefaultSelector()
         self._registered: dict[int, int] = {}  # fd -> the mask that the selector has; wider than what is started
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._timers: list[_SelectorTimer] = []
-        self._cancelled = 0
-        self._order = count()
+        self._timers = TimerHeap()
         self._asleep = False
         self._closed = False
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -103,8 +98,7 @@ class SelectorHub(Hub):
             self._wakeup.notify()
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        timer = _SelectorTimer(self, monotonic() + max(seconds, 0), next(self._order), callback, args)
-        heapq.heappush(self._timers, timer)
+        timer = self._timers.add(monotonic() + max(seconds, 0), callback, args)
         self._wake_from_handler()
         return timer
 
@@ -149,18 +143,12 @@ class SelectorHub(Hub):
 
     def _due(self) -> float | None:
         """Move the timers that are due to the ready callbacks; return how long the loop may sleep, in seconds."""
-        timers = self._timers
         now = monotonic()
-        while timers and (timers[0].when <= now or timers[0].callback is None):
-            timer = heapq.heappop(timers)
-            if timer.callback is None:
-                self._cancelled -= 1
-            else:
-                timer.pending = False
-                self._ready.append((timer.run, ()))
+        self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(now))
         if self._ready:
             return 0
-        return timers[0].when - now if timers else None
+        when = self._timers.first_due()
+        return None if when is None else when - now
 
     def _wait(self, seconds: float | None) -> None:
         self._asleep = True
@@ -207,13 +195,6 @@ class SelectorHub(Hub):
     def _forget(self, fd: int) -> None:
         if self._registered.pop(fd, 0):
             self._selector.unregister(fd)
-
-    def _timer_cancelled(self) -> None:
-        self._cancelled += 1
-        if self._cancelled > _MANY_CANCELLED and self._cancelled > len(self._timers) / 2:
-            self._timers[:] = [timer for timer in self._timers if timer.callback is not None]
-            heapq.heapify(self._timers)
-            self._cancelled = 0
 
     def _take_from_threads(self) -> None:
         waiting = self._from_threads
@@ -264,36 +245,6 @@ class _SelectorWatch(Watch):
     def __del__(self) -> None:
         if not sys.is_finalizing():
             self.close()
-
-
-class _SelectorTimer(Timer):
-    __slots__ = ("args", "callback", "hub", "order", "pending", "when")
-
-    def __init__(
-        self, hub: SelectorHub, when: float, order: int, callback: Callable[..., object], args: tuple[Any, ...]
-    ) -> None:
-        self.hub = hub
-        self.when = when
-        self.order = order
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.pending = True
-
-    def __lt__(self, other: _SelectorTimer) -> bool:
-        return (self.when, self.order) < (other.when, other.order)
-
-    def run(self) -> None:
-        callback, args = self.callback, self.args
-        if callback is not None:
-            self.callback, self.args = None, ()
-            callback(*args)
-
-    def cancel(self) -> None:
-        if self.callback is None:
-            return
-        self.callback, self.args = None, ()
-        if self.pending:
-            self.hub._timer_cancelled()
 
 
 def _root() -> greenlet:
