@@ -16,6 +16,7 @@ that::
     waiting        the one place where a greenlet stops
     events         GreenEvent, and what else can be waited for besides sockets
     tasks          Task, Timeout, native threads
+    turns          how long a greenlet may go on before the hub goes round
     directions     receiving and sending: who waits, and whom an event lets go on
     readiness      ZMQ_FD explained; the one slow path of all operations
     tracker        MessageTracker, and the Frame that has one

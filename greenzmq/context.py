@@ -11,6 +11,7 @@ from .forks import tell_after_fork
 from .green import GreenHub
 from .socket import Socket
 from .tasks import NativeCall
+from .turns import default_turn, turn_in_seconds
 from .waiting import refuse_in_hub
 from .zerocopy import use_native_thread
 
@@ -34,11 +35,16 @@ class Context(zmq.Context[Socket]):
     hub : str, type, Hub or GreenHub, optional
         The hub that its sockets wait on: a name such as ``"gevent"``, ``"package.module:Class"``, or a class. None
         leaves it to the rules (`greenzmq.hubs.decide`) at each wait.
+    turn : float, optional
+        Milliseconds for which a greenlet may go on with one socket before the others have their turn, where it need not
+        wait; 0 never stops it. None leaves it to ``$GREENZMQ_TURN``, or else it is 2.
 
     Raises
     ------
     UnknownHubError, MissingHubError
         At once, not at the first wait.
+    ValueError
+        The turn is not a number of milliseconds.
     """
 
     _repr_cls = "greenzmq.Context"
@@ -49,6 +55,7 @@ class Context(zmq.Context[Socket]):
     _instance_lock: Any = unpatched.allocate_lock()
 
     hub_choice: Choice | None
+    turn_seconds: float
     _ending: NativeCall[None] | None
     _finalizing = False
 
@@ -58,14 +65,17 @@ class Context(zmq.Context[Socket]):
         shadow: zmq.Context[Any] | int = 0,
         *,
         hub: Choice | GreenHub | None = None,
+        turn: float | None = None,
     ) -> None:
         other = io_threads if isinstance(io_threads, zmq.Context) else shadow
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
+        seconds = getattr(other, "turn_seconds", None) if turn is None else turn_in_seconds(turn)
         arguments: Any = (io_threads, shadow)
         self.__dict__.update(
             hub_choice=choice or getattr(other, "hub_choice", None) or self._default_hub,
+            turn_seconds=default_turn() if seconds is None else seconds,
             _ending=None,
         )
         super().__init__(*arguments)

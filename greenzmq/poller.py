@@ -29,8 +29,9 @@ from .errors import WrongHubError
 from .events import Waitable, wake_anywhere
 from .forks import tell_after_fork
 from .green import GreenHub
-from .readiness import TURN, Readiness
+from .readiness import Readiness
 from .socket import Socket, _by_address
+from .turns import default_turn
 from .waiting import Waiter, pause
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class Poller(zmq.Poller):
         self._descriptors = DescriptorSet()
         self._waiters: dict[Waiter, None] = {}
         self._watches: list[Watch] = []
-        self._turn_end = 0.0
+        self._turn = default_turn()  # until a green socket says how long
+        self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         self._stirred = False
         tell_after_fork(self)
 
@@ -139,6 +141,8 @@ class Poller(zmq.Poller):
         entry = self._entries.get(socket)
         if entry is None and flags:
             entry = self._entries[socket] = _Entry(self, socket, int(flags), next(self._order))
+            if isinstance(socket, Socket):
+                self._turn = socket._readiness.turn
             if isinstance(socket, Socket) and socket.hub_choice is not None:
                 self._choosers[entry] = None
         elif entry is not None and flags:
@@ -215,7 +219,7 @@ class Poller(zmq.Poller):
             del self._waiters[waiter]
             if not self._waiters:
                 self._close_watches()
-            self._turn_end = monotonic() + TURN
+            self._turn_began = monotonic()
         return ready
 
     def _ready(self) -> list[tuple[Any, int]]:
@@ -293,12 +297,12 @@ class Poller(zmq.Poller):
         return next((entry.what.hub_choice for entry in self._choosers), None)
 
     def _let_hub_go_round(self) -> None:
-        if monotonic() < self._turn_end:
+        if monotonic() - self._turn_began < self._turn:
             return
         hub = hubs.current_hub(self._hub_choice())
         if hub is not None and hub.greenlet is not getcurrent():
             pause(hub)
-        self._turn_end = monotonic() + TURN
+        self._turn_began = monotonic()
 
     def _check_hub(self, hub: Hub) -> None:
         other = next((waiter.hub for waiter in self._waiters if waiter.hub is not hub), None)
@@ -358,7 +362,7 @@ def _readiness_of(socket: Any) -> Readiness:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
     if isinstance(socket, Socket):
         return socket._readiness
-    return _by_address.setdefault(socket.underlying, Readiness())
+    return _by_address.setdefault(socket.underlying, Readiness(default_turn()))
 
 
 def _fileno(what: Any) -> int:

@@ -26,9 +26,10 @@ from . import hubs
 from .directions import POLLIN, POLLOUT
 from .native_proxies import run_native
 from .poller import Poller
-from .readiness import DONTWAIT, EVENTS, TURN
+from .readiness import DONTWAIT, EVENTS
 from .socket import Socket, _receive_message, _send_message
 from .tasks import Task
+from .turns import default_turn
 from .waiting import pause
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["device", "proxy", "proxy_steerable"]
 
 #: Messages that one way moves before the other has its turn: enough to make the looks around a burst cheap, and well
-#: under `TURN`.
+#: under a turn.
 BURST = 100
 #: Asked of what has nothing else to tell: the end of its context, or its being closed, is told all the same.
 _THE_END = int(zmq.POLLERR)
@@ -262,7 +263,9 @@ class _Proxy:
             self.ways.append(_Way(hub, backend, frontend, capture))
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
-        self.turn_end = 0.0
+        green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
+        self.turn = green[0]._readiness.turn if green else default_turn()
+        self.turn_end = monotonic() + self.turn
 
     def run(self) -> int:
         try:
@@ -281,7 +284,7 @@ class _Proxy:
     def _let_hub_go_round(self) -> None:
         if monotonic() >= self.turn_end:
             pause(self.hub)
-            self.turn_end = monotonic() + TURN
+            self.turn_end = monotonic() + self.turn
 
     def _wait(self, lacking: list[tuple[Any, int]]) -> None:
         wanted = dict.fromkeys(self.sockets, _THE_END)
@@ -303,7 +306,7 @@ class _Proxy:
         finally:
             for task in tasks:
                 poller.unregister(task)
-        self.turn_end = monotonic() + TURN
+        self.turn_end = monotonic() + self.turn
 
     # -- control ------------------------------------------------------------------------------------------------------
 

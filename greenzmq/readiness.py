@@ -24,8 +24,7 @@ What follows from them, and is held here:
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
 - A message that is sent or received part by part belongs to one greenlet to its end (`Direction.owner`).
-- After a bounded time without a pause the hub goes round before the next operation: never after it, where a kill would
-  lose the message, never inside a message, never under NOBLOCK.
+- After a bounded time without a pause the hub goes round before the next operation; `greenzmq.turns` says when it may.
 """
 
 from __future__ import annotations
@@ -55,9 +54,6 @@ SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
 
-#: Seconds that one socket may work without letting the hub go round.
-TURN = 0.002
-
 Result = TypeVar("Result")
 _get: Callable[[Any, int], Any] = BackendSocket.get
 
@@ -82,11 +78,12 @@ class Readiness:
         "sending",
         "signals",
         "socket",
+        "turn",
         "turn_end",
         "watch",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, turn: float) -> None:
         self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
         self.listeners: dict[Listener, None] = {}
@@ -97,7 +94,8 @@ class Readiness:
         self.hub: Hub | None = None
         self.watch: Watch | None = None
         self.signals = 0
-        self.turn_end = 0.0
+        self.turn = turn  # in seconds; see `greenzmq.turns`
+        self.turn_end = monotonic() + turn
         self.budget = CREDIT  # slow operations before the clock is looked at
 
     # -- one operation ------------------------------------------------------------------------------------------------
@@ -300,7 +298,7 @@ class Readiness:
         self._begin_turn()
 
     def _begin_turn(self) -> None:
-        self.turn_end = monotonic() + TURN
+        self.turn_end = monotonic() + self.turn
         self.budget = CREDIT
 
     # -- who waits ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from .directions import POLLIN
 from .forks import tell_after_fork
 from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
 from .tracker import tracked
+from .turns import default_turn
 
 if TYPE_CHECKING:
     from .directions import Direction
@@ -87,7 +88,8 @@ class Socket(zmq.Socket[bytes]):
         if readiness is not None and readiness.watch is not None and readiness.watch.fd != _get(self, FD):
             readiness = None  # of a socket that has gone without close(), whose address is another's now
         if readiness is None:
-            readiness = _by_address[address] = Readiness()
+            turn = getattr(self.context, "turn_seconds", None)
+            readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
         tell_after_fork(self)

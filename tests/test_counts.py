@@ -308,7 +308,7 @@ def test_turn_ends(hub, monkeypatch, program, room):
     or the end of the message if that comes later. "full-never-parked" and "many-parts" were seen to fail when a wait
     that had not parked, and the middle of a message, counted as a pause.
     """
-    monkeypatch.setattr(readiness, "TURN", 0)
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=room, rcvhwm=room)
         task, ticks = ticker(hub)
@@ -334,7 +334,7 @@ def test_turn_ends_in_time(hub, program, room):
 
 def test_turn_never_ends_inside_a_message(hub, monkeypatch):
     """A turn ends before the first part of a message, never before another: neither in sending nor in receiving."""
-    monkeypatch.setattr(readiness, "TURN", 0)
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(readiness, "CREDIT", 1)
     pauses: list[int] = []
     with open_context(hub) as context:
@@ -358,7 +358,7 @@ def test_turn_never_ends_inside_a_message(hub, monkeypatch):
 
 def test_turn_never_ends_under_noblock(hub, monkeypatch):
     """With NOBLOCK, and in `poll(0)`, nothing switches, however long it goes on."""
-    monkeypatch.setattr(readiness, "TURN", 0)
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
         with never_switches():
@@ -378,7 +378,7 @@ def test_kill_at_the_end_of_a_turn(hub, monkeypatch, operation):
 
     Seen to fail when the turn ended after the operation.
     """
-    monkeypatch.setattr(readiness, "TURN", 0)
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     with open_context(hub) as context:
         for k in range(5):
             pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)

@@ -99,7 +99,7 @@ def polls(hub, many):
         numbers = []
         for act in (lambda: None, lambda: pushes[3].send(b"message")):
             act()
-            poller._turn_end = time.monotonic() + 1000  # a turn that does not end in between
+            poller._turn_began = time.monotonic() + 1000  # a turn that does not end in between
             with count_calls() as calls:
                 poller.poll(0)
                 poller.poll(0)

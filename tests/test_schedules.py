@@ -28,7 +28,7 @@ at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
     """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
-    monkeypatch.setattr(readiness, "TURN", 0)
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(readiness, "CREDIT", 1)  # used there
 
 

@@ -1,0 +1,90 @@
+"""Timers for loops that have none of their own, or none as fine as the contract wants: a heap by deadline.
+
+The loop asks when the first is due (`TimerHeap.first_due`) and then for those that are (`TimerHeap.pop_due`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+from .base import Timer
+
+__all__ = ["HeapTimer", "TimerHeap"]
+
+#: Cancelled timers stay in the heap until they are due, or until they are this many and more than half of it.
+MANY_CANCELLED = 100
+
+
+class TimerHeap:
+    """Timers of one loop. Those with the same deadline are due in the order in which they were made."""
+
+    __slots__ = ("_cancelled", "_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, HeapTimer]] = []
+        self._order = count()
+        self._cancelled = 0
+
+    def add(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> HeapTimer:
+        """A timer that is due at `when`, by the clock that the loop reads."""
+        timer = HeapTimer(self, callback, args)
+        heapq.heappush(self._heap, (when, next(self._order), timer))
+        return timer
+
+    def first_due(self) -> float | None:
+        """When the first is due; None if there is none."""
+        heap = self._heap
+        while heap:
+            when, _, timer = heap[0]
+            if timer.callback is not None:
+                return when
+            heapq.heappop(heap)
+            self._cancelled -= 1
+        return None
+
+    def pop_due(self, now: float) -> Iterator[HeapTimer]:
+        """Take those out that are due, in order."""
+        while (when := self.first_due()) is not None and when <= now:
+            timer = heapq.heappop(self._heap)[2]
+            timer.pending = False
+            yield timer
+
+    def note_cancelled(self) -> None:
+        """One more is in here that will not run."""
+        self._cancelled += 1
+        if self._cancelled > MANY_CANCELLED and self._cancelled > len(self._heap) / 2:
+            self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._cancelled
+
+
+class HeapTimer(Timer):
+    """See `Timer`."""
+
+    __slots__ = ("args", "callback", "heap", "pending")
+
+    def __init__(self, heap: TimerHeap, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.heap = heap
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.pending = True  # in the heap
+
+    def run(self) -> None:
+        """Make the call, unless it was cancelled."""
+        callback, args = self.callback, self.args
+        if callback is not None:
+            self.callback, self.args = None, ()
+            callback(*args)
+
+    def cancel(self) -> None:
+        """See `Timer.cancel`."""
+        if self.callback is not None:
+            self.callback, self.args = None, ()
+            if self.pending:
+                self.heap.note_cancelled()

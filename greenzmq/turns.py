@@ -1,0 +1,50 @@
+"""The turn: how long a greenlet may go on with one socket before the hub goes round.
+
+A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. It pauses
+when its turn is over: before an operation, never after one, where a kill would lose the message; never inside a
+message, and never under NOBLOCK. Who loops over many sockets has a turn on each.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+__all__ = ["ENVIRONMENT", "TURN", "default_turn", "turn_in_seconds"]
+
+#: The environment variable with the process's turn, in milliseconds.
+ENVIRONMENT = "GREENZMQ_TURN"
+#: Milliseconds. A pause costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
+TURN = 2.0
+
+
+def default_turn() -> float:
+    """The turn of contexts that say nothing of it, in seconds.
+
+    Raises
+    ------
+    ValueError
+        ``$GREENZMQ_TURN`` is not a number of milliseconds.
+    """
+    said = os.environ.get(ENVIRONMENT)
+    if not said:
+        return TURN / 1000
+    try:
+        return turn_in_seconds(float(said))
+    except ValueError:
+        raise ValueError(
+            f"${ENVIRONMENT} is {said!r}; it takes milliseconds, such as {TURN:g}, or 0 for turns without an end"
+        ) from None
+
+
+def turn_in_seconds(milliseconds: float) -> float:
+    """A turn as programs give it, in the seconds of the clock. 0 has no end.
+
+    Raises
+    ------
+    ValueError
+        It is negative, or not a number.
+    """
+    if not milliseconds >= 0:
+        raise ValueError(f"a turn lasts for 0 or more milliseconds, not {milliseconds!r}; 0 never ends it")
+    return milliseconds / 1000 or math.inf

@@ -1,0 +1,191 @@
+"""The turn as programs set it, and that every hot loop has one. How it ends is in ``test_counts.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+from helpers_sockets import connected, each, never_switches, open_context, until
+
+import greenzmq
+from greenzmq import proxies
+from greenzmq.directions import CREDIT
+from greenzmq.socket import _receive_message
+
+#: So short that it is over whenever the clock is looked at, in milliseconds.
+NO_TIME = 1e-6
+#: Of each kind, more than fit between two looks at the clock.
+MANY = 5 * CREDIT
+
+UNLIMITED = {"sndhwm": 0, "rcvhwm": 0}
+
+
+def pushes(context: greenzmq.Context, name: str, *args: Any) -> Iterator[object]:
+    _, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
+    for _ in range(MANY):
+        yield getattr(push, name)(*args)
+
+
+def pulls(context: greenzmq.Context, name: str, *args: Any) -> Iterator[object]:
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
+    for _ in range(MANY):
+        zmq.Socket.send(push, b'"m"', zmq.NOBLOCK)
+    for _ in range(MANY):
+        yield getattr(pull, name)(*args)
+
+
+def polls(context: greenzmq.Context, make: Callable[[greenzmq.Socket], Callable[[], object]]) -> Iterator[object]:
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
+    push.send(b"m")
+    poll = make(pull)
+    for _ in range(MANY):
+        yield poll()
+
+
+def publishes(context: greenzmq.Context) -> Iterator[object]:
+    pub, sub = connected(context, zmq.PUB, zmq.SUB)
+    sub.subscribe(b"")
+    for _ in range(MANY):
+        yield pub.send(b"m")
+
+
+def through_poller(socket: greenzmq.Socket) -> Callable[[], object]:
+    poller = greenzmq.Poller()
+    poller.register(socket, zmq.POLLIN)
+    return lambda: poller.poll(1000)
+
+
+HOT: dict[str, Callable[[greenzmq.Context], Iterator[object]]] = {
+    "send": lambda context: pushes(context, "send", b"m"),
+    "send, zero-copy": lambda context: pushes(context, "send", b"m" * 70_000, 0, False),
+    "send_multipart": lambda context: pushes(context, "send_multipart", [b"m", b"n"]),
+    "send_json": lambda context: pushes(context, "send_json", {}),
+    "send to nobody's end": publishes,
+    "recv": lambda context: pulls(context, "recv"),
+    "recv, a Frame": lambda context: pulls(context, "recv", 0, False),
+    "recv_multipart": lambda context: pulls(context, "recv_multipart"),
+    "recv_json": lambda context: pulls(context, "recv_json"),
+    "recv_into": lambda context: pulls(context, "recv_into", bytearray(10)),
+    "poll": lambda context: polls(context, lambda socket: lambda: socket.poll(1000)),
+    "Poller": lambda context: polls(context, through_poller),
+    "select": lambda context: polls(context, lambda socket: lambda: greenzmq.select([socket], [], [], 1)),
+}
+
+
+def counted_runs(hub: greenzmq.GreenHub, operations: Iterator[object]) -> tuple[int, int]:
+    """The most operations without a round of the hub in between, and the number of these rounds."""
+    ticks = [0]
+
+    def tick() -> None:
+        while True:
+            ticks[0] += 1
+            hub.sleep()
+
+    task = hub.spawn(tick)
+    until(hub, lambda: ticks[0])
+    before = seen = ticks[0]
+    longest = run = 0
+    for _ in operations:
+        run = run + 1 if ticks[0] == seen else 0
+        seen = ticks[0]
+        longest = max(longest, run)
+    task.kill()
+    return longest, seen - before
+
+
+@each("name", HOT)
+def test_hot_loops(hub, name):
+    """Whatever a greenlet does without having to wait, the hub goes round after a bounded number of operations."""
+    with open_context(hub, turn=NO_TIME) as context:
+        longest, rounds = counted_runs(hub, HOT[name](context))
+        assert longest <= 2 * CREDIT
+        assert rounds
+
+
+@each("name", HOT)
+def test_a_turn_without_an_end(hub, name):
+    """With a turn of 0 the hub never goes round, and each operation runs as it does otherwise."""
+    if name == "send, zero-copy":
+        return  # pyzmq's collector may answer in another thread while its first buffer is registered
+    with open_context(hub, turn=0) as context, never_switches():
+        for _ in HOT[name](context):
+            pass
+
+
+@pytest.mark.parametrize("turn", [NO_TIME, 0], ids=["short", "without end"])
+def test_a_proxy_has_a_turn(hub, monkeypatch, turn):
+    """A proxy with messages at hand lets the hub go round between bursts; with a turn of 0 it moves all at once."""
+    moved = [0]
+
+    def receive(*args: Any) -> Any:
+        moved[0] += 1
+        return _receive_message(*args)
+
+    monkeypatch.setattr(proxies, "_receive_message", receive)
+    with open_context(hub, turn=turn) as context:
+        front, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
+        back, pull = connected(context, zmq.PUSH, zmq.PULL, **UNLIMITED)
+        for _ in range(2000):
+            push.send(b"m", zmq.NOBLOCK)
+        seen = set()
+
+        def tick() -> None:
+            while True:
+                seen.add(moved[0])
+                hub.sleep()
+
+        task, proxy = hub.spawn(tick), hub.spawn(greenzmq.proxy, front, back)
+        for _ in range(2000):
+            pull.recv()
+        task.kill()
+        proxy.kill()
+    between = [number for number in seen if 0 < number < moved[0]]
+    assert len(between) >= 10 if turn else not between
+
+
+def test_where_it_is_said(hub, monkeypatch):
+    """A context says it for its sockets, and for its shadows; else the environment does; else it is 2 ms."""
+
+    def turn_of(**said: Any) -> float:
+        with open_context(hub, **said) as context:
+            socket = context.socket(zmq.PULL)
+            seconds = socket._readiness.turn
+            with greenzmq.Context.shadow(context).socket(zmq.PULL) as other:
+                assert other._readiness.turn == seconds
+            return seconds
+
+    assert turn_of() == 0.002
+    assert turn_of(turn=5) == 0.005
+    assert turn_of(turn=0) == float("inf")
+    monkeypatch.setenv("GREENZMQ_TURN", "7.5")
+    assert turn_of() == 0.0075
+    assert turn_of(turn=5) == 0.005
+    monkeypatch.setenv("GREENZMQ_TURN", "0")
+    assert turn_of() == float("inf")
+    monkeypatch.setenv("GREENZMQ_TURN", "")
+    assert turn_of() == 0.002
+
+
+def test_a_socket_of_a_plain_context(hub, monkeypatch):
+    """A green socket of a pyzmq context heeds the environment, and so does a Poller of plain sockets."""
+    monkeypatch.setenv("GREENZMQ_TURN", "9")
+    with zmq.Context() as context, greenzmq.Socket(context, zmq.PULL) as socket:
+        assert socket._readiness.turn == 0.009
+        assert greenzmq.Poller()._turn == 0.009
+
+
+@pytest.mark.parametrize("turn", [-1, float("nan")])
+def test_a_turn_that_is_none(turn):
+    """A negative turn, and what is no number, are errors that name the culprit and what 0 means."""
+    with pytest.raises(ValueError, match=rf"not {turn!r}; 0 never ends it"):
+        greenzmq.Context(turn=turn)
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "nan"])
+def test_an_environment_that_says_nonsense(said, monkeypatch):
+    """So is a variable with something else in it."""
+    monkeypatch.setenv("GREENZMQ_TURN", said)
+    with pytest.raises(ValueError, match=rf"\$GREENZMQ_TURN is '{said}'; it takes milliseconds, such as 2, or 0"):
+        greenzmq.Context()
