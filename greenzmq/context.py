@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import zmq
 
 from . import hubs, unpatched
-from .forks import tell_after_fork
+from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
 from .socket import Socket
 from .tasks import NativeCall
@@ -81,8 +81,16 @@ class Context(zmq.Context[Socket]):
         super().__init__(*arguments)
         tell_after_fork(self)
 
+    def _add_socket(self, socket: Any) -> None:
+        super()._add_socket(socket)
+        if isinstance(socket, Socket):
+            leave_to_another(socket)  # one weak reference to each is enough
+
     def _after_fork_in_child(self) -> None:
         self.closed = True
+        for socket in list(self._sockets):
+            if isinstance(socket, Socket):
+                socket._after_fork_in_child()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Each class has an `instance` of its own; pyzmq's attributes would be found on the parent."""

@@ -99,8 +99,8 @@ class SocketWaiter(Waiter):
 
     __slots__ = ("refused",)
 
-    def __init__(self, hub: Hub, timeout: float | None) -> None:
-        super().__init__(hub, timeout)
+    def __init__(self, hub: Hub, timeout: float | None, since: float | None = None) -> None:
+        super().__init__(hub, timeout, since)
         self.refused = -1
 
 

@@ -11,7 +11,7 @@ import os
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["Inheritable", "tell_after_fork"]
+__all__ = ["Inheritable", "leave_to_another", "tell_after_fork"]
 
 
 class Inheritable(Protocol):
@@ -27,6 +27,11 @@ _told: weakref.WeakSet[Any] = weakref.WeakSet()
 def tell_after_fork(inheritable: Inheritable) -> None:
     """Call its ``_after_fork_in_child`` in every child forked from now on, as long as it lives."""
     _told.add(inheritable)
+
+
+def leave_to_another(inheritable: Inheritable) -> None:
+    """Take `tell_after_fork` back: something else that is told tells this one."""
+    _told.discard(inheritable)
 
 
 def _tell() -> None:

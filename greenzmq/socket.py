@@ -121,7 +121,8 @@ class Socket(zmq.Socket[bytes]):
             try:
                 return _send(self, data, DONTWAIT, copy)
             except zmq.Again:
-                return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
+                pass
+            return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
         if track:
             data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
@@ -140,7 +141,8 @@ class Socket(zmq.Socket[bytes]):
             try:
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
-                return self._readiness.wait(self, receiving, _recv, 0, (copy, track))
+                pass
+            return self._readiness.wait(self, receiving, _recv, 0, (copy, track))
         return self._readiness.perform(self, receiving, _recv, int(flags), copy, track)
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
@@ -170,7 +172,8 @@ class Socket(zmq.Socket[bytes]):
             try:
                 return _send_message(self, DONTWAIT, msg_parts, copy, track)
             except zmq.Again:
-                return self._readiness.wait(self, sending, _send_message, 0, (msg_parts, copy, track))
+                pass
+            return self._readiness.wait(self, sending, _send_message, 0, (msg_parts, copy, track))
         return self._readiness.perform(self, sending, _send_message, int(flags), msg_parts, copy, track)
 
     @_typed_as(zmq.Socket.recv_multipart)
@@ -182,7 +185,8 @@ class Socket(zmq.Socket[bytes]):
             try:
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
-                return self._readiness.wait(self, receiving, _receive_message, 0, (copy, track))
+                pass
+            return self._readiness.wait(self, receiving, _receive_message, 0, (copy, track))
         return self._readiness.perform(self, receiving, _receive_message, int(flags), copy, track)
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------

@@ -13,6 +13,7 @@ Everything in greenzmq that waits makes a `Waiter` and parks it; nothing else ca
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from greenlet import getcurrent
@@ -35,7 +36,9 @@ class Waiter:
     hub : Hub
         This thread's hub.
     timeout : float, optional
-        Seconds from now on after which `park` returns False; None waits for ever.
+        Seconds from `since` on after which `park` returns False; None waits for ever.
+    since : float, optional
+        When the wait began, as `time.monotonic` counts; None means now.
 
     Raises
     ------
@@ -43,9 +46,21 @@ class Waiter:
         This greenlet is the hub's own.
     """
 
-    __slots__ = ("_timer", "expired", "greenlet", "hub", "next", "parked", "paused", "previous", "woken")
+    __slots__ = (
+        "_timer",
+        "expired",
+        "greenlet",
+        "hub",
+        "next",
+        "parked",
+        "paused",
+        "previous",
+        "since",
+        "timeout",
+        "woken",
+    )
 
-    def __init__(self, hub: Hub, timeout: float | None = None) -> None:
+    def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
         refuse_in_hub(hub)
         self.greenlet: greenlet = getcurrent()
         self.hub = hub
@@ -55,18 +70,25 @@ class Waiter:
         self.paused = False  # whether it has ever given control to the hub
         self.previous: Waiter | None = None  # the neighbours in a WaitQueue
         self.next: Waiter | None = None
-        self._timer: Timer | None = None if timeout is None else hub.call_later(timeout, self._expire)
+        self.timeout = timeout
+        self._timer: Timer | None = None
+        if since is None:
+            self.since = monotonic()
+        else:
+            self.since = since
+            timeout = timeout and timeout + since - monotonic()
+        if timeout is not None:
+            self._timer = hub.call_later(timeout, self._expire)
 
     def park(self) -> bool:
         """Give control to the hub until `wake`, or until the time is over. True if woken. Switches unless woken before.
 
         May be called again: set `woken` to False first.
         """
-        switch = self.hub.switch
         while not (self.woken or self.expired):
             self.parked = self.paused = True
             try:
-                switch()
+                self.hub.switch()
             finally:
                 self.parked = False
         return self.woken
