@@ -93,6 +93,7 @@ class Program:
             self.park()
         while (message := socket.recv()) != b"end":
             socket.send(message)
+        self.waiting -= 1
 
     def until_waiting(self, expected: int) -> None:
         while self.waiting < expected:
@@ -115,7 +116,8 @@ class Program:
         start = time.perf_counter()
         for socket in dealers:
             self.router.send_multipart([socket.getsockopt(self.zmq.IDENTITY), b"end"])
-        self.sleep(0.01)
+        while self.waiting:
+            self.sleep(0)
         for socket in (*dealers, self.router):
             socket.close(linger=0)
         self.context.term()
