@@ -29,7 +29,9 @@ that::
     monitoring     the events of a socket's connections, as an iterator
     context        the green Context
     decorators     contexts and sockets as arguments
+    inspection     who waits, for what, and where in the code
     gevent, …      the drop-in namespaces, a few lines each
+    testing        for authors of hubs, and of code that runs on them
     cli            python -m greenzmq
 """
 
@@ -68,6 +70,7 @@ from .errors import (
 from .events import GreenEvent, Waitable
 from .green import GreenHub, hub
 from .hubs import use_hub
+from .inspection import dump, obey_environment, waiters
 from .monitoring import MonitorEvents, monitor_events
 from .poller import Poller, select, zmq_poll  # noqa: F401 - like those below, in zmq.__all__
 from .proxies import device, proxy, proxy_steerable  # noqa: F401
@@ -95,10 +98,14 @@ __all__ = [  # noqa: PLE0604
     "Waitable",
     "WatchError",
     "WrongHubError",
+    "dump",
     "hub",
     "monitor_events",
     "use_hub",
+    "waiters",
 ]
+
+obey_environment()
 
 
 def __getattr__(name: str) -> Any:

@@ -47,7 +47,9 @@ ALLOWED = {
     "monitoring": "socket",
     "context": "errors unpatched forks hubs.base hubs waiting tasks turns green socket zerocopy",
     "decorators": "context socket",
-    "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators",
+    "inspection": "hubs waiting events green directions readiness socket poller native_proxies proxies monitoring "
+    "tracker context",
+    "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators inspection",
     "gevent": "hubs green socket poller proxies decorators context greenzmq",
     "eventlet": "hubs green socket poller proxies decorators context greenzmq",
     "selector": "hubs green socket poller proxies decorators context greenzmq",
