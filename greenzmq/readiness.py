@@ -119,7 +119,7 @@ class Readiness:
         flags : int
             Its flags; `zmq.DONTWAIT` among them forbids to wait.
         """
-        entered = monotonic()
+        since = None
         if direction is self.receiving:
             self._respect_last_receiver(socket)
         taken = direction.taken()
@@ -130,7 +130,8 @@ class Readiness:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
         if not (taken or direction.queue) and (not direction.dry or self.look(socket) & direction.event):
-            if self._turn_is_over(direction, entered):
+            if self._turn_is_over(direction):
+                since = monotonic()
                 self._let_hub_go_round(socket, direction)
                 if direction is self.receiving:
                     self._respect_last_receiver(socket)
@@ -140,7 +141,7 @@ class Readiness:
                     direction.dry = False
                     self._grant_credit(direction)
                     return result
-        return self.wait(socket, direction, call, flags, args, entered)
+        return self.wait(socket, direction, call, flags, args, since)
 
     def _attempt(
         self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, args: tuple[Any, ...]
@@ -185,13 +186,13 @@ class Readiness:
         call: Callable[..., Result],
         flags: int,
         args: tuple[Any, ...],
-        entered: float | None = None,
+        since: float | None = None,
     ) -> Result:
-        """`perform`, for an operation that has just met EAGAIN. Time counts from `entered`, else from now."""
+        """`perform`, for an operation that has just met EAGAIN. Time counts from `since`, else from now."""
         milliseconds = _get(socket, direction.timeout_option)
         if milliseconds == 0:
             raise zmq.Again()
-        waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, entered)
+        waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, since)
         direction.dry = True
         try:
             direction.queue.join(waiter)
@@ -286,14 +287,14 @@ class Readiness:
         if not self.attended and direction.owner is None and not direction.dry:
             direction.credit = CREDIT
 
-    def _turn_is_over(self, direction: Direction, now: float) -> bool:
+    def _turn_is_over(self, direction: Direction) -> bool:
         """Whether it is time to let the hub go round; the clock is looked at after every `CREDIT` operations."""
         exhausted = not (direction.credit or self.attended or direction.dry)
         self.budget = 0 if exhausted else self.budget - 1
         if self.budget > 0:
             return False
         self.budget = CREDIT
-        return now >= self.turn_end
+        return monotonic() >= self.turn_end
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""

@@ -16,7 +16,7 @@ from helpers_sockets import connected, fill, never_switches, open_context, until
 from variants import Variant
 
 import greenzmq
-from greenzmq import inspection, unpatched, waiting
+from greenzmq import inspection, readiness, unpatched, waiting
 
 LONG = 1000.0
 #: What a greenlet waits for that has worked long enough.
@@ -249,20 +249,21 @@ def pull_address(text: str) -> str:
 
 
 def test_it_costs_nothing_until_asked(hub, monkeypatch):
-    """A wait that parks reads the clock once more at most, and registers nowhere."""
-    read: list[float] = []
-    monkeypatch.setattr(waiting, "monotonic", lambda: read.append(0) or monotonic())
-    hub.sleep(0)
-    assert len(read) == 1
-    with open_context(hub) as context:
+    """A wait that parks reads the clock once, when it begins; a call that need not wait does not read it."""
+    waits: list[float] = []
+    others: list[float] = []
+    monkeypatch.setattr(waiting, "monotonic", lambda: waits.append(0) or monotonic())
+    monkeypatch.setattr(readiness, "monotonic", lambda: others.append(0) or monotonic())
+    with open_context(hub, turn=0) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        for number in range(3):
+            push.send(b"%d" % number)
+            pull.recv()
+        assert (len(waits), len(others)) == (0, 2)  # those of the sockets' own beginning
         task = hub.spawn(pull.recv)
-        until(hub, lambda: of(pull))
-        read.clear()
-        push.send(b"x")
-        waited = len(read)
+        hub.hub.call_soon(lambda: push.send(b"x"))
         task.join()
-        assert (waited, len(read)) == (0, 1)  # join's own; recv had looked at the clock anyway
+        assert (len(waits), len(others)) == (2, 3)  # recv's and join's; and a turn that begins after a wait
 
 
 # -- on a signal -------------------------------------------------------------------------------------------------------
