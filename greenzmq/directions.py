@@ -66,13 +66,12 @@ class Direction:
         self.owner: weakref.ref[greenlet] | None = None
 
     def note_receiver(self) -> None:
-        """This greenlet has received last."""
+        """This greenlet has received last, and is not the one that did before."""
         current = getcurrent()
-        if self.last() is not current:
-            self.last = weakref.ref(current)
-            at_end = getattr(current, AT_END, None)
-            if at_end is not None:
-                at_end.append(self._forget_receiver)
+        self.last = weakref.ref(current)
+        at_end = getattr(current, AT_END, None)
+        if at_end is not None:
+            at_end.append(self._forget_receiver)
 
     def _forget_receiver(self) -> None:
         if self.last() is getcurrent():
@@ -85,6 +84,8 @@ class Direction:
 
     def taken(self) -> bool:
         """Whether another greenlet is inside a message."""
+        if self.owner is None:
+            return False
         holder = self.holder()
         return holder is not None and holder is not getcurrent()
 

@@ -120,7 +120,7 @@ class Readiness:
             Its flags; `zmq.DONTWAIT` among them forbids to wait.
         """
         since = None
-        if direction is self.receiving:
+        if direction is self.receiving and direction.last() is not getcurrent():
             self._respect_last_receiver(socket)
         taken = direction.taken()
         if direction.owner is not None and not taken and direction.holder() is not None:
@@ -129,13 +129,13 @@ class Readiness:
             if taken:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
-        if not (taken or direction.queue) and (not direction.dry or self.look(socket) & direction.event):
+        if not taken and direction.queue.first is None and (not direction.dry or self.look(socket) & direction.event):
             if self._turn_is_over(direction):
                 since = monotonic()
                 self._let_hub_go_round(socket, direction)
                 if direction is self.receiving:
                     self._respect_last_receiver(socket)
-            if not direction.queue and not direction.taken():
+            if not (direction.queue or direction.taken()):
                 result = self._attempt(socket, direction, call, flags, args)
                 if result is not _MET_AGAIN:
                     direction.dry = False
@@ -199,7 +199,8 @@ class Readiness:
             self._park_here(socket)
             return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
         finally:
-            waiter.close()
+            if waiter.timeout is not None:
+                waiter.close()
             direction.queue.leave(waiter)
             self._gone(socket, waiter.paused)
 
@@ -258,9 +259,10 @@ class Readiness:
         if direction is self.sending:
             inside = bool(flags & SNDMORE)
         else:
+            if direction.last() is not getcurrent():
+                direction.note_receiver()
             # Where nobody stands in the queue, who comes asks for itself (`_respect_last_receiver`).
-            direction.note_receiver()
-            inside = direction.contended() and bool(_get(socket, RCVMORE))
+            inside = direction.queue.first is not None and direction.contended() and bool(_get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
             direction.credit = 0
@@ -333,29 +335,29 @@ class Readiness:
         """A greenlet is about to park on the socket itself; `_gone` is due when it has left, in whatever way."""
         self.parked += 1
         self.socket = socket
-        self._attend()
-        if self.watch is not None:
+        if not self.attended:
+            self._attend()
+        if self.watch is not None and not self.watch.started:
             self.watch.start()
 
     def _gone(self, socket: Any, paused: bool) -> None:
         self.parked -= 1
         if paused:
-            self._begin_turn()
+            self.turn_end = monotonic() + self.turn
+            self.budget = CREDIT
         if not self.parked:
             self.socket = None
             if self.watch is not None:
                 self.watch.stop()
-        self._attend()
+            self._attend()
         if self.attended:
             self.look(socket)
 
     def _attend(self) -> None:
+        receiving, sending = self.receiving, self.sending
         self.attended = bool(self.parked or self.listeners)
-        if self.attended:
-            self.receiving.credit = self.sending.credit = 0
-        else:
-            self._grant_credit(self.receiving)
-            self._grant_credit(self.sending)
+        receiving.credit = 0 if self.attended or receiving.dry or receiving.owner is not None else CREDIT
+        sending.credit = 0 if self.attended or sending.dry or sending.owner is not None else CREDIT
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
@@ -407,10 +409,10 @@ class Readiness:
 
     def look(self, socket: Any) -> int:
         """`examine`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
-        try:
-            return self.examine(socket)
-        except zmq.ZMQError:
-            return POLLIN | POLLOUT
+        events = self._read_events(socket)
+        if self.attended:
+            self.heed(events)
+        return events
 
     def heed(self, events: int) -> None:
         """Wake who can go on, knowing ``EVENTS``."""
@@ -447,7 +449,8 @@ class Readiness:
 
     def _read_events(self, socket: Any) -> int:
         try:
-            return int(_get(socket, EVENTS))
+            events: int = _get(socket, EVENTS)
+            return events
         except zmq.ZMQError:  # the context has ended or the socket is closed: so learns everybody
             self.wake_all()
             return POLLIN | POLLOUT

@@ -61,8 +61,10 @@ class Waiter:
     )
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
-        refuse_in_hub(hub)
-        self.greenlet: greenlet = getcurrent()
+        current = getcurrent()
+        if current is hub.greenlet:
+            refuse_in_hub(hub)
+        self.greenlet: greenlet = current
         self.hub = hub
         self.woken = False
         self.expired = False
@@ -103,7 +105,8 @@ class Waiter:
     def wake_now(self) -> None:
         """`wake`, and switch into the greenlet at once; only as the last act of a callback that the hub called."""
         self.woken = True
-        self._resume()
+        if self.parked:
+            self.greenlet.switch()
 
     def wake_threadsafe(self) -> None:
         """`wake`, from any thread."""

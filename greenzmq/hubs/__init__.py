@@ -66,6 +66,7 @@ _BUILT_IN = (
 _ALIASES = {"threading": "selector"}
 
 _process_choice: Choice | None = None
+_classes: dict[str, type[Hub]] = {}  # by the names under which they were found
 _thread = unpatched.local()
 
 
@@ -98,9 +99,13 @@ def hub_class(choice: Choice) -> type[Hub]:
         return type(choice)
     found: object = choice
     if isinstance(choice, str):
+        if choice in _classes:
+            return _classes[choice]
         found = _load(choice)
     if not (isinstance(found, type) and issubclass(found, Hub)):
         raise UnknownHubError(f"{choice!r} is not a hub: give a name, 'package.module:Class', or a subclass of Hub")
+    if isinstance(choice, str):
+        _classes[choice] = found
     return found
 
 

@@ -124,7 +124,10 @@ class GeventHub(Hub):
         try:
             callback(*args)
         except BaseException:
-            self._hub.handle_error(context, *sys.exc_info())
+            self._report(context)
+
+    def _report(self, context: object) -> None:
+        self._hub.handle_error(context, *sys.exc_info())
 
     def _schedule_from_threads(self) -> None:
         waiting = self._from_threads
@@ -170,7 +173,10 @@ class _GeventWatch(Watch):
 
     def _fire(self, *_: object) -> None:
         if self.started:
-            self.hub._run(self.callback, (), self)
+            try:
+                self.callback()
+            except BaseException:
+                self.hub._report(self)
 
     def close(self) -> None:
         super().close()
