@@ -60,9 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # libzmq opens what it keeps for good with the first context. And what exists by now stays: collecting garbage
-    # after each test need not look at it.
-    zmq.Context().term()
+    zmq.Context().term()  # libzmq opens what it keeps for good with the first one
     gc.collect()
     gc.freeze()
 
@@ -141,6 +139,9 @@ def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[Hub
     thread.close()
     if descriptors := new_descriptors(before):
         pytest.fail(f"left open: {descriptors}", pytrace=False)
+    # What is there now is there for good. Each test collects garbage several times: were all that pytest, hypothesis
+    # and the runtimes keep looked at every time, this would be most of what the tests cost.
+    gc.freeze()
 
 
 @pytest.fixture
