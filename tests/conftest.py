@@ -8,7 +8,9 @@ own. Its other fixtures are set up in pytest's thread, as usual; what they have 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -63,6 +65,12 @@ def pytest_collection_finish() -> None:
     zmq.Context().term()  # libzmq opens what it keeps for good with the first one
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A test that hangs is ended by pytest; so is, from here on, an interpreter that cannot end."""
+    faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True, file=sys.__stderr__)
 
 
 @pytest.hookimpl(wrapper=True)
