@@ -8,7 +8,9 @@ own. Its other fixtures are set up in pytest's thread, as usual; what they have 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -60,11 +62,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # libzmq opens what it keeps for good with the first context. And what exists by now stays: collecting garbage
-    # after each test need not look at it.
-    zmq.Context().term()
+    zmq.Context().term()  # libzmq opens what it keeps for good with the first one
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A test that hangs is ended by pytest; so is, from here on, an interpreter that cannot end."""
+    faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True, file=sys.__stderr__)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -141,6 +147,9 @@ def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[Hub
     thread.close()
     if descriptors := new_descriptors(before):
         pytest.fail(f"left open: {descriptors}", pytrace=False)
+    # What is there now is there for good. Each test collects garbage several times: were all that pytest, hypothesis
+    # and the runtimes keep looked at every time, this would be most of what the tests cost.
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Programs that tests run in processes of their own, a few at a time."""
+"""Programs that tests run in processes of their own."""
 
 from __future__ import annotations
 
@@ -55,23 +55,27 @@ def run(child: Child) -> Done:
 
 
 class Children:
-    """Runs the children that were given to it in order, `at_once` at a time; each test asks for its own."""
+    """Runs the children that were given to it in order, `at_once` at a time; each test asks for its own.
 
-    def __init__(self, children: dict[str, Child], at_once: int = 4) -> None:
+    In a process that shares the tests with others, as xdist has it, a child is run when it is asked for: each of them
+    would run them all.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> None:
+        self._children = children
         self._executor = ThreadPoolExecutor(at_once)
-        self._futures: dict[str, Future[Done]] = {
-            name: self._executor.submit(run, child) for name, child in children.items()
-        }
+        ahead = () if hasattr(request.config, "workerinput") else children
+        self._futures: dict[str, Future[Done]] = {name: self._executor.submit(run, children[name]) for name in ahead}
 
     @classmethod
     def of_tests(cls, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> Children:
         """Those that the tests of this run ask for, by their parameter ``child``."""
         asked = [item.callspec.params.get("child") for item in request.session.items if hasattr(item, "callspec")]
         wanted = {name: children[name] for name in asked if name in children}
-        return cls({name: child for name, child in wanted.items() if not missing(child)}, at_once)
+        return cls(request, {name: child for name, child in wanted.items() if not missing(child)}, at_once)
 
     def __getitem__(self, name: str) -> Done:
-        return self._futures[name].result()
+        return self._futures[name].result() if name in self._futures else run(self._children[name])
 
     def close(self) -> None:
         """Wait for those that run; the others are not started any more."""

@@ -1,4 +1,4 @@
-"""The commands, mostly as a user meets them: in a process of their own, by what they print and how they exit."""
+"""``python -m greenzmq demo`` as a user meets it: in a process of its own, by what it prints and its exit status."""
 
 from __future__ import annotations
 
@@ -11,31 +11,17 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_cli import INSTALLED, KNOWN, LIMIT, MAIN, WITHOUT, Done, greenzmq, python
 
-from greenzmq.cli import demo, inputs, names, table, ticker
+from greenzmq import hub as greenzmq_hub
+from greenzmq.cli import demo, inputs, table, ticker
 from greenzmq.cli.console import printable
-
-KNOWN = {hub.name: hub.installed for hub in names.known()}
-INSTALLED = [name for name, installed in KNOWN.items() if installed]
-LIMIT = 30
-"""Seconds for one command; one takes about a second."""
-
-Done = subprocess.CompletedProcess[str]
-
-
-def greenzmq(*args: str | Path, **environment: str) -> Done:
-    """Run ``python -m greenzmq``."""
-    return python("-m", "greenzmq", *args, **environment)
-
-
-def python(*args: str | Path, **environment: str) -> Done:
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment)
 
 
 @pytest.fixture(params=KNOWN)
@@ -65,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 DEMO = """
 import sys
 from greenzmq.cli import demo
-demo.GRACE = 2
+demo.GRACE = {grace}
 from greenzmq import __main__
 run = demo.run
 demo.run = lambda options: run(options, [sys.executable, "-c", {child!r}])
@@ -83,13 +69,13 @@ sys.exit(one_hub.main(worker))
 """
 
 
-def tampered(worker: str, *args: str | Path) -> Done:
+def tampered(worker: str, *args: str | Path, grace: float = demo.GRACE) -> Done:
     """Run the demo with workers that do `worker` with each request."""
-    return python("-c", tampered_program(worker, *args))
+    return python("-c", tampered_program(worker, *args, grace=grace))
 
 
-def tampered_program(worker: str, *args: str | Path) -> str:
-    return DEMO.format(child=CHILD.replace("WORKER", worker), args=["demo", *map(str, args)])
+def tampered_program(worker: str, *args: str | Path, grace: float = demo.GRACE) -> str:
+    return DEMO.format(grace=grace, child=CHILD.replace("WORKER", worker), args=["demo", *map(str, args)])
 
 
 def test_demo_on_one_hub(name: str, folder: Path) -> None:
@@ -97,7 +83,8 @@ def test_demo_on_one_hub(name: str, folder: Path) -> None:
     done = greenzmq("demo", "--hub", name, "--dir", folder, "--clients", "3", "--workers", "2")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"^{re.escape(name)} \(.+\) +5( +[0-9.,]+){{5}}$", done.stdout, re.MULTILINE)
-    assert "3 clients -> ROUTER/DEALER -> 2 workers" in done.stdout
+    assert re.search(r"^hub +requests +MB/s +req/s +p50 ms +p99 ms +stall ms$", done.stdout, re.MULTILINE)
+    assert "3 clients -> ROUTER/DEALER -> 2 workers, over tcp" in done.stdout
     assert "All 5 answers are right" in done.stdout
     assert not re.search(r"[^\n\x20-\x7e]", done.stdout)
 
@@ -144,7 +131,10 @@ def test_nothing_to_send(kind: str, tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_named_and_counted(folder: Path) -> None:
-    """A broken link, a link to itself and a FIFO are left out aloud; a folder that contains itself does no harm."""
+    """A broken link, a link to itself and a FIFO are left out aloud; a folder that contains itself does no harm.
+
+    The numbers of clients and workers are those that the usage names.
+    """
     (folder / "broken").symlink_to("nowhere")
     (folder / "myself").symlink_to("myself")
     (folder / "loop").symlink_to(folder)
@@ -155,10 +145,14 @@ def test_unreadable_files_are_named_and_counted(folder: Path) -> None:
     for line in "broken: No such file", "myself: Too many levels of symbolic links", "fifo: not a regular file":
         assert line in done.stderr
     assert "4 files" in done.stdout
+    assert "200 clients -> ROUTER/DEALER -> 8 workers, over tcp" in done.stdout
 
 
 def test_an_unreadable_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts as one that is left out; what is beside it is sent. (Root reads everything, so it is simulated.)"""
+    """It counts as one that is left out, and what is beside it is sent; if it is the one that was given, it is named.
+
+    Root reads everything, so it is simulated.
+    """
     scandir = os.scandir
 
     def refuse(path: Any) -> Any:
@@ -170,6 +164,8 @@ def test_an_unreadable_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = inputs.collect(str(folder))
     assert found.skipped == [(os.path.join("a", "site-packages"), "Permission denied")]
     assert found.files == 3
+    with pytest.raises(inputs.InputError, match=r"cannot read .*site-packages: Permission denied"):
+        inputs.collect(str(folder / "a" / "site-packages"))
 
 
 def test_strange_names(tmp_path: Path) -> None:
@@ -225,14 +221,14 @@ def test_a_missing_answer(name: str, folder: Path) -> None:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "its process was ended by SIGKILL before it had answered"),
         ("os._exit(3)", "its process ended with exit status 3 before it had answered"),
-        ("time.sleep(1000)", "its process has hung: no sign of life for 2.5 seconds"),
+        ("time.sleep(1000)", "its process has hung: no sign of life for 1.5 seconds"),
         ("raise RuntimeError('deliberate')", "its process ended with exit status 1 before it had answered"),
     ],
 )
 def test_a_process_that_fails(worker: str, message: str, folder: Path) -> None:
     """A crash, a hang and an exception in one hub's process are each said in one clear line; the next hub runs."""
     args: list[str | Path] = ["--hub", "selector", "--hub", "threading", "--dir", folder, "--timeout", "0.5"]
-    done = tampered(worker, *args)
+    done = tampered(worker, *args, grace=1 if "hung" in message else demo.GRACE)
     assert done.returncode == 1
     assert f"greenzmq: selector: {message}\n" in done.stderr
     assert f"greenzmq: threading: {message}\n" in done.stderr
@@ -277,10 +273,6 @@ def test_unknown_hub(folder: Path) -> None:
     done = greenzmq("demo", "--hub", "selector", "--hub", "twisted", "--dir", folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no hub is named 'twisted'" in done.stderr
-
-
-WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
-MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
 def test_hub_that_is_not_installed(folder: Path) -> None:
@@ -380,75 +372,31 @@ def test_output_that_nobody_reads(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_info() -> None:
-    """Versions, capabilities, every hub with what it runs on, and the choice with its rule."""
-    done = greenzmq("info", GREENZMQ_HUB="")
-    assert (done.returncode, done.stderr) == (0, "")
-    for word in "greenzmq", "Python", "greenlet", "pyzmq", "libzmq", "ipc", "curve", "gssapi":
-        assert word in done.stdout
-    for hub in INSTALLED:
-        assert re.search(rf"^{re.escape(hub)} +\S.*  +\S", done.stdout, re.MULTILINE)
-    assert "fails" not in done.stdout
-    assert "$GREENZMQ_HUB is not set" in done.stdout
-    assert "uses the selector hub here, by rule 6" in done.stdout
-
-
-def test_info_with_the_variable() -> None:
-    """$GREENZMQ_HUB is shown, and decides; a wrong one is an error."""
-    done = greenzmq("info", GREENZMQ_HUB="threading")
-    assert done.returncode == 0
-    assert "$GREENZMQ_HUB is threading" in done.stdout
-    assert "uses the selector hub here, by rule 1: $GREENZMQ_HUB says so" in done.stdout
-    wrong = greenzmq("info", GREENZMQ_HUB="twisted")
-    assert wrong.returncode == 1
-    assert "$GREENZMQ_HUB is twisted" in wrong.stdout
-    assert "a plain greenzmq.Context() would fail here: no hub is named 'twisted'" in wrong.stderr
-
-
-def test_info_without_a_runtime() -> None:
-    """What is not installed is shown with the line that installs it."""
-    done = python("-c", WITHOUT.format(without=["eventlet"]) + MAIN, "info")
-    assert done.returncode == 0
-    assert re.search(
-        r'^eventlet +not installed +python -m pip install "greenzmq\[eventlet\]"', done.stdout, re.MULTILINE
-    )
-
-
-def test_info_creates_no_hub() -> None:
-    """Asking leaves neither a runtime nor a loop behind in the process that asks."""
-    program = """
-import sys
-from greenzmq.__main__ import main
-main(["info"])
-from greenzmq.hubs.selector import SelectorHub
-assert SelectorHub.current() is None
-assert not {"gevent", "eventlet"} & set(sys.modules), sorted(sys.modules)
-"""
-    done = python("-c", program)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("args", [[], ["nonsense"]])
-def test_no_command(args: list[str]) -> None:
-    """Without a command, or with an unknown one, the commands are named."""
-    done = greenzmq(*args)
-    assert done.returncode == 2
-    assert "usage: greenzmq" in done.stderr
-
-
-@pytest.mark.parametrize("args", [["--help"], ["demo", "--help"], ["info", "--help"]])
-def test_help(args: list[str]) -> None:
-    """Help is there, and tells the exit status of each command."""
-    done = greenzmq(*args)
-    assert done.returncode == 0
-    assert len(args) == 1 or "exit status" in done.stdout
-
-
 def test_percentile() -> None:
     """The nearest rank: always one of the values."""
     values = list(range(1, 101))
     assert [ticker.percentile(values, share) for share in (0.5, 0.99, 1)] == [50, 99, 100]
     assert (ticker.percentile([7], 0.5), ticker.percentile([], 0.5)) == (7, 0)
+
+
+def test_ticker() -> None:
+    """The longest stall is the longest time in which nobody else had a turn, less the millisecond between two ticks."""
+    hub = greenzmq_hub("selector")
+    watched = ticker.Ticker(hub)
+
+    def work() -> None:
+        for seconds in (0, 0.02, 0):
+            time.sleep(seconds)
+            hub.sleep(0.002)
+
+    def beside() -> None:
+        task = hub.spawn(watched.run)
+        hub.sleep()
+        work()
+        task.kill()
+
+    hub.run(beside)
+    assert watched.stall >= 0.015
 
 
 def test_plain_table() -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def run(tmp_path: Path, request: pytest.FixtureRequest):
         plugins = ["-p", "no:cacheprovider", "-p", "conftest"]
         command = [sys.executable, "-m", "pytest", "-c", CONFIG, "--rootdir", tmp_path, *options, *plugins, file]
         paths = [str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment = {**os.environ, "COLUMNS": "1000", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
         return done.stdout + done.stderr, done.returncode
 
@@ -89,24 +91,28 @@ def test_outcomes(run) -> None:
     assert "hubthread.py" not in output
 
 
+#: What a test leaves behind, and the sign of it in what is reported.
 LEAKS = {
-    "watch": "contract_hub.watch(os.pipe()[0], int).start()",
-    "timer": "contract_hub.call_later(100, int)",
-    "parked": "kept.append(spawn(contract_hub, contract_hub.switch))\n    hub.sleep(0.01)",
-    "descriptor": "os.pipe()",
+    "watch": ("contract_hub.watch(os.pipe()[0], int).start()", r"'started watches': \{\("),
+    "timer": ("contract_hub.call_later(100, int)", r"'timers': (\d+).*before: .*'timers': (?!\1)"),
+    "parked": ("kept.append(spawn(contract_hub, contract_hub.switch)); hub.sleep()", r"'parked greenlets': \[<"),
+    "descriptor": ("os.pipe()", r"left open: \['"),
 }
 
 
-@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio"])
-def test_leaks(run, name: str) -> None:
+def test_leaks(run) -> None:
     """A watch, a timer, a greenlet or a descriptor that a test leaves behind is an error of that test."""
-    tests = [f"def test_{what}(hub, contract_hub):\n    {leak}\n" for what, leak in LEAKS.items()]
+    names = ["gevent", "eventlet", "selector", "asyncio"]
+    tests = [f"def test_{what}(hub, contract_hub):\n    {leak}\n" for what, (leak, _) in LEAKS.items()]
     clean = "def test_clean(hub, contract_hub):\n    hub.sleep(0.01)\n"
-    output, code = run("from variants import spawn\nkept = []\n" + "\n".join([*tests, clean]), f"--hub={name}")
+    quickly = "import hubthread\nfrom variants import spawn\nhubthread.SETTLE = 0.1\nkept = []\n"
+    output, code = run("\n".join([quickly, *tests, clean]), *(f"--hub={name}" for name in names))
     assert code == 1
-    assert "5 passed, 4 errors" in output
-    for sign in ("started watches': {", "timers': 1", "parked greenlets': [<", "left open: ['"):
-        assert sign in output, output
+    assert f"{5 * len(names)} passed, {4 * len(names)} errors" in output
+    for name in names:
+        for what, (_, sign) in LEAKS.items():
+            (reported,) = re.findall(rf"^ERROR .*::test_{what}\[{name}\] - Failed: (.*)", output, re.MULTILINE)
+            assert re.search(sign, reported)
 
 
 def test_missing_runtime(run, tmp_path: Path) -> None:
@@ -138,16 +144,49 @@ def test_choice_of_hubs(run) -> None:
 
 STUCK = {
     "parked": "contract_hub.switch()",
-    "blocked": "time.sleep(100)",
-    "holding the GIL": "import ctypes; ctypes.PyDLL(None).sleep(100)",
+    "busy": "while True: pass",
+    "holding_the_gil": "import ctypes; ctypes.PyDLL(None).sleep(100)",
 }
 
 
-@pytest.mark.parametrize("how", STUCK)
-def test_stuck_run_ends(run, how: str) -> None:
-    """A run that hangs, in the loop or in C with the GIL held, prints where it is and ends with an error."""
-    source = f"def test_body(contract_hub):\n    {STUCK[how]}\n"
-    output, code = run(source, "--hub=selector", "-o", "faulthandler_timeout=3")
+def test_stuck_run_ends(run) -> None:
+    """A run that hangs, be it in C with the GIL held, prints where it is and ends with an error."""
+    source = f"def test_body(contract_hub):\n    {STUCK['holding_the_gil']}\n"
+    output, code = run(source, "--hub=selector", "-o", "faulthandler_timeout=1")
     assert code not in (0, None)
-    assert "Timeout (0:00:03)!" in output
-    assert "most recent call first" in output
+    assert "Timeout (0:00:01)!" in output
+    assert "in test_body" in output
+
+
+def test_stuck_tests_are_failures(run, tmp_path: Path) -> None:
+    """Of a run in several processes only what hangs fails, in the loop or outside of it; all else is run to its end."""
+    tests = [
+        f"def test_{how}(contract_hub):\n    {code}\n\ndef test_{how}_is_over(hub): pass\n"
+        for how, code in STUCK.items()
+    ]
+    report = tmp_path / "report.xml"
+    options = ("-n2", f"--junit-xml={report}", "--hub=selector", "-o", "faulthandler_timeout=3")
+    output, code = run("\n".join(tests), *options)
+    assert code == 1
+    assert f"{len(STUCK)} failed, {len(STUCK)} passed" in output
+    for how in STUCK:
+        assert re.search(rf"^FAILED .*::test_{how}\[selector\]", output, re.MULTILINE)
+        # A greenlet that is parked is on no thread's stack.
+        assert how == "parked" or f"in test_{how}\n" in output
+    counts = ET.parse(report).getroot()[0].attrib  # which noxfile.py goes by
+    assert int(counts["tests"]) == 2 * len(STUCK)
+    assert int(counts["failures"]) + int(counts["errors"]) == len(STUCK)
+
+
+def test_stuck_end_of_a_run(run) -> None:
+    """A run whose interpreter cannot end, for a thread that never does, is ended, too, and is a failure."""
+    source = """
+        import threading
+
+        def test_body():
+            threading.Thread(target=time.sleep, args=(1000,), name="never ends").start()
+        """
+    output, code = run(source, "-o", "faulthandler_timeout=2")
+    assert code == 1
+    assert "1 passed" in output
+    assert "Timeout (0:00:02)!" in output

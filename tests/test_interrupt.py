@@ -1,4 +1,7 @@
-"""Ctrl-C, and `sys.exit` in a task, reach the main greenlet on every hub."""
+"""Ctrl-C, and `sys.exit` in a task, reach the main greenlet on every hub.
+
+But for asyncio: there the main greenlet runs the loop itself, and `asyncio.run` has Ctrl-C cancel the main task.
+"""
 
 from __future__ import annotations
 
@@ -25,27 +28,22 @@ def children(request: pytest.FixtureRequest) -> Iterator[Children]:
     names = [
         f"{program} {variant.id}" for program in PROGRAMS for variant in dict.fromkeys(asked) if not variant.missing
     ]
-    running = Children({name: CHILDREN[name] for name in names})
+    running = Children(request, {name: CHILDREN[name] for name in names})
     yield running
     running.close()
 
 
-def skip_asyncio(variant: Variant) -> None:
-    if variant.name == "asyncio":
-        pytest.skip("in the main greenlet runs the loop itself; asyncio.run() has Ctrl-C cancel the main task")
-
-
+@pytest.mark.main_greenlet
 def test_interrupt(variant: Variant, children: Children) -> None:
     """Ctrl-C ends any wait of the main greenlet at once; sockets and hub go on; uncaught it ends the program."""
-    skip_asyncio(variant)
     done = children[f"run {variant.id}"]
     assert done.out.splitlines() == [*WAYS, "uncaught"], done.err
     assert done.err.rstrip().endswith("KeyboardInterrupt")
     assert done.status == -signal.SIGINT
 
 
+@pytest.mark.main_greenlet
 def test_exit_from_a_task(variant: Variant, children: Children) -> None:
     """`sys.exit(3)` in a task ends the process with status 3, though the main greenlet waits."""
-    skip_asyncio(variant)
     done = children[f"leave {variant.id}"]
     assert (done.status, done.out, done.err) == (3, "", "")

@@ -240,17 +240,25 @@ def test_message_before_the_deadline(hub):
     """
     with open_context(hub) as context:
         receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
-        receiver.rcvtimeo = 20
-        first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
+        receiver.rcvtimeo = 10
+        for _ in range(50):  # once does it, unless this machine takes ten milliseconds to get there
+            first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
+            in_time: list[bool] = []
 
-        def come() -> None:
-            plain(sender).send(b"m")
-            time.sleep(0.03)
+            def come(first=first, in_time=in_time) -> None:
+                if not first.done:
+                    in_time.append(True)
+                    plain(sender).send(b"m")
+                    time.sleep(0.02)
 
-        in_the_polling_phase(hub, come)  # so that the timers come before the next look at descriptors
-        assert first.get() == [b"m"]
-        with pytest.raises(zmq.Again):
-            second.get()
+            in_the_polling_phase(hub, come)  # so that the timers come before the next look at descriptors
+            if in_time:
+                assert first.get() == [b"m"]
+                with pytest.raises(zmq.Again):
+                    second.get()
+                return
+            assert outcomes([first, second]) == []
+        raise AssertionError("never in time")
 
 
 @pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])

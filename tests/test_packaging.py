@@ -39,6 +39,15 @@ def test_typed():
     assert Path(greenzmq.__file__).with_name("py.typed").is_file()
 
 
+def test_what_it_needs():
+    """CPython 3.10, pyzmq and greenlet, and nothing else."""
+    requirements = [Requirement(line) for line in metadata.requires("greenzmq") or ()]
+    always = {r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})}
+    assert always == {"greenlet", "pyzmq"}
+    assert metadata.metadata("greenzmq")["Requires-Python"] == ">=3.10"
+    assert metadata.metadata("greenzmq")["License-Expression"] == "BSD-3-Clause"
+
+
 def test_the_extra_all_has_every_runtime():
     """``greenzmq[all]`` asks for what each of the other extras for users asks for."""
     requirements = [Requirement(line) for line in metadata.requires("greenzmq") or ()]
@@ -47,7 +56,7 @@ def test_the_extra_all_has_every_runtime():
         return {r.name for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})}
 
     extras = {*(metadata.metadata("greenzmq").get_all("Provides-Extra") or ())} - {"all", "test"}
-    assert {"gevent", "eventlet", "cli"} <= extras
+    assert {"gevent", "eventlet", "uvloop", "cli"} <= extras
     assert asked_for("all") == set().union(*map(asked_for, extras))
 
 

@@ -132,7 +132,7 @@ def test_idle_means_idle(hub):
             tasks = [polling(hub, poller) for _ in range(3)]
             hub.sleep(0.02)
             with count_rounds(hub) as counted:
-                hub.run_in_thread(time.sleep, 0.2)
+                hub.run_in_thread(time.sleep, 0.1)
                 rounds.append(counted())
             os.write(writer, b"data")
             goes_on(hub, *tasks)

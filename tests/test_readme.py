@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from greenzmq.hubs import known_hubs
+from greenzmq.hubs.base import Hub
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -49,14 +50,31 @@ def test_every_known_hub_is_in_the_table():
 
 
 def test_every_difference_is_held_by_a_test():
-    """Each line of the table of differences names a file of tests that is there."""
+    """Each line of the table of differences names files of tests that are there."""
     table = TEXT.partition("## What is different")[2].partition("\n## ")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert len(lines) >= 10
     for line in lines:
-        named = re.search(r"`(test_\w+\.py)` \|$", line)
+        named = re.findall(r"`(test_\w+\.py)`", line.split("|")[-2])
         assert named, line
-        assert (ROOT / "tests" / named[1]).exists(), line
+        assert all((ROOT / "tests" / name).exists() for name in named), line
+
+
+def test_the_commands_are_there():
+    """Each session of nox that the README and CONTRIBUTING name is in noxfile.py, and each command of greenzmq too."""
+    text = TEXT + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    sessions = set(re.findall(r"nox -s (\w+)", text))
+    assert {"demo", "tests", "lowest"} <= sessions
+    assert sessions <= set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    assert set(re.findall(r"python -m greenzmq (\w+)", text)) == {"demo", "info"}
+
+
+def test_the_contract_is_as_small_as_it_says():
+    """The README counts the methods of a hub."""
+    methods = [name for name in vars(Hub) if not name.startswith("_") and callable(getattr(Hub, name))]
+    properties = [name for name, value in vars(Hub).items() if isinstance(value, property)]
+    (number,) = re.findall(r"hubs/base\.py\), (\w+) methods", TEXT)
+    assert number == {8: "eight", 9: "nine"}[len({*methods, *properties})]
 
 
 def test_files_that_the_readme_names_are_there():
