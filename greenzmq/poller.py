@@ -35,6 +35,10 @@ from .turns import default_turn
 from .waiting import Waiter, pause
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from .hubs import Choice, Hub, Watch
 
 __all__ = ["Poller", "select", "zmq_poll"]
@@ -46,20 +50,34 @@ _get = BackendSocket.get
 class _Entry:
     """One registered object."""
 
-    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "readiness", "waitable", "what")
+    __slots__ = (
+        "__weakref__",
+        "events",
+        "fd",
+        "listener",
+        "order",
+        "poller",
+        "readiness",
+        "registered",
+        "rests",
+        "waitable",
+        "what",
+    )
 
     def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
         self.poller = weakref.ref(poller)
         self.what = what
         self.order = order
         self.fd = -1  # known from the first poll on
+        self.registered = True
         self.waitable = _is_waitable(what)
+        self.rests = self.waitable or isinstance(what, Socket)
         self.readiness = _readiness_of(what) if isinstance(what, BackendSocket) else None
         self.ask(events)
 
     def ask(self, events: int) -> None:
         self.events = events
-        self.listener = Listener(events, self.stir)
+        self.listener = Listener(events, self.stir, self.is_waited_for)
 
     def stir(self, _: object = None) -> None:
         """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
@@ -67,8 +85,13 @@ class _Entry:
         if poller is not None:
             poller._stir(self)
 
+    def is_waited_for(self) -> bool:
+        """Whether a greenlet waits in the Poller."""
+        poller = self.poller()
+        return poller is not None and bool(poller._waiters)
+
     def look(self) -> int:
-        """Which of its events a socket has. With none, a green one rests, and so does a waitable."""
+        """Which of its events it has. With none it tells when it may have some."""
         if self.readiness is None:
             return POLLIN if self.what.ready() or self._link() else 0
         events = self.readiness.examine(self.what) & self.events
@@ -83,10 +106,17 @@ class _Entry:
         return bool(self.what.ready())
 
     def forget(self) -> None:
+        """Be told no more."""
         if self.waitable:
             self.what.unlink(self.stir)
         elif self.readiness is not None:
             self.readiness.forget(self.listener)
+
+    def retire(self) -> None:
+        """`forget`, for good. Another thread may be about to stir a waitable all the same."""
+        self.registered = False
+        self.forget()
+        del self.listener  # which refers to this
 
 
 class Poller(zmq.Poller):
@@ -120,8 +150,8 @@ class Poller(zmq.Poller):
         self._waiters: dict[Waiter, None] = {}
         self._watches: list[Watch] = []
         self._turn = default_turn()  # until a green socket says how long
-        self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         self._stirred = False
+        self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         tell_after_fork(self)
 
     # -- what is polled -----------------------------------------------------------------------------------------------
@@ -165,10 +195,32 @@ class Poller(zmq.Poller):
         for group in (self._new, self._awake, self._plain):
             group.pop(entry, None)
         self._choosers.pop(entry, None)
-        entry.forget()
         self._leave_set(entry)
+        entry.retire()
         if not self._entries:  # those who wait would wait for ever
             self._wake_waiters()
+
+    def close(self) -> None:
+        """Unregister everything, and free the one descriptor that a Poller has. Never switches.
+
+        Dropping the Poller does the same. Who waits in it gets an empty list. It may be used again.
+        """
+        entries, self._entries = self._entries, {}
+        for group in (self._new, self._awake, self._plain, self._choosers, self._by_fd):
+            group.clear()
+        self._close_watches()
+        self._descriptors.close()
+        self._wake_waiters()
+        for entry in entries.values():
+            entry.retire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     # -- polling ------------------------------------------------------------------------------------------------------
 
@@ -197,14 +249,15 @@ class Poller(zmq.Poller):
         Switches: when nothing is ready, or when this greenlet's turn is over; never with a timeout of 0.
         """
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
+        entered = monotonic()
         if seconds != 0:
-            self._let_hub_go_round()
+            self._let_hub_go_round(entered)
         ready = self._ready()
         if ready or seconds == 0 or not self._entries:
             return ready
         hub = hubs.get_hub(self._hub_choice())
         self._check_hub(hub)
-        waiter = Waiter(hub, seconds)
+        waiter = Waiter(hub, seconds and seconds - (monotonic() - entered))
         self._waiters[waiter] = None
         try:
             if self._stirred:  # when there was no waiter to wake yet
@@ -234,16 +287,24 @@ class Poller(zmq.Poller):
                 elif events & (entry.events | POLLERR):
                     found.append((entry.order, fd, events & (entry.events | POLLERR)))
         for entry in list(self._awake):
-            if entry.waitable:  # another thread may stir it as soon as it is linked
-                self._awake.pop(entry, None)
-            events = entry.look()
+            events = self._look(entry)
             if events:
-                self._awake[entry] = None
                 found.append((entry.order, entry.what, events))
-            elif isinstance(entry.what, Socket):
-                self._awake.pop(entry, None)
         found.sort(key=lambda row: row[0])
         return [(what, events) for _, what, events in found]
+
+    def _look(self, entry: _Entry) -> int:
+        """The events of one that is awake. If it has none it rests from now on."""
+        self._awake.pop(entry, None)  # before the look: another thread may stir a waitable while it is linked
+        if not entry.registered:
+            return 0
+        events = POLLERR
+        try:
+            events = entry.look()
+        finally:  # what raises will be asked again
+            if (events or not entry.rests) and entry.registered:
+                self._awake[entry] = None
+        return events
 
     def _signals(self) -> list[tuple[int, int]]:
         """Which descriptors are ready, and for what."""
@@ -267,11 +328,13 @@ class Poller(zmq.Poller):
             self._new.pop(entry, None)
 
     def _enter_one(self, entry: _Entry) -> None:
-        self._leave_set(entry)
-        is_socket = isinstance(entry.what, BackendSocket)
-        entry.fd = int(_get(entry.what, _FD)) if is_socket else _fileno(entry.what)
-        self._by_fd.setdefault(entry.fd, []).append(entry)
-        self._descriptors.want(entry.fd, self._wanted(entry.fd))
+        is_socket = entry.readiness is not None
+        fd = int(_get(entry.what, _FD)) if is_socket else _fileno(entry.what)
+        if entry not in self._by_fd.get(fd, ()):
+            self._leave_set(entry)
+            entry.fd = fd
+            self._by_fd.setdefault(fd, []).append(entry)
+        self._descriptors.want(fd, self._wanted(fd))
         (self._awake if is_socket else self._plain)[entry] = None
 
     def _leave_set(self, entry: _Entry) -> None:
@@ -296,8 +359,8 @@ class Poller(zmq.Poller):
             return self._choice
         return next((entry.what.hub_choice for entry in self._choosers), None)
 
-    def _let_hub_go_round(self) -> None:
-        if monotonic() - self._turn_began < self._turn:
+    def _let_hub_go_round(self, now: float) -> None:
+        if now - self._turn_began < self._turn:
             return
         hub = hubs.current_hub(self._hub_choice())
         if hub is not None and hub.greenlet is not getcurrent():
@@ -341,15 +404,13 @@ class Poller(zmq.Poller):
         self._waiters = {}
         self._descriptors.close()
         self._descriptors = DescriptorSet()
-        self._by_fd = {}
-        self._plain = {}
+        self._by_fd.clear()
+        self._plain.clear()
         self._new = dict.fromkeys(self._entries.values())
 
     def __del__(self) -> None:
-        for entry in self.__dict__.get("_entries", {}).values():
-            entry.forget()
-        if "_descriptors" in self.__dict__:
-            self._descriptors.close()
+        if "_turn_began" in self.__dict__:
+            self.close()
 
 
 def _is_waitable(what: Any) -> bool:

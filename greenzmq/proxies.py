@@ -177,7 +177,7 @@ class _Way:
         finally:
             for socket in (self.source, *self.targets):
                 if isinstance(socket, Socket) and socket._readiness.attended:
-                    socket._readiness.look(socket)
+                    socket._readiness.make_good(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
@@ -278,8 +278,7 @@ class _Proxy:
             return 0
         finally:
             for poller in self.pollers.values():  # which live as long as the traceback does
-                for socket in self.sockets:
-                    poller.unregister(socket)
+                poller.close()
 
     def _let_hub_go_round(self) -> None:
         if monotonic() >= self.turn_end:

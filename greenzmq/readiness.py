@@ -160,7 +160,7 @@ class Readiness:
             return cast("Result", _MET_AGAIN)
         finally:
             if self.attended:
-                self.look(socket)
+                self.make_good(socket)
         return result
 
     def _go_on_with_message(
@@ -347,7 +347,7 @@ class Readiness:
                 self.watch.stop()
         self._attend()
         if self.attended:
-            self.look(socket)
+            self.make_good(socket)
 
     def _attend(self) -> None:
         self.attended = bool(self.parked or self.listeners)
@@ -360,12 +360,13 @@ class Readiness:
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
         self.budget -= 1
-        if events and seconds != 0 and self.budget <= 0 and monotonic() >= self.turn_end:
+        entered = monotonic()
+        if events and seconds != 0 and self.budget <= 0 and entered >= self.turn_end:
             self._let_hub_go_round(socket, self.receiving)
         ready = self.examine(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self._bind(socket), seconds)
+        waiter = Waiter(self._bind(socket), seconds and seconds - (monotonic() - entered))
         listener = Listener(events, waiter.wake)
         try:
             self._park_here(socket)
@@ -411,6 +412,16 @@ class Readiness:
             return self.examine(socket)
         except zmq.ZMQError:
             return POLLIN | POLLOUT
+
+    def make_good(self, socket: Any) -> None:
+        """After a call that may have taken a signal: `look`, or let who has time to do so look later. Never switches.
+
+        A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
+        """
+        if not self.parked:
+            self._tell([listener for listener in self.listeners if not listener.waits()])
+        if self.attended:
+            self.look(socket)
 
     def heed(self, events: int) -> None:
         """Wake who can go on, knowing ``EVENTS``."""
@@ -462,11 +473,13 @@ class Readiness:
             self._tell_listeners(events)
 
     def _tell_listeners(self, events: int) -> None:
-        concerned = [listener for listener in self.listeners if listener.events & events]
-        for listener in concerned:
+        self._tell([listener for listener in self.listeners if listener.events & events])
+
+    def _tell(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
             del self.listeners[listener]
             listener.wake()
-        if concerned:
+        if listeners:
             self._attend()
 
     def _signalled(self) -> None:

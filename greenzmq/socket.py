@@ -224,7 +224,7 @@ class Socket(zmq.Socket[bytes]):
             return call(*args)
         finally:
             if self._readiness.attended:
-                self._readiness.look(self)
+                self._readiness.make_good(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
