@@ -13,7 +13,6 @@ The cost of a poll grows with what has changed, not with what is registered:
 
 from __future__ import annotations
 
-import weakref
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,13 +23,12 @@ from zmq.backend import Socket as BackendSocket
 
 from . import hubs
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
-from .directions import Listener
+from .entries import Entry, fileno, is_waitable
 from .errors import WrongHubError
-from .events import Waitable, wake_anywhere
+from .events import wake_anywhere
 from .forks import tell_after_fork
 from .green import GreenHub
-from .readiness import Readiness
-from .socket import Socket, _by_address
+from .socket import Socket
 from .turns import default_turn
 from .waiting import Waiter, pause
 
@@ -45,78 +43,6 @@ __all__ = ["Poller", "select", "zmq_poll"]
 
 _FD = int(zmq.FD)
 _get = BackendSocket.get
-
-
-class _Entry:
-    """One registered object."""
-
-    __slots__ = (
-        "__weakref__",
-        "events",
-        "fd",
-        "listener",
-        "order",
-        "poller",
-        "readiness",
-        "registered",
-        "rests",
-        "waitable",
-        "what",
-    )
-
-    def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
-        self.poller = weakref.ref(poller)
-        self.what = what
-        self.order = order
-        self.fd = -1  # known from the first poll on
-        self.registered = True
-        self.waitable = _is_waitable(what)
-        self.rests = self.waitable or isinstance(what, Socket)
-        self.readiness = _readiness_of(what) if isinstance(what, BackendSocket) else None
-        self.ask(events)
-
-    def ask(self, events: int) -> None:
-        self.events = events
-        self.listener = Listener(events, self.stir, self.is_waited_for)
-
-    def stir(self, _: object = None) -> None:
-        """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
-        poller = self.poller()
-        if poller is not None:
-            poller._stir(self)
-
-    def is_waited_for(self) -> bool:
-        """Whether a greenlet waits in the Poller."""
-        poller = self.poller()
-        return poller is not None and bool(poller._waiters)
-
-    def look(self) -> int:
-        """Which of its events it has. With none it tells when it may have some."""
-        if self.readiness is None:
-            return POLLIN if self.what.ready() or self._link() else 0
-        events = self.readiness.examine(self.what) & self.events
-        if not events:
-            self.readiness.listen(self.listener)
-        return events
-
-    def _link(self) -> bool:
-        """Have a waitable call `stir`; whether it became ready before."""
-        self.what.unlink(self.stir)
-        self.what.rawlink(self.stir)
-        return bool(self.what.ready())
-
-    def forget(self) -> None:
-        """Be told no more."""
-        if self.waitable:
-            self.what.unlink(self.stir)
-        elif self.readiness is not None:
-            self.readiness.forget(self.listener)
-
-    def retire(self) -> None:
-        """`forget`, for good. Another thread may be about to stir a waitable all the same."""
-        self.registered = False
-        self.forget()
-        del self.listener  # which refers to this
 
 
 class Poller(zmq.Poller):
@@ -139,12 +65,12 @@ class Poller(zmq.Poller):
         if choice is not None:
             hubs.hub_class(choice)
         self._choice = choice or self._default_hub
-        self._entries: dict[Any, _Entry] = {}
-        self._new: dict[_Entry, None] = {}
-        self._awake: dict[_Entry, None] = {}
-        self._plain: dict[_Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
-        self._by_fd: dict[int, list[_Entry]] = {}
-        self._choosers: dict[_Entry, None] = {}  # green sockets that say which hub to wait on
+        self._entries: dict[Any, Entry] = {}
+        self._new: dict[Entry, None] = {}
+        self._awake: dict[Entry, None] = {}
+        self._plain: dict[Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
+        self._by_fd: dict[int, list[Entry]] = {}
+        self._choosers: dict[Entry, None] = {}  # green sockets that say which hub to wait on
         self._order = count()
         self._descriptors = DescriptorSet()
         self._waiters: dict[Waiter, None] = {}
@@ -166,11 +92,11 @@ class Poller(zmq.Poller):
 
     def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
         """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
-        if flags and not flags & POLLIN and _is_waitable(socket):
+        if flags and not flags & POLLIN and is_waitable(socket):
             raise ValueError(f"{socket!r} can be polled for POLLIN only")
         entry = self._entries.get(socket)
         if entry is None and flags:
-            entry = self._entries[socket] = _Entry(self, socket, int(flags), next(self._order))
+            entry = self._entries[socket] = Entry(self, socket, int(flags), next(self._order))
             if isinstance(socket, Socket):
                 self._turn = socket._readiness.turn
             if isinstance(socket, Socket) and socket.hub_choice is not None:
@@ -293,7 +219,7 @@ class Poller(zmq.Poller):
         found.sort(key=lambda row: row[0])
         return [(what, events) for _, what, events in found]
 
-    def _look(self, entry: _Entry) -> int:
+    def _look(self, entry: Entry) -> int:
         """The events of one that is awake. If it has none it rests from now on."""
         self._awake.pop(entry, None)  # before the look: another thread may stir a waitable while it is linked
         if not entry.registered:
@@ -327,9 +253,9 @@ class Poller(zmq.Poller):
                 self._enter_one(entry)
             self._new.pop(entry, None)
 
-    def _enter_one(self, entry: _Entry) -> None:
+    def _enter_one(self, entry: Entry) -> None:
         is_socket = entry.readiness is not None
-        fd = int(_get(entry.what, _FD)) if is_socket else _fileno(entry.what)
+        fd = int(_get(entry.what, _FD)) if is_socket else fileno(entry.what)
         if entry not in self._by_fd.get(fd, ()):
             self._leave_set(entry)
             entry.fd = fd
@@ -337,7 +263,7 @@ class Poller(zmq.Poller):
         self._descriptors.want(fd, self._wanted(fd))
         (self._awake if is_socket else self._plain)[entry] = None
 
-    def _leave_set(self, entry: _Entry) -> None:
+    def _leave_set(self, entry: Entry) -> None:
         sharers = self._by_fd.get(entry.fd, [])
         if entry in sharers:
             sharers.remove(entry)
@@ -389,7 +315,7 @@ class Poller(zmq.Poller):
         for watch in watches:
             watch.close()
 
-    def _stir(self, entry: _Entry) -> None:
+    def _stir(self, entry: Entry) -> None:
         self._awake[entry] = None
         self._stirred = True
         self._wake_waiters()
@@ -411,30 +337,6 @@ class Poller(zmq.Poller):
     def __del__(self) -> None:
         if "_turn_began" in self.__dict__:
             self.close()
-
-
-def _is_waitable(what: Any) -> bool:
-    if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
-        return False
-    return isinstance(what, Waitable)
-
-
-def _readiness_of(socket: Any) -> Readiness:
-    """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
-    if isinstance(socket, Socket):
-        return socket._readiness
-    return _by_address.setdefault(socket.underlying, Readiness(default_turn()))
-
-
-def _fileno(what: Any) -> int:
-    if isinstance(what, int):
-        return what
-    if not hasattr(what, "fileno"):
-        raise TypeError(f"Socket must be a 0MQ socket, an integer fd or have a fileno() method: {what!r}")
-    try:
-        return int(what.fileno())
-    except Exception as error:
-        raise ValueError("fileno() must return a valid integer fd") from error
 
 
 def zmq_poll(
@@ -469,7 +371,7 @@ def zmq_poll(
         ready[what] = ready.get(what, 0) | events
     results = []
     for what, events in sockets:
-        key = what if isinstance(what, (int, BackendSocket)) or _is_waitable(what) else _fileno(what)
+        key = what if isinstance(what, (int, BackendSocket)) or is_waitable(what) else fileno(what)
         found = ready.get(key, 0) & (events | POLLERR)
         if found:
             results.append((key, found))
