@@ -67,8 +67,9 @@ def proxy(
         Is sent every message, too.
     native : bool
         Let libzmq do it in a native thread, while this greenlet waits: several times faster, and beside the GIL.
-        No other call may be made on the sockets until it has ended, `close` included. A kill ends it; if libzmq waits
-        for room with a message in hand, not before there is room.
+        No other call may be made on the sockets until it has ended, but for a green one's `close`. That ends it, and so
+        does a kill; if libzmq waits for room with a message in hand, not before there is room. The socket is closed for
+        others at once, and for libzmq when the thread has ended. A forked child has its sockets closed and no thread.
     hub : str, type or Hub, optional
         The hub to wait on; None takes it from the sockets' context, or else leaves it to the rules.
 
@@ -78,6 +79,8 @@ def proxy(
         The context has ended.
     zmq.ZMQError
         What libzmq answers: ``ENOTSOCK`` if a socket is closed.
+    WrongHubError
+        `native`, and others wait on one of the sockets, or it has one of them already.
 
     Notes
     -----

@@ -78,6 +78,7 @@ class Readiness:
         "budget",
         "hub",
         "listeners",
+        "loan",
         "parked",
         "receiving",
         "sending",
@@ -98,6 +99,7 @@ class Readiness:
         self.socket: Any = None
         self.hub: Hub | None = None
         self.watch: Watch | None = None
+        self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
         self.signals = 0
         self.turn = turn  # in seconds; see `greenzmq.turns`
         self.turn_end = monotonic() + turn

@@ -244,6 +244,9 @@ class Socket(zmq.Socket[bytes]):
         if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
             super().close(linger=linger)
             return
+        if readiness.loan is not None:
+            readiness.loan.close(self, linger)
+            return
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
         _by_address.pop(self.underlying, None)
         try:

@@ -43,7 +43,7 @@ ALLOWED = {
     "descriptors": "errors unpatched hubs.base hubs",
     "entries": "descriptors waiting events turns directions readiness socket",
     "poller": "errors forks hubs descriptors entries waiting events turns green socket",
-    "native_proxies": "hubs tasks socket poller",
+    "native_proxies": "errors hubs events tasks readiness socket poller",
     "proxies": "errors hubs waiting events tasks turns green directions readiness socket poller native_proxies",
     "monitoring": "socket",
     "context": "errors unpatched forks hubs.base hubs waiting tasks turns green socket zerocopy",
