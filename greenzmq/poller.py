@@ -183,7 +183,7 @@ class Poller(zmq.Poller):
             return ready
         hub = hubs.get_hub(self._hub_choice())
         self._check_hub(hub)
-        waiter = Waiter(hub, seconds and seconds - (monotonic() - entered))
+        waiter = Waiter(hub, seconds, entered)
         self._waiters[waiter] = None
         try:
             if self._stirred:  # when there was no waiter to wake yet

@@ -245,9 +245,7 @@ class Readiness:
             self.look(socket)  # a recv that finds nothing has processed commands, for whomever
             return
         waiter.refused = self.signals
-        if (
-            self._is_signalled()
-        ):  # the attempt, being throttled, has not seen it: it counts for everybody, and once more
+        if self._is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
             self.signals += 1
         self._wake(self._read_events(socket))
 
@@ -368,7 +366,7 @@ class Readiness:
         ready = self.examine(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self._bind(socket), seconds and seconds - (monotonic() - entered))
+        waiter = Waiter(self._bind(socket), seconds, entered)
         listener = Listener(events, waiter.wake)
         try:
             self._park_here(socket)
@@ -421,7 +419,7 @@ class Readiness:
         A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
         """
         if not self.parked:
-            self._tell([listener for listener in self.listeners if not listener.waits()])
+            self._tell([listener for listener in list(self.listeners) if not listener.waits()])
         if self.attended:
             self.look(socket)
 
@@ -475,12 +473,12 @@ class Readiness:
             self._tell_listeners(events)
 
     def _tell_listeners(self, events: int) -> None:
-        self._tell([listener for listener in self.listeners if listener.events & events])
+        self._tell([listener for listener in list(self.listeners) if listener.events & events])
 
     def _tell(self, listeners: list[Listener]) -> None:
         for listener in listeners:
-            del self.listeners[listener]
-            listener.wake()
+            if self.listeners.pop(listener, self) is not self:
+                listener.wake()
         if listeners:
             self._attend()
 

@@ -1,4 +1,4 @@
-"""libzmq's own proxy in a native thread: its abnormal ends. What both kinds have in common is in the other two files."""
+"""libzmq's own proxy in a native thread: its abnormal ends. What both kinds share is in the other two files."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from time import monotonic as now
 
 import pytest
 import zmq
@@ -174,9 +175,9 @@ def test_time_counts_from_the_call(hub, monkeypatch):
     limits = []
 
     class Spy(Waiter):
-        def __init__(self, on, timeout=None):
-            limits.append(timeout)
-            super().__init__(on, timeout)
+        def __init__(self, on, timeout=None, since=None):
+            limits.append(timeout + (since or now()) - now())
+            super().__init__(on, timeout, since)
 
     for module in (poller_module, readiness_module):
         monkeypatch.setattr(module, "Waiter", Spy)
