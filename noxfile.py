@@ -79,6 +79,14 @@ def tests_bare(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """The long forms of the tests that have one: many minutes. $GREENZMQ_TORTURE is a factor for their length."""
+    install(session, "all", "test")
+    factor = os.environ.get("GREENZMQ_TORTURE", "1")
+    run_tests(session, "-m", "torture", "-o", "faulthandler_timeout=3600", env={"GREENZMQ_TORTURE": factor})
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the oldest releases that pyproject.toml allows."""
     pins = Path(DIST.name) / "lowest.txt"
@@ -140,7 +148,7 @@ def absolute(argument: str) -> str:
     return "".join((str(Path(path).resolve()), *test)) if path and Path(path).exists() else argument
 
 
-def run_tests(session: nox.Session, *options: str) -> None:
+def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = None) -> None:
     """Run pytest outside the checkout's own folder; fail if it ran no test, be it that all were skipped.
 
     What fails beside others, on all cores, is run once more by itself: only a test that fails alone as well fails the
@@ -150,15 +158,17 @@ def run_tests(session: nox.Session, *options: str) -> None:
     report.unlink(missing_ok=True)
     arguments = [absolute(argument) for argument in session.posargs]
     session.chdir(ROOT / "tests")
-    installed = {"GREENZMQ_TEST_INSTALLED": "1"}
+    environment = {"GREENZMQ_TEST_INSTALLED": "1", **(env or {})}
     # Most tests wait more than they compute: one process more than there are cores.
     workers = ("-n", str((os.cpu_count() or 1) + 1))
-    session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=installed, success_codes=[0, 1])
+    session.run(
+        "pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment, success_codes=[0, 1]
+    )
     suite = ET.parse(report).getroot()[0].attrib
     if int(suite["tests"]) <= int(suite["skipped"]):
         session.error("no test was run")
     if int(suite["failures"]) + int(suite["errors"]):
-        session.run("pytest", "--last-failed", *options, *arguments, env=installed)
+        session.run("pytest", "--last-failed", *options, *arguments, env=environment)
 
 
 def lowest_pins() -> list[str]:

@@ -23,6 +23,7 @@ that::
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket
     descriptors    many file descriptors behind one
+    entries        what is registered in a Poller
     poller         the green Poller, select, zmq_poll
     native_proxies libzmq's own proxy, in a native thread
     proxies        proxy, proxy_steerable, device

@@ -42,7 +42,7 @@ class DescriptorSet:
         self._stray: set[int] = set()  # numbers under which the kernel may still report a file that was closed here
         self.outdated = False
         self._epoll = unpatched.epoll is not None
-        self._kernel: Any = self._new_kernel_set()
+        self._kernel: Any = self._new_kernel_set()  # None when closed
 
     def want(self, fd: int, events: int) -> None:
         """Ask for `events` of `fd`, and for its errors; 0 takes it out. What was under this number may be closed since.
@@ -75,11 +75,13 @@ class DescriptorSet:
     def ready(self) -> list[tuple[int, int]]:
         """What is ready now, and for what."""
         found = self._ask_kernel()
-        self.outdated = any(fd not in self._wanted or fd in self._stray for fd, _ in found)
+        self.outdated = self._is_outdated(found)
         return [*self._without_poll.items(), *found]
 
     def watches(self, hub: Hub, callback: Callable[[], object]) -> list[Watch]:
         """Stopped watches that call back while anything is ready. Valid until the next `want`."""
+        if self._kernel is None:
+            return []
         try:
             fds = {self._kernel.fileno(): POLLIN}
         except AttributeError:  # select() on Windows
@@ -89,18 +91,40 @@ class DescriptorSet:
 
     def renew(self) -> None:
         """Begin a new set with what is wanted. `watches` are to be closed before, and made anew."""
+        wanted = dict(self._wanted)
         self.close()
-        self._kernel = self._new_kernel_set()
-        self._stray.clear()
-        wanted, self._wanted = self._wanted, {}
         for fd, events in wanted.items():
             self.want(fd, events)
 
     def close(self) -> None:
-        """Free the kernel's set."""
-        self._kernel.close()
+        """Want nothing any more, and free the kernel's set until something is wanted again."""
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            kernel.close()
+        self._wanted.clear()
+        self._without_poll.clear()
+        self._stray.clear()
+
+    def _is_outdated(self, found: list[tuple[int, int]]) -> bool:
+        """Whether the kernel has reported files that were closed here. Numbers in doubt are left out for a second look.
+
+        To renew the set whenever such a number is ready would cost what is registered, not what is ready.
+        """
+        if any(fd not in self._wanted or fd in self._without_poll for fd, _ in found):
+            return True
+        doubtful = {fd for fd, _ in found if fd in self._stray} if self._stray else None
+        if not doubtful:
+            return False
+        for fd in doubtful:
+            self._discard(fd)
+        outdated = any(fd in doubtful for fd, _ in self._ask_kernel())
+        for fd in doubtful:
+            self.want(fd, self._wanted[fd])
+        return outdated
 
     def _ask_kernel(self) -> list[tuple[int, int]]:
+        if self._kernel is None:
+            return []
         if self._epoll:
             return [(fd, _from_poll(mask)) for fd, mask in self._kernel.poll(0, max(1, len(self._wanted)))]
         return [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
@@ -109,6 +133,8 @@ class DescriptorSet:
         return unpatched.epoll() if unpatched.epoll is not None else unpatched.DefaultSelector()
 
     def _enter(self, fd: int, events: int, known: bool) -> None:
+        if self._kernel is None:
+            self._kernel = self._new_kernel_set()
         if not self._epoll:
             self._enter_selector(fd, events & (POLLIN | POLLOUT))
             return

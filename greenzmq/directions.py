@@ -114,13 +114,16 @@ class Listener:
         The events that matter.
     wake : callable
         Called once, without arguments, when one of them may have come. Never switches.
+    waits : callable
+        Whether it matters now. If not, `wake` may be called for less: any call that may have taken a signal.
     """
 
-    __slots__ = ("events", "wake")
+    __slots__ = ("events", "waits", "wake")
 
-    def __init__(self, events: int, wake: Callable[[], object]) -> None:
+    def __init__(self, events: int, wake: Callable[[], object], waits: Callable[[], object] = lambda: True) -> None:
         self.events = events
         self.wake = wake
+        self.waits = waits
 
 
 def whom_to_wake(

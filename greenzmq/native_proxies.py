@@ -2,7 +2,7 @@
 
 The thread takes commands on an inner REP; this greenlet has the DEALER at the other end, hands on the commands of the
 caller's control socket, and says TERMINATE when it is killed. libzmq's sockets are not thread-safe: all four are the
-thread's until it has ended, so whoever ends the wait has to wait for that.
+thread's until it has ended. So whoever ends the wait has to wait for that, and a socket is closed no earlier.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from .errors import WrongHubError
+from .events import GreenEvent
 from .poller import Poller
 from .socket import Socket
 from .tasks import NativeCall, Task
 
 if TYPE_CHECKING:
     from .hubs import Hub
+    from .readiness import Readiness
 
 __all__ = ["run_native"]
 
@@ -27,34 +30,87 @@ _numbers = count()
 _SAID = {b"PAUSE": b"RESUME", b"RESUME": b"PAUSE"} if zmq.zmq_version_info() == (4, 3, 5) else {}
 
 
+class Loan:
+    """Green sockets that a native thread has, until it ends. That plain ones are closed meanwhile nobody hears.
+
+    Attributes
+    ----------
+    asked_back : GreenEvent
+        One of them was closed. It answers ENOTSOCK from then on; libzmq is told when the thread has ended.
+    """
+
+    def __init__(self, *sockets: Any) -> None:
+        self.asked_back = GreenEvent()
+        self._lent: list[Readiness] = []
+        self._closed: list[tuple[Socket, int | None]] = []
+        green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
+        for socket in green:
+            if socket._readiness.loan is not None or socket._readiness.parked:
+                raise WrongHubError(f"a native proxy needs {socket!r} for itself, but others wait on it or have it")
+        for socket in green:
+            socket._readiness.loan = self
+            self._lent.append(socket._readiness)
+
+    def close(self, socket: Socket, linger: int | None) -> None:
+        """`Socket.close`, for later. In any thread."""
+        socket._closed = True  # as after a fork: pyzmq refuses every call
+        self._closed.append((socket, linger))
+        self.asked_back.set()
+
+    def end(self) -> None:
+        """The thread has ended: the sockets are their owners' again."""
+        for readiness in self._lent:
+            readiness.loan = None
+        for socket, linger in self._closed:
+            socket._closed = False
+            socket.close(linger)
+
+
 def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> int:
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
+    loan = Loan(frontend, backend, capture)
+    try:
+        frontend.get(zmq.EVENTS)  # an ended context has an error of its own here; a new socket would not
+        ours, theirs = _inner_pair(frontend.context)
+        call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
+    except BaseException:
+        loan.end()
+        raise
+    try:
+        _hand_on(hub, call, ours, control, loan)
+        return call.get(hub)
+    finally:
+        Task(hub, _end, (hub, call, ours, theirs, loan)).join()
+
+
+def _inner_pair(context: zmq.Context[Any]) -> tuple[Socket, zmq.Socket[bytes]]:
+    """The control socket of libzmq's proxy and its peer. The context does not know them, and so does not close them."""
     address = f"inproc://greenzmq.proxy.{next(_numbers)}"
-    theirs = zmq.Socket(frontend.context, zmq.REP)
-    ours = Socket(frontend.context, zmq.DEALER)
+    theirs = zmq.Socket(context, zmq.REP)
+    ours = Socket(context, zmq.DEALER)
     ours.linger = theirs.linger = 0
     theirs.bind(address)
     ours.connect(address)
-    call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
-    try:
-        _hand_on(hub, call, ours, control)
-        return call.get(hub)
-    finally:
-        Task(hub, _end, (hub, call, ours, theirs)).join()
+    return ours, theirs
 
 
-def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any) -> None:
+def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, loan: Loan) -> None:
     """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):
-        poller.register(call, zmq.POLLIN)
-        if socket is not None:
-            poller.register(socket, zmq.POLLIN)
+        for what in (call, loan.asked_back, socket):
+            if what is not None:
+                poller.register(what, zmq.POLLIN)
     command: bytes | None = None
     while not call.done:
+        if loan.asked_back.is_set():
+            raise zmq.ZMQError(zmq.ENOTSOCK)
         ready = dict((asking if command is None else answering).poll())
         if control in ready:
-            command = control.recv(zmq.NOBLOCK)
+            try:
+                command = control.recv(zmq.NOBLOCK)
+            except zmq.Again:  # somebody else receives on it, too
+                continue
             ours.send_multipart([b"", _SAID.get(command, command)])
         elif command is not None and ours in ready:
             _answer(control, command, ours.recv_multipart()[1:])
@@ -69,7 +125,7 @@ def _answer(control: Any, command: bytes, parts: list[bytes]) -> None:
         control.send_multipart(parts)
 
 
-def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes]) -> None:
+def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes], loan: Loan) -> None:
     """End the thread, and close the inner sockets when it has ended. Goes on if who waits for it is killed again."""
     if not call.done:
         try:
@@ -77,5 +133,6 @@ def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes
         except zmq.ZMQError:  # the context has ended, and with it the thread
             pass
     call._wait(hub, None)
+    loan.end()
     ours.close()
     theirs.close()

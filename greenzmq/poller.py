@@ -13,7 +13,6 @@ The cost of a poll grows with what has changed, not with what is registered:
 
 from __future__ import annotations
 
-import weakref
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,69 +23,26 @@ from zmq.backend import Socket as BackendSocket
 
 from . import hubs
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
-from .directions import Listener
+from .entries import Entry, fileno, is_waitable
 from .errors import WrongHubError
-from .events import Waitable, wake_anywhere
+from .events import wake_anywhere
 from .forks import tell_after_fork
 from .green import GreenHub
-from .readiness import Readiness
-from .socket import Socket, _by_address
+from .socket import Socket
 from .turns import default_turn
 from .waiting import Waiter, pause
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from .hubs import Choice, Hub, Watch
 
 __all__ = ["Poller", "select", "zmq_poll"]
 
 _FD = int(zmq.FD)
 _get = BackendSocket.get
-
-
-class _Entry:
-    """One registered object."""
-
-    __slots__ = ("__weakref__", "events", "fd", "listener", "order", "poller", "readiness", "waitable", "what")
-
-    def __init__(self, poller: Poller, what: Any, events: int, order: int) -> None:
-        self.poller = weakref.ref(poller)
-        self.what = what
-        self.order = order
-        self.fd = -1  # known from the first poll on
-        self.waitable = _is_waitable(what)
-        self.readiness = _readiness_of(what) if isinstance(what, BackendSocket) else None
-        self.ask(events)
-
-    def ask(self, events: int) -> None:
-        self.events = events
-        self.listener = Listener(events, self.stir)
-
-    def stir(self, _: object = None) -> None:
-        """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
-        poller = self.poller()
-        if poller is not None:
-            poller._stir(self)
-
-    def look(self) -> int:
-        """Which of its events a socket has. With none, a green one rests, and so does a waitable."""
-        if self.readiness is None:
-            return POLLIN if self.what.ready() or self._link() else 0
-        events = self.readiness.examine(self.what) & self.events
-        if not events:
-            self.readiness.listen(self.listener)
-        return events
-
-    def _link(self) -> bool:
-        """Have a waitable call `stir`; whether it became ready before."""
-        self.what.unlink(self.stir)
-        self.what.rawlink(self.stir)
-        return bool(self.what.ready())
-
-    def forget(self) -> None:
-        if self.waitable:
-            self.what.unlink(self.stir)
-        elif self.readiness is not None:
-            self.readiness.forget(self.listener)
 
 
 class Poller(zmq.Poller):
@@ -109,19 +65,19 @@ class Poller(zmq.Poller):
         if choice is not None:
             hubs.hub_class(choice)
         self._choice = choice or self._default_hub
-        self._entries: dict[Any, _Entry] = {}
-        self._new: dict[_Entry, None] = {}
-        self._awake: dict[_Entry, None] = {}
-        self._plain: dict[_Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
-        self._by_fd: dict[int, list[_Entry]] = {}
-        self._choosers: dict[_Entry, None] = {}  # green sockets that say which hub to wait on
+        self._entries: dict[Any, Entry] = {}
+        self._new: dict[Entry, None] = {}
+        self._awake: dict[Entry, None] = {}
+        self._plain: dict[Entry, None] = {}  # descriptors: their numbers may mean other files at each poll
+        self._by_fd: dict[int, list[Entry]] = {}
+        self._choosers: dict[Entry, None] = {}  # green sockets that say which hub to wait on
         self._order = count()
         self._descriptors = DescriptorSet()
         self._waiters: dict[Waiter, None] = {}
         self._watches: list[Watch] = []
         self._turn = default_turn()  # until a green socket says how long
-        self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         self._stirred = False
+        self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         tell_after_fork(self)
 
     # -- what is polled -----------------------------------------------------------------------------------------------
@@ -136,11 +92,11 @@ class Poller(zmq.Poller):
 
     def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
         """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
-        if flags and not flags & POLLIN and _is_waitable(socket):
+        if flags and not flags & POLLIN and is_waitable(socket):
             raise ValueError(f"{socket!r} can be polled for POLLIN only")
         entry = self._entries.get(socket)
         if entry is None and flags:
-            entry = self._entries[socket] = _Entry(self, socket, int(flags), next(self._order))
+            entry = self._entries[socket] = Entry(self, socket, int(flags), next(self._order))
             if isinstance(socket, Socket):
                 self._turn = socket._readiness.turn
             if isinstance(socket, Socket) and socket.hub_choice is not None:
@@ -165,10 +121,32 @@ class Poller(zmq.Poller):
         for group in (self._new, self._awake, self._plain):
             group.pop(entry, None)
         self._choosers.pop(entry, None)
-        entry.forget()
         self._leave_set(entry)
+        entry.retire()
         if not self._entries:  # those who wait would wait for ever
             self._wake_waiters()
+
+    def close(self) -> None:
+        """Unregister everything, and free the one descriptor that a Poller has. Never switches.
+
+        Dropping the Poller does the same. Who waits in it gets an empty list. It may be used again.
+        """
+        entries, self._entries = self._entries, {}
+        for group in (self._new, self._awake, self._plain, self._choosers, self._by_fd):
+            group.clear()
+        self._close_watches()
+        self._descriptors.close()
+        self._wake_waiters()
+        for entry in entries.values():
+            entry.retire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     # -- polling ------------------------------------------------------------------------------------------------------
 
@@ -197,14 +175,15 @@ class Poller(zmq.Poller):
         Switches: when nothing is ready, or when this greenlet's turn is over; never with a timeout of 0.
         """
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
+        entered = monotonic()
         if seconds != 0:
-            self._let_hub_go_round()
+            self._let_hub_go_round(entered)
         ready = self._ready()
         if ready or seconds == 0 or not self._entries:
             return ready
         hub = hubs.get_hub(self._hub_choice())
         self._check_hub(hub)
-        waiter = Waiter(hub, seconds)
+        waiter = Waiter(hub, seconds, entered)
         self._waiters[waiter] = None
         try:
             if self._stirred:  # when there was no waiter to wake yet
@@ -234,16 +213,24 @@ class Poller(zmq.Poller):
                 elif events & (entry.events | POLLERR):
                     found.append((entry.order, fd, events & (entry.events | POLLERR)))
         for entry in list(self._awake):
-            if entry.waitable:  # another thread may stir it as soon as it is linked
-                self._awake.pop(entry, None)
-            events = entry.look()
+            events = self._look(entry)
             if events:
-                self._awake[entry] = None
                 found.append((entry.order, entry.what, events))
-            elif isinstance(entry.what, Socket):
-                self._awake.pop(entry, None)
         found.sort(key=lambda row: row[0])
         return [(what, events) for _, what, events in found]
+
+    def _look(self, entry: Entry) -> int:
+        """The events of one that is awake. If it has none it rests from now on."""
+        self._awake.pop(entry, None)  # before the look: another thread may stir a waitable while it is linked
+        if not entry.registered:
+            return 0
+        events = POLLERR
+        try:
+            events = entry.look()
+        finally:  # what raises will be asked again
+            if (events or not entry.rests) and entry.registered:
+                self._awake[entry] = None
+        return events
 
     def _signals(self) -> list[tuple[int, int]]:
         """Which descriptors are ready, and for what."""
@@ -266,15 +253,17 @@ class Poller(zmq.Poller):
                 self._enter_one(entry)
             self._new.pop(entry, None)
 
-    def _enter_one(self, entry: _Entry) -> None:
-        self._leave_set(entry)
-        is_socket = isinstance(entry.what, BackendSocket)
-        entry.fd = int(_get(entry.what, _FD)) if is_socket else _fileno(entry.what)
-        self._by_fd.setdefault(entry.fd, []).append(entry)
-        self._descriptors.want(entry.fd, self._wanted(entry.fd))
+    def _enter_one(self, entry: Entry) -> None:
+        is_socket = entry.readiness is not None
+        fd = int(_get(entry.what, _FD)) if is_socket else fileno(entry.what)
+        if entry not in self._by_fd.get(fd, ()):
+            self._leave_set(entry)
+            entry.fd = fd
+            self._by_fd.setdefault(fd, []).append(entry)
+        self._descriptors.want(fd, self._wanted(fd))
         (self._awake if is_socket else self._plain)[entry] = None
 
-    def _leave_set(self, entry: _Entry) -> None:
+    def _leave_set(self, entry: Entry) -> None:
         sharers = self._by_fd.get(entry.fd, [])
         if entry in sharers:
             sharers.remove(entry)
@@ -296,8 +285,8 @@ class Poller(zmq.Poller):
             return self._choice
         return next((entry.what.hub_choice for entry in self._choosers), None)
 
-    def _let_hub_go_round(self) -> None:
-        if monotonic() - self._turn_began < self._turn:
+    def _let_hub_go_round(self, now: float) -> None:
+        if now - self._turn_began < self._turn:
             return
         hub = hubs.current_hub(self._hub_choice())
         if hub is not None and hub.greenlet is not getcurrent():
@@ -326,7 +315,7 @@ class Poller(zmq.Poller):
         for watch in watches:
             watch.close()
 
-    def _stir(self, entry: _Entry) -> None:
+    def _stir(self, entry: Entry) -> None:
         self._awake[entry] = None
         self._stirred = True
         self._wake_waiters()
@@ -341,39 +330,13 @@ class Poller(zmq.Poller):
         self._waiters = {}
         self._descriptors.close()
         self._descriptors = DescriptorSet()
-        self._by_fd = {}
-        self._plain = {}
+        self._by_fd.clear()
+        self._plain.clear()
         self._new = dict.fromkeys(self._entries.values())
 
     def __del__(self) -> None:
-        for entry in self.__dict__.get("_entries", {}).values():
-            entry.forget()
-        if "_descriptors" in self.__dict__:
-            self._descriptors.close()
-
-
-def _is_waitable(what: Any) -> bool:
-    if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
-        return False
-    return isinstance(what, Waitable)
-
-
-def _readiness_of(socket: Any) -> Readiness:
-    """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
-    if isinstance(socket, Socket):
-        return socket._readiness
-    return _by_address.setdefault(socket.underlying, Readiness(default_turn()))
-
-
-def _fileno(what: Any) -> int:
-    if isinstance(what, int):
-        return what
-    if not hasattr(what, "fileno"):
-        raise TypeError(f"Socket must be a 0MQ socket, an integer fd or have a fileno() method: {what!r}")
-    try:
-        return int(what.fileno())
-    except Exception as error:
-        raise ValueError("fileno() must return a valid integer fd") from error
+        if "_turn_began" in self.__dict__:
+            self.close()
 
 
 def zmq_poll(
@@ -408,7 +371,7 @@ def zmq_poll(
         ready[what] = ready.get(what, 0) | events
     results = []
     for what, events in sockets:
-        key = what if isinstance(what, (int, BackendSocket)) or _is_waitable(what) else _fileno(what)
+        key = what if isinstance(what, (int, BackendSocket)) or is_waitable(what) else fileno(what)
         found = ready.get(key, 0) & (events | POLLERR)
         if found:
             results.append((key, found))

@@ -67,8 +67,9 @@ def proxy(
         Is sent every message, too.
     native : bool
         Let libzmq do it in a native thread, while this greenlet waits: several times faster, and beside the GIL.
-        No other call may be made on the sockets until it has ended, `close` included. A kill ends it; if libzmq waits
-        for room with a message in hand, not before there is room.
+        No other call may be made on the sockets until it has ended, but for a green one's `close`. That ends it, and so
+        does a kill; if libzmq waits for room with a message in hand, not before there is room. The socket is closed for
+        others at once, and for libzmq when the thread has ended. A forked child has its sockets closed and no thread.
     hub : str, type or Hub, optional
         The hub to wait on; None takes it from the sockets' context, or else leaves it to the rules.
 
@@ -78,6 +79,8 @@ def proxy(
         The context has ended.
     zmq.ZMQError
         What libzmq answers: ``ENOTSOCK`` if a socket is closed.
+    WrongHubError
+        `native`, and others wait on one of the sockets, or it has one of them already.
 
     Notes
     -----
@@ -177,7 +180,7 @@ class _Way:
         finally:
             for socket in (self.source, *self.targets):
                 if isinstance(socket, Socket) and socket._readiness.attended:
-                    socket._readiness.look(socket)
+                    socket._readiness.make_good(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
@@ -278,8 +281,7 @@ class _Proxy:
             return 0
         finally:
             for poller in self.pollers.values():  # which live as long as the traceback does
-                for socket in self.sockets:
-                    poller.unregister(socket)
+                poller.close()
 
     def _let_hub_go_round(self) -> None:
         if monotonic() >= self.turn_end:

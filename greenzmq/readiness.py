@@ -78,6 +78,7 @@ class Readiness:
         "budget",
         "hub",
         "listeners",
+        "loan",
         "parked",
         "receiving",
         "sending",
@@ -98,6 +99,7 @@ class Readiness:
         self.socket: Any = None
         self.hub: Hub | None = None
         self.watch: Watch | None = None
+        self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
         self.signals = 0
         self.turn = turn  # in seconds; see `greenzmq.turns`
         self.turn_end = monotonic() + turn
@@ -160,7 +162,7 @@ class Readiness:
             return cast("Result", _MET_AGAIN)
         finally:
             if self.attended:
-                self.look(socket)
+                self.make_good(socket)
         return result
 
     def _go_on_with_message(
@@ -244,9 +246,7 @@ class Readiness:
             self.look(socket)  # a recv that finds nothing has processed commands, for whomever
             return
         waiter.refused = self.signals
-        if (
-            self._is_signalled()
-        ):  # the attempt, being throttled, has not seen it: it counts for everybody, and once more
+        if self._is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
             self.signals += 1
         self._wake(self._read_events(socket))
 
@@ -351,7 +351,7 @@ class Readiness:
                 self.watch.stop()
             self._attend()
         if self.attended:
-            self.look(socket)
+            self.make_good(socket)
 
     def _attend(self) -> None:
         receiving, sending = self.receiving, self.sending
@@ -362,12 +362,13 @@ class Readiness:
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
         self.budget -= 1
-        if events and seconds != 0 and self.budget <= 0 and monotonic() >= self.turn_end:
+        entered = monotonic()
+        if events and seconds != 0 and self.budget <= 0 and entered >= self.turn_end:
             self._let_hub_go_round(socket, self.receiving)
         ready = self.examine(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self._bind(socket), seconds)
+        waiter = Waiter(self._bind(socket), seconds, entered)
         listener = Listener(events, waiter.wake)
         try:
             self._park_here(socket)
@@ -413,6 +414,16 @@ class Readiness:
         if self.attended:
             self.heed(events)
         return events
+
+    def make_good(self, socket: Any) -> None:
+        """After a call that may have taken a signal: `look`, or let who has time to do so look later. Never switches.
+
+        A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
+        """
+        if not self.parked:
+            self._tell([listener for listener in list(self.listeners) if not listener.waits()])
+        if self.attended:
+            self.look(socket)
 
     def heed(self, events: int) -> None:
         """Wake who can go on, knowing ``EVENTS``."""
@@ -465,11 +476,13 @@ class Readiness:
             self._tell_listeners(events)
 
     def _tell_listeners(self, events: int) -> None:
-        concerned = [listener for listener in self.listeners if listener.events & events]
-        for listener in concerned:
-            del self.listeners[listener]
-            listener.wake()
-        if concerned:
+        self._tell([listener for listener in list(self.listeners) if listener.events & events])
+
+    def _tell(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
+            if self.listeners.pop(listener, self) is not self:
+                listener.wake()
+        if listeners:
             self._attend()
 
     def _signalled(self) -> None:

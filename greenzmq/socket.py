@@ -224,7 +224,7 @@ class Socket(zmq.Socket[bytes]):
             return call(*args)
         finally:
             if self._readiness.attended:
-                self._readiness.look(self)
+                self._readiness.make_good(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
@@ -243,6 +243,9 @@ class Socket(zmq.Socket[bytes]):
         readiness: Readiness | None = self.__dict__.get("_readiness")
         if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
             super().close(linger=linger)
+            return
+        if readiness.loan is not None:
+            readiness.loan.close(self, linger)
             return
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
         _by_address.pop(self.underlying, None)

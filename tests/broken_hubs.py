@@ -121,6 +121,13 @@ class IsEarly(BrokenHub):
         return super().call_later(seconds - 0.0005, callback, *args)
 
 
+class IsShortSighted(BrokenHub):
+    noticed_by = "check_far_future"
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        return super().call_later(int(seconds), callback, *args)
+
+
 class KeepsCancelledCallbacks(BrokenHub):
     noticed_by = "check_cancel_frees"
 

@@ -28,6 +28,7 @@ __all__ = [
     "count_reads",
     "count_rounds",
     "goes_on",
+    "is_open",
     "many_files",
     "pair",
     "polling",
@@ -171,6 +172,15 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
             stack.enter_context(mock.patch.object(readiness_module.Readiness, "_signalled", counted(count)))
             stack.enter_context(mock.patch.object(greenzmq.Poller, "_signalled", counted(count)))
         yield lambda: rounds
+
+
+def is_open(fd: int) -> bool:
+    """Whether this number means a file."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from helpers_sockets import address, open_context, until
 
 import greenzmq
 
-__all__ = ["NAMES", "TINY", "Running", "drain", "numbers", "running", "steer", "ticking"]
+__all__ = ["NAMES", "TINY", "Running", "drain", "flood", "numbers", "running", "steer", "ticking"]
 
 #: In flight between two inproc sockets with these options are two messages.
 TINY = {"sndhwm": 1, "rcvhwm": 1}
@@ -124,6 +124,19 @@ def drain(hub: greenzmq.GreenHub, socket: greenzmq.Socket, expected: int) -> lis
     while socket.poll(0):
         got.append(socket.recv_multipart())
     return got
+
+
+def flood(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> int:
+    """Send numbers until there is no room for more, however often the hub goes round meanwhile. How many."""
+    sent = refused = 0
+    while refused < 20:
+        try:
+            socket.send_multipart([b"%d" % sent, b"tail"], zmq.NOBLOCK)
+            sent, refused = sent + 1, 0
+        except zmq.Again:
+            refused += 1
+            hub.sleep(0.001)
+    return sent
 
 
 @contextmanager

@@ -238,6 +238,121 @@ def test_a_call_back_before_there_is_a_waiter_counts(hub):
     assert task.get() == [(late, IN)]
 
 
+class Faulty(greenzmq.GreenEvent):
+    """Raises where it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.faults = set()
+
+    def ready(self):
+        return self.check("ready") or super().ready()
+
+    def rawlink(self, callback):
+        self.check("rawlink")
+        super().rawlink(callback)
+
+    def unlink(self, callback):
+        self.check("unlink")
+        super().unlink(callback)
+
+    def check(self, name):
+        if name in self.faults:
+            raise ZeroDivisionError(name)
+
+
+def test_what_raises_is_asked_again(hub):
+    """What a waitable raises comes out of the poll, each time, and harms neither the others nor later polls.
+
+    Seen to hang with a waitable that had raised once and was asked no more.
+    """
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        for fault in ("ready", "rawlink", "unlink"):
+            faulty = Faulty()
+            poller = greenzmq.Poller()
+            for what in (socket, faulty):
+                poller.register(what, IN)
+            faulty.faults = {fault}
+            for timeout in (0, 10, None):
+                with pytest.raises(ZeroDivisionError, match=fault):
+                    poller.poll(timeout)
+            faulty.faults.clear()
+            task = polling(hub, poller)
+            faulty.faults = {fault}
+            peer.send(b"message")
+            goes_on(hub, task)
+            assert task.get() == [(socket, IN)], "a waitable at rest is not asked"
+            assert socket.recv() == b"message"
+            faulty.faults.clear()
+            task = polling(hub, poller)
+            faulty.set()
+            goes_on(hub, task)
+            assert task.get() == [(faulty, IN)]
+
+
+class Ready:
+    """Always ready; keeps its callbacks, for somebody who calls back late."""
+
+    def __init__(self):
+        self.callbacks = []
+
+    def ready(self):
+        return bool(self.callbacks)
+
+    def rawlink(self, callback):
+        self.callbacks.append(callback)
+
+    def unlink(self, callback):
+        pass
+
+
+def test_a_late_call_back(hub):
+    """What another thread calls back when it is unregistered already is not reported: seen to be, for ever."""
+    late = Ready()
+    poller = greenzmq.Poller()
+    event = greenzmq.GreenEvent()
+    for what in (late, event):
+        poller.register(what, IN)
+    assert poller.poll(0) == [(late, IN)]
+    poller.unregister(late)
+    for callback in late.callbacks:
+        callback(late)
+    assert poller.poll(0) == []
+    task = polling(hub, poller)
+    for callback in late.callbacks:
+        callback(late)
+    tick(hub, task)
+    event.set()
+    goes_on(hub, task)
+    assert task.get() == [(event, IN)]
+
+
+def test_a_waitable_that_changes_the_poller(hub):
+    """One whose `ready` unregisters the next, and registers another: who was unregistered is neither asked nor linked.
+
+    Seen to leave a link in the event.
+    """
+
+    class Meddler(Ready):
+        def ready(self):
+            if event in poller:
+                poller.unregister(event)
+                poller.register(other, IN)
+            return False
+
+    event, other = greenzmq.GreenEvent(), greenzmq.GreenEvent()
+    poller = greenzmq.Poller()
+    for what in (Meddler(), event):
+        poller.register(what, IN)
+    assert poller.poll(0) == []
+    assert event._links == {}
+    task = polling(hub, poller)
+    other.set()
+    goes_on(hub, task)
+    assert task.get() == [(other, IN)]
+
+
 def test_several_pollers_and_waiters_of_one_event(hub):
     """Two Pollers, one of them with two greenlets in it, and a plain wait(): one set() is enough for all."""
     event = greenzmq.GreenEvent()

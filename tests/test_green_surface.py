@@ -101,6 +101,7 @@ CANNOT_WAIT = {
     "GreenHub.spawn": LOOKS,
     "GreenHub.timeout": LOOKS,
     "MonitorEvents.close": NO_WAIT,
+    "Poller.close": NO_WAIT,
     "Poller.modify": SETTING,
     "Poller.register": SETTING,
     "Poller.unregister": SETTING,

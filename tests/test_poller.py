@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from time import monotonic as now
+
 import pytest
 import zmq
 from helpers_invariants import idle
@@ -10,6 +13,9 @@ from helpers_sockets import connected, fill, never_switches, open_context, parke
 from helpers_waiters import TURNS, await_signal, plain
 
 import greenzmq
+from greenzmq import poller as poller_module
+from greenzmq import readiness as readiness_module
+from greenzmq.waiting import Waiter
 
 # --- registration -----------------------------------------------------------------------------------------------------
 
@@ -164,6 +170,29 @@ def test_time_that_is_over(hub):
         idle(socket)
 
 
+def test_time_counts_from_the_call(hub, monkeypatch):
+    """What the others take of it, in their turn before this greenlet's, is not waited for once more."""
+    limits = []
+
+    class Spy(Waiter):
+        def __init__(self, on, timeout=None, since=None):
+            limits.append(timeout + (since or now()) - now())
+            super().__init__(on, timeout, since)
+
+    for module in (poller_module, readiness_module):
+        monkeypatch.setattr(module, "Waiter", Spy)
+    with open_context(hub) as context:
+        socket, _ = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        for poll in (poller.poll, socket.poll, lambda milliseconds: greenzmq.zmq_poll([(socket, IN)], milliseconds)):
+            poller._turn_end, socket._readiness.turn_end, socket._readiness.budget = 0, 0, 0
+            hub.hub.call_soon(time.sleep, 0.02)
+            assert not poll(15)
+    assert len(limits) == 3
+    assert max(limits) <= 0
+
+
 def test_no_end_of_time(hub):
     """None and whatever is negative wait until something happens."""
     with open_context(hub) as context:
@@ -186,6 +215,27 @@ def test_an_empty_poller_does_not_wait(hub):
     """As in pyzmq: with nothing registered, every poll returns at once."""
     for timeout in (None, -1, 0, 10_000):
         assert greenzmq.Poller().poll(timeout) == zmq.Poller().poll(timeout) == []
+
+
+def test_odd_times(hub):
+    """What pyzmq refuses to take for a time is refused, with its errors; what is only too long for it is waited for."""
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        theirs = zmq.Poller()
+        theirs.register(plain(socket), IN)
+        for timeout, error in ((float("inf"), OverflowError), (float("nan"), ValueError), ("1", TypeError)):
+            for poll in (poller.poll, theirs.poll, socket.poll, plain(socket).poll):
+                with pytest.raises(error):
+                    poll(timeout)
+        tasks = []
+        for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
+            tasks.append(polling(hub, poller, timeout))
+            tasks.append(parked(hub, lambda s: s._readiness.parked, socket.poll, timeout))
+        tick(hub, *tasks)
+        peer.send(b"message")
+        goes_on(hub, *tasks)
 
 
 def test_a_loop_of_polls_leaves_the_others_their_turn(hub):

@@ -10,8 +10,22 @@ from contextlib import contextmanager
 import pytest
 import zmq
 from helpers_children import Child, run
-from helpers_polling import IN, LONG, OUT, Fds, count_calls, count_reads, count_rounds, goes_on, many_files, polling
-from helpers_sockets import address
+from helpers_polling import (
+    IN,
+    LONG,
+    OUT,
+    Fds,
+    count_calls,
+    count_reads,
+    count_rounds,
+    goes_on,
+    is_open,
+    many_files,
+    pair,
+    polling,
+)
+from helpers_sockets import address, open_context, until
+from helpers_waiters import await_signal
 
 import greenzmq
 
@@ -82,6 +96,120 @@ def test_operations_cost_the_rest_nothing(hub):
             assert poller.poll(0) == [(pull, IN) for pull in chosen[1:]]
         assert set(reads) <= set(chosen)
         assert len(reads) <= FEW
+
+
+def test_a_loop_of_operations_between_two_polls(hub):
+    """However often registered sockets are used between two polls, by whomever: one look at each, in the next poll.
+
+    And all operations but the first take the fast path. Seen to fail, with a look for each send, when operations looked
+    for Pollers in which nobody waits.
+    """
+    with open_context(hub) as context:
+        left, right = pair(context, sndhwm=0, rcvhwm=0)
+        pollers = [greenzmq.Poller(), greenzmq.Poller()]
+        for poller in pollers:
+            for socket in (left, right):
+                poller.register(socket, IN)
+            assert poller.poll(0) == []
+        with count_reads() as reads:
+            for _ in range(50):
+                left.send(b"there")
+                left.send_multipart([b"there", b"too"])
+            hub.run(lambda: [left.send(b"there") for _ in range(50)])
+            left.bind(address("inproc"))
+            assert right.recv() == b"there"
+        assert reads == []
+        assert left._sending.credit > 0
+        with count_reads() as reads:
+            for poller in pollers:
+                assert poller.poll(0) == [(right, IN)]
+        assert reads == [left, right] * 2
+
+
+def test_who_waits_is_told_of_operations_at_once(hub):
+    """Beside a Poller that nobody is in, one in which a greenlet waits: it goes on at once, and both find the message.
+
+    Seen to fail when an operation that took the signal told nobody.
+    """
+    with open_context(hub) as context:
+        left, right = pair(context)
+        idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
+        for poller in (idle_one, waited_in):
+            poller.register(left, IN)
+            assert poller.poll(0) == []
+        task = polling(hub, waited_in)
+        right.send(b"message")
+        right.send(b"message")
+        await_signal(left)
+        assert left.recv(zmq.NOBLOCK) == b"message"
+        goes_on(hub, task, at_once=True)
+        assert task.get() == idle_one.poll(0) == [(left, IN)]
+
+
+def test_a_descriptor_costs_one_question(hub):
+    """That a number still means the same file is asked of the kernel once in a poll, and nothing else."""
+    with Fds() as files:
+        poller = greenzmq.Poller()
+        for _ in range(5):
+            poller.register(files.pipe()[0], IN)
+        assert poller.poll(0) == []
+        with count_kernel(poller) as calls:
+            assert poller.poll(0) == []
+        assert calls == ["modify"] * 5 + ["poll"]
+
+
+@contextmanager
+def count_kernel(poller):
+    """The calls of what keeps a Poller's set of descriptors, by name."""
+    kernel, calls = poller._descriptors._kernel, []
+
+    class Spy:
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(kernel, name)
+
+    poller._descriptors._kernel = Spy()
+    yield calls
+    poller._descriptors._kernel = kernel
+
+
+def test_numbers_that_are_used_again_cost_the_rest_nothing(hub):
+    """Sockets closed while registered, their numbers given to new ones: the set is not made anew for that.
+
+    Seen to fail when every such number that was ready made the Poller register all its sockets again.
+    """
+    with crowd(hub, 50) as (poller, chosen, _):
+        context = chosen[0].context
+        for _ in range(3):
+            old = context.socket(zmq.PULL)
+            number = old.FD
+            poller.register(old, IN)
+            assert poller.poll(0) == []
+            old.close()
+            until(hub, lambda number=number: not is_open(number))
+            poller.unregister(old)
+            new, push, *others = take_number(context, number)
+            poller.register(new, IN)
+            push.send(b"message")
+            with count_kernel(poller) as calls:
+                for _ in range(3):
+                    assert poller.poll(0) == [(new, IN)]
+            assert len(calls) < 30
+            poller.unregister(new)
+            for socket in (new, push, *others):
+                socket.close()
+
+
+def take_number(context, number):
+    """A PULL whose descriptor has this number, a PUSH connected to it, and others that were made on the way."""
+    made = [context.socket(zmq.PULL)]
+    while number != made[-1].FD:
+        made.append(context.socket(zmq.PULL))
+        assert len(made) < 100
+    push = context.socket(zmq.PUSH)
+    made[-1].bind(address("inproc"))
+    push.connect(made[-1].last_endpoint)
+    return made[-1], push, *made[:-1]
 
 
 def test_what_python_does_does_not_grow(hub):

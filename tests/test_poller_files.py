@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 import zmq
-from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, many_files, pair, polling, pyzmq_poll
+from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, many_files, pair, polling, pyzmq_poll
 from helpers_sockets import open_context, tick, until
 
 import greenzmq
@@ -352,14 +352,6 @@ def test_the_number_of_a_closed_socket(hub):
         assert task.get() == [(number, IN)]
         peer.send(b"message")
         assert poller.poll(0) == [(socket, IN), (number, IN)]
-
-
-def is_open(fd):
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def test_an_object_whose_number_changes(hub):

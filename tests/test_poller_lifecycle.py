@@ -8,8 +8,9 @@ import weakref
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_polling import IN, LONG, goes_on, pair, polling
+from helpers_polling import IN, LONG, Fds, goes_on, pair, polling
 from helpers_sockets import address, open_context, parked, tick, until
+from helpers_waiters import await_signal
 from hubthread import new_descriptors, open_descriptors
 
 import greenzmq
@@ -110,6 +111,73 @@ def test_a_dropped_poller_leaves_nothing(hub):
             assert reference() is None
             idle(*sockets)
         assert not new_descriptors(before)
+
+
+def test_close(hub):
+    """All is unregistered and the descriptor is free, at once; who waits gets an empty list. Then it may begin anew."""
+    with open_context(hub) as context, Fds() as files:
+        socket, peer = pair(context)
+        event, reader = greenzmq.GreenEvent(), files.pipe()[0]
+        before = open_descriptors()
+        with greenzmq.Poller() as poller:
+            for _ in range(2):
+                for what in (socket, event, reader):
+                    poller.register(what, IN)
+                tasks = [polling(hub, poller), polling(hub, poller)]
+                poller.close()
+                poller.close()
+                assert not new_descriptors(before)
+                assert poller.sockets == poller.poll() == []
+                goes_on(hub, *tasks)
+                assert [task.get() for task in tasks] == [[], []]
+                idle(socket, peer)
+                assert event._links == {}
+            poller.register(socket, IN)
+            task = polling(hub, poller)
+            peer.send(b"message")
+            goes_on(hub, task)
+            assert poller.poll(0) == task.get() == [(socket, IN)]
+        assert not new_descriptors(before)
+
+
+def test_closed_between_its_wake_up_and_its_look(hub):
+    """A greenlet that was woken finds the Poller closed and used anew, and waits for what is registered now."""
+    with open_context(hub) as context:
+        first, peer = pair(context)
+        second, other = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(first, IN)
+        task = polling(hub, poller)
+        peer.send(b"message")
+        await_signal(first)
+        first.poll(0)  # which wakes it
+        poller.close()
+        poller.register(second, IN)
+        tick(hub, task)
+        other.send(b"message")
+        goes_on(hub, task)
+        assert task.get() == [(second, IN)]
+
+
+def test_nothing_needs_the_garbage_collector(hub):
+    """What a Poller, zmq_poll and select have to do with a socket is gone with the last reference to it."""
+    with open_context(hub) as context:
+        gc.disable()
+        try:
+            socket = context.socket(zmq.PULL)
+            reference = weakref.ref(socket)
+            poller = greenzmq.Poller()
+            poller.register(socket, IN)
+            assert poller.poll(0) == []
+            poller.modify(socket, IN | zmq.POLLERR)
+            poller.unregister(socket)
+            assert greenzmq.zmq_poll([(socket, IN)], 0) == []
+            assert greenzmq.select([socket], [], [], 0.001) == ([], [], [])
+            socket.close()
+            del socket
+            assert reference() is None
+        finally:
+            gc.enable()
 
 
 def test_a_poller_keeps_what_is_registered_and_nothing_else(hub):

@@ -8,7 +8,7 @@ import pytest
 import zmq
 from helpers_invariants import idle
 from helpers_polling import count_reads, goes_on
-from helpers_proxies import TINY, drain, numbers, running, steer
+from helpers_proxies import TINY, drain, flood, running, steer
 from helpers_sockets import connected, open_context, tick, until
 
 import greenzmq
@@ -31,19 +31,6 @@ def insisted(monkeypatch):
 
     monkeypatch.setattr(proxies, "_insist", spy)
     return messages
-
-
-def flood(hub, socket):
-    """Send numbers until there is no room for more, however often the hub goes round meanwhile. How many."""
-    sent = refused = 0
-    while refused < 20:
-        try:
-            socket.send_multipart([b"%d" % sent, b"tail"], zmq.NOBLOCK)
-            sent, refused = sent + 1, 0
-        except zmq.Again:
-            refused += 1
-            hub.sleep(0.001)
-    return sent
 
 
 # --- back-pressure ----------------------------------------------------------------------------------------------------
@@ -300,39 +287,3 @@ def test_a_proxy_at_rest_costs_nothing(hub):
             hub.sleep(0.1)
         assert reads == []
         assert not proxy.task.done
-
-
-# --- libzmq's own -----------------------------------------------------------------------------------------------------
-
-
-def test_killed_while_libzmq_waits_for_room(hub):
-    """A killed native proxy has ended when the kill returns, and the sockets are free; nothing is lost.
-
-    libzmq waits for room with a message in hand: then the kill waits, too, until somebody reads, and the hub goes on.
-    """
-    with running(hub, *ONE_WAY, options=TINY, native=True, start=False) as proxy:
-        proxy.backend.send(b"0")
-        for number in (1, 2):
-            proxy.client.send(b"%d" % number)
-        proxy.start()
-        sent = 2  # for which there is room when libzmq has taken the last one before them
-        for number in range(sent):
-            proxy.client.send_multipart([b"%d" % number, b"tail"])
-        proxy.task.kill(block=False)
-        tick(hub, proxy.task)
-        hub.sleep(0.02)
-        assert not proxy.task.done
-        assert [proxy.worker.recv() for _ in range(3)] == [b"0", b"1", b"2"]
-        assert proxy.task.join(10)
-        rest = [*drain(hub, proxy.worker, 0), *drain(hub, proxy.frontend, 0)]
-        assert [int(parts[0]) for parts in rest] == list(range(sent))
-
-
-def test_a_control_socket_that_is_closed_ends_it(hub):
-    """A native proxy's control socket is this greenlet's: closing it is no crash, but ENOTSOCK and the end."""
-    with running(hub, *ONE_WAY, control=(zmq.PAIR, zmq.PAIR), native=True) as proxy:
-        assert numbers(proxy)
-        proxy.control.close()
-        with pytest.raises(zmq.ZMQError) as raised:
-            proxy.task.get(10)
-        assert raised.value.errno == zmq.ENOTSOCK

@@ -133,7 +133,10 @@ class Hub(abc.ABC):
 
     @abc.abstractmethod
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon."""
+        """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon.
+
+        However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means never.
+        """
 
     @abc.abstractmethod
     def switch(self) -> object:

@@ -23,6 +23,9 @@ from .wakeup import Wakeup
 
 __all__ = ["EventletHub"]
 
+#: Seconds, a day: a later timer is waited for in steps, since epoll takes no more than 24 days at once.
+_LONGEST = 86400
+
 
 class _Place:
     """A thread's adapter. Takes it out of the eventlet hub when the thread ends or uses another hub."""
@@ -93,12 +96,21 @@ class EventletHub(Hub):
             self._wakeup.notify()
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        timer = eventlet.hubs.timer.Timer(max(seconds, 0), self._run, callback, args)
+        handle = _EventletTimer()
+        self._call_later(handle, seconds, callback, args)
+        return handle
+
+    def _call_later(
+        self, handle: _EventletTimer, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
+        if seconds > _LONGEST:
+            args = (handle, seconds - _LONGEST, callback, args)
+            seconds, callback = _LONGEST, self._call_later
+        timer = handle.timer = eventlet.hubs.timer.Timer(max(seconds, 0), self._run, callback, args)
         if self._is_interrupted():
             self.call_soon(self._hub.add_timer, timer)
         else:
             self._hub.add_timer(timer)
-        return _EventletTimer(timer)
 
     def switch(self) -> object:
         return self._hub.switch()
@@ -237,13 +249,13 @@ class _EventletWatch(Watch):
 
 
 class _EventletTimer(Timer):
-    __slots__ = ("_timer",)
+    __slots__ = ("timer",)
 
-    def __init__(self, timer: Any) -> None:
-        self._timer = timer
+    def __init__(self) -> None:
+        self.timer: Any = None
 
     def cancel(self) -> None:
-        self._timer.cancel()
+        self.timer.cancel()
 
 
 def _remove(hub: Any, listener: Any) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["GeventHub"]
 
 _READ, _WRITE = 1, 2  # gevent.core.READ, gevent.core.WRITE: of the default loop, but all have these
+#: Seconds, 30 years: libuv's numbers do not go on for ever.
+_NEVER = 1e9
 
 
 class _Place:
@@ -210,7 +212,7 @@ class _GeventTimer(Timer):
             # libuv cuts both its clock and the delay down to milliseconds: count in these from the start, so that
             # none is early and those that are due in turn stay in turn. The half guards against rounding.
             now = monotonic()
-            seconds = (math.ceil((now + seconds) * 1000) - math.floor(now * 1000) + 0.5) / 1000
+            seconds = (math.ceil((now + min(seconds, _NEVER)) * 1000) - math.floor(now * 1000) + 0.5) / 1000
         self._watcher = hub._loop.timer(seconds)
         self._watcher.start(self._fire, update=True)
 

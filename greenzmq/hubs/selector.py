@@ -25,6 +25,8 @@ from .wakeup import Wakeup
 __all__ = ["SelectorHub"]
 
 _READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
+#: Seconds that the loop sleeps at most: epoll takes no more than 24 days.
+_LONGEST = 86400
 
 
 class _ThreadEnd:
@@ -148,7 +150,7 @@ class SelectorHub(Hub):
         if self._ready:
             return 0
         when = self._timers.first_due()
-        return None if when is None else when - now
+        return None if when is None else min(when - now, _LONGEST)
 
     def _wait(self, seconds: float | None) -> None:
         self._asleep = True

@@ -7,7 +7,10 @@ import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .support import LOOK, Calls, Owner, checks, park, require, spin, until
+from greenlet import getcurrent
+
+from .. import unpatched
+from .support import LOOK, Calls, ContractError, Owner, checks, park, require, spin, until
 
 if TYPE_CHECKING:
     from ..hubs.base import Hub
@@ -40,6 +43,25 @@ def check_later_order(hub: Hub) -> None:
     until(hub, lambda: len(seen) == 6, f"every timer is called, not just {seen}")
     require(set(seen[:3]) == {-1, 0, -0.001}, f"0 seconds and less means soon, but: {seen}")
     require(seen[3:] == [0.02, 0.05, 0.08], f"timers are called when they are due, but: {seen}")
+
+
+def check_far_future(hub: Hub) -> None:
+    """A timer that is due in weeks, in ages or never harms neither the loop's sleep nor its waking up."""
+    calls = Calls()
+    here = getcurrent()
+
+    def wake() -> None:
+        hub.call_soon_threadsafe(here.switch)
+
+    for seconds in (3e6, 1e10, 1e300, float("inf")):
+        try:
+            timer = hub.call_later(seconds, calls)
+        except (OverflowError, ValueError) as error:
+            raise ContractError(f"a timer may be due as late as in {seconds} s ({error})") from error
+        unpatched.start_new_thread(wake, ())
+        hub.switch()
+        timer.cancel()
+    require(not calls, "what is due in the far future is not called now")
 
 
 def check_cancel(hub: Hub) -> None:
@@ -111,6 +133,7 @@ def check_calls_own_their_callbacks(hub: Hub) -> None:
 CHECKS = checks(
     check_later_is_not_early,
     check_later_order,
+    check_far_future,
     check_cancel,
     check_cancel_in_the_same_round,
     check_cancel_frees,
