@@ -61,10 +61,10 @@ class Children:
     would run them all.
     """
 
-    def __init__(self, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> None:
+    def __init__(self, children: dict[str, Child], at_once: int = 4) -> None:
         self._children = children
         self._executor = ThreadPoolExecutor(at_once)
-        ahead = () if hasattr(request.config, "workerinput") else children
+        ahead = () if "PYTEST_XDIST_WORKER" in os.environ else children
         self._futures: dict[str, Future[Done]] = {name: self._executor.submit(run, children[name]) for name in ahead}
 
     @classmethod
@@ -72,7 +72,7 @@ class Children:
         """Those that the tests of this run ask for, by their parameter ``child``."""
         asked = [item.callspec.params.get("child") for item in request.session.items if hasattr(item, "callspec")]
         wanted = {name: children[name] for name in asked if name in children}
-        return cls(request, {name: child for name, child in wanted.items() if not missing(child)}, at_once)
+        return cls({name: child for name, child in wanted.items() if not missing(child)}, at_once)
 
     def __getitem__(self, name: str) -> Done:
         return self._futures[name].result() if name in self._futures else run(self._children[name])

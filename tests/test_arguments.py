@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import zmq
 from helpers_sockets import (
+    address,
     connected,
     each,
     open_context,
@@ -321,7 +322,7 @@ OPTIONS = {
     "join": lambda s: s.join("group"),
     "leave": lambda s: s.leave(b"group"),
     "disable_monitor": lambda s: s.disable_monitor(),
-    "monitor": lambda s: (s.monitor(f"inproc://monitor-of-{id(s)}", zmq.EVENT_LISTENING), s.monitor(None, 0)),
+    "monitor": lambda s: (s.monitor(address("inproc"), zmq.EVENT_LISTENING), s.monitor(None, 0)),
     "no such option": lambda s: s.get(99_999),
     "no such attribute": lambda s: s.no_such_option,
     "an attribute that is none": lambda s: setattr(s, "no_such_option", 1),

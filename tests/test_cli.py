@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
 
 # A program that runs the demo with workers of its own, and one that these workers live in. ``WORKER`` is replaced.
 DEMO = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
 from greenzmq.cli import demo
 demo.GRACE = {grace}
 from greenzmq import __main__

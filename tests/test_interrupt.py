@@ -28,7 +28,7 @@ def children(request: pytest.FixtureRequest) -> Iterator[Children]:
     names = [
         f"{program} {variant.id}" for program in PROGRAMS for variant in dict.fromkeys(asked) if not variant.missing
     ]
-    running = Children(request, {name: CHILDREN[name] for name in names})
+    running = Children({name: CHILDREN[name] for name in names})
     yield running
     running.close()
 
