@@ -17,7 +17,7 @@ from variants import Variant
 from greenzmq.hubs.base import Hub
 
 #: How long, in seconds, something that has been let go may take to disappear: libzmq closes sockets in a thread.
-SETTLE = 3.0
+SETTLE = 10.0
 
 
 class HubThread:

@@ -24,7 +24,7 @@ Check = Callable[["Hub"], None]
 Pair = tuple["_socket.socket", "_socket.socket"]
 
 #: How long, in seconds, something that has to happen may take: far more than any loop needs.
-PATIENCE = 2.0
+PATIENCE = 10.0
 #: How long, in seconds, to look whether something happens that must not: many rounds of any loop.
 LOOK = 0.02
 
