@@ -324,7 +324,7 @@ def rounds_of_idleness(hub):
     """How often the hub goes round while nothing happens. No timer ends it: some loops go round to its last moment."""
     hub.sleep(0.01)
     with count_rounds(hub) as rounds:
-        hub.run_in_thread(time.sleep, 0.05)
+        hub.run_in_thread(time.sleep, 0.02)
         return rounds()
 
 
