@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import importlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ import pytest
 import zmq
 from helpers_polling import IN, OUT
 from helpers_proxies import ticking
-from helpers_sockets import address, connected, fill, open_context, until
+from helpers_sockets import address, connected, fill, until
 from torture import scale
 
 import greenzmq
@@ -414,84 +413,3 @@ def max_ticks(hub):
         if most >= ENOUGH:
             break
     return most
-
-
-@pytest.mark.parametrize("name", ["SyncContext", "SyncSocket", "Frame", "Message", "MessageTracker", "decorators"])
-@pytest.mark.parametrize("namespace", NAMESPACES)
-def test_what_leads_to_waiting_is_green(namespace, name):
-    """Nothing that is exported, nor what is reached through a namespace, makes pyzmq's own waiting objects."""
-    module = importlib.import_module(namespace)
-    assert getattr(module, name) is not getattr(zmq, name, None)
-    assert (module.SyncContext, module.SyncSocket) == (module.Context, module.Socket)
-
-
-def asyncio_run(function, *args):
-    import asyncio
-
-    from greenzmq.asyncio import run
-
-    return asyncio.run(run(function, *args))
-
-
-@pytest.mark.parametrize("namespace", NAMESPACES[1:])
-def test_decorators(namespace):
-    """Contexts and sockets as arguments: of the namespace's classes, by position or by name, closed after the call."""
-    module = importlib.import_module(namespace)
-    seen = []
-
-    @module.decorators.context()
-    @module.decorators.socket(zmq.PUSH)
-    @module.decorators.socket("named", zmq.PULL)
-    def work(given, context, push, named):
-        seen.extend((given, context, push, named))
-        assert (type(context), type(push), type(named)) == (module.Context, module.Socket, module.Socket)
-        assert push.context is named.context is context
-        assert (push.type, named.type) == (zmq.PUSH, zmq.PULL)
-        return "result"
-
-    run = asyncio_run if namespace == "greenzmq.asyncio" else lambda function, *args: function(*args)
-    assert run(work, "given") == "result"
-    given, context, push, named = seen
-    assert given == "given"
-    assert context.closed
-    assert push.closed
-    assert named.closed
-    module.decorators.socket(zmq.PUSH)(seen.append)()
-    assert seen[-1].closed
-    assert seen[-1].context is module.Context.instance()
-    run(module.Context.instance().term)
-
-
-def test_a_log_handler(hub):
-    """zmq.log.handlers.PUBHandler on a green socket, and on an address with a green context."""
-    from zmq.log.handlers import PUBHandler
-
-    with open_context(hub) as context:
-        pub, sub = connected(context, zmq.PUB, zmq.SUB)
-        sub.subscribe("")
-        other = context.socket(zmq.SUB)
-        other.subscribe("")
-        logger = logging.getLogger("greenzmq.tests")
-        logger.setLevel(logging.INFO)
-        name = address("inproc")
-        handlers = [PUBHandler(pub), PUBHandler(name, context)]
-        for handler in handlers:
-            logger.addHandler(handler)
-        other.connect(name)
-        task = hub.spawn(sub.recv_multipart)
-        hub.sleep()
-        logger.info("topic::the %s", "message")
-        assert task.get() == [b"INFO.topic", b"the message\n"]
-        assert other.recv_multipart() == [b"INFO.topic", b"the message\n"]
-        for handler in handlers:
-            logger.removeHandler(handler)
-
-
-@pytest.mark.parametrize("namespace", NAMESPACES)
-def test_keys(namespace):
-    """curve_keypair and zmq.utils.z85 through a namespace are pyzmq's, and work."""
-    importlib.import_module("zmq.utils.z85")
-    module = importlib.import_module(namespace)
-    public, secret = module.curve_keypair()
-    assert module.curve_public(secret) == public
-    assert module.utils.z85.encode(module.utils.z85.decode(public)) == public
