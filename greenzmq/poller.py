@@ -403,7 +403,7 @@ def select(
     for group, event in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR)):
         for what in group:
             wanted[what] = wanted.get(what, 0) | event
-    milliseconds = -1 if timeout is None or timeout < 0 else int(timeout * 1000)
+    milliseconds = -1 if timeout is None else int(timeout * 1000)
     ready = zmq_poll(list(wanted.items()), milliseconds, poller=poller)
     readable, writable, failed = (
         [what for what, events in ready if events & event] for event in (POLLIN, POLLOUT, POLLERR)

@@ -8,13 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import hypothesis
-
-import greenzmq
+from torture import scale
 
 __all__ = ["examples", "seeded"]
-
-#: Where all examples are run; elsewhere a few, since what is random here does not depend on the loop.
-FULL = "selector"
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -26,15 +22,15 @@ def seeded(test: Test) -> Test:
     return hypothesis.seed(int(chosen))(test)
 
 
-def examples(hub: greenzmq.GreenHub, full: int, few: int, **more: Any) -> hypothesis.settings:
-    """Settings for `full` examples on one loop, `few` on each other.
+def examples(short: int, full: int, **more: Any) -> hypothesis.settings:
+    """Settings for `short` examples on each hub, `full` in the long form of a test.
 
     What fails is made smaller only where the seed was given: that may take minutes (``-o faulthandler_timeout=0``).
     """
     phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if "GREENZMQ_TEST_SEED" in os.environ else [])]
     return hypothesis.settings(
         phases=phases,
-        max_examples=full if hub.name == FULL else few,
+        max_examples=scale(full, short),
         deadline=None,
         database=None,
         derandomize=False,

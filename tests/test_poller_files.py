@@ -13,6 +13,7 @@ import pytest
 import zmq
 from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, many_files, pair, polling, pyzmq_poll
 from helpers_sockets import open_context, tick, until
+from helpers_waiters import plain
 
 import greenzmq
 from greenzmq import unpatched
@@ -217,7 +218,9 @@ def test_select(hub):
             assert zmq.select([ours], [ours], [ours], timeout) == ([fd], [fd], [])
             assert greenzmq.select([right, fd], [], [], 0) == ([fd], [], [])
         left.recv()
-        assert greenzmq.select([left, right], [], [], 0.001) == ([], [], [])
+        for timeout in (0.001, 0.0009, -0.0009):  # pyzmq cuts it down to milliseconds, towards 0
+            assert greenzmq.select([left, right], [], [], timeout) == ([], [], [])
+            assert zmq.select([plain(left)], [], [], timeout) == ([], [], [])
         task = hub.spawn(greenzmq.select, [left, right], [], [left])
         tick(hub, task)
         left.send(b"message")
@@ -324,7 +327,7 @@ def rounds_of_idleness(hub):
     """How often the hub goes round while nothing happens. No timer ends it: some loops go round to its last moment."""
     hub.sleep(0.01)
     with count_rounds(hub) as rounds:
-        hub.run_in_thread(time.sleep, 0.05)
+        hub.run_in_thread(time.sleep, 0.02)
         return rounds()
 
 

@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import zmq
 from helpers_polling import Fds
 from helpers_random import examples, seeded
@@ -263,7 +264,8 @@ class Walk(RuleBasedStateMachine):
         self.files.close()
 
 
+@pytest.mark.torture
 def test_one_greenlet_gets_pyzmqs_answers(hub):
     """Whatever one greenlet does with sockets and files, its Poller answers as pyzmq's does for their twins."""
     machine = seeded(lambda: Walk(hub))
-    run_state_machine_as_test(machine, settings=examples(hub, 400, 10, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=examples(30, 3000, stateful_step_count=40))
