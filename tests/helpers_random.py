@@ -11,7 +11,7 @@ import hypothesis
 
 import greenzmq
 
-__all__ = ["examples", "seeded"]
+__all__ = ["examples", "seeded", "seeded_random"]
 
 #: Where all examples are run; elsewhere a few, since what is random here does not depend on the loop.
 FULL = "selector"
@@ -21,9 +21,18 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 def seeded(test: Test) -> Test:
     """Draw from one seed: ``$GREENZMQ_TEST_SEED``, or 0 where ``$CI`` is set, or any. A failure shows which."""
+    return hypothesis.seed(_seed())(test)
+
+
+def seeded_random() -> random.Random:
+    """Draws from the same seed, without hypothesis."""
+    return random.Random(_seed())
+
+
+def _seed() -> int:
     chosen = os.environ.get("GREENZMQ_TEST_SEED") or (0 if os.environ.get("CI") else random.randrange(2**32))
     print(f"GREENZMQ_TEST_SEED={chosen}")
-    return hypothesis.seed(int(chosen))(test)
+    return int(chosen)
 
 
 def examples(hub: greenzmq.GreenHub, full: int, few: int, **more: Any) -> hypothesis.settings:
