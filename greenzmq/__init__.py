@@ -18,6 +18,7 @@ that::
     tasks          Task, Timeout, native threads
     turns          how long a greenlet may go on before the hub goes round
     directions     receiving and sending: who waits, and whom an event lets go on
+    watched        the one watch on a socket's ZMQ_FD
     readiness      ZMQ_FD explained; the one slow path of all operations
     tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread

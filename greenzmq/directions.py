@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zmq
 from greenlet import getcurrent
@@ -48,13 +48,17 @@ class Direction:
     dry : bool
         The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
         exception, 3–5 µs).
+    telling : bool
+        ``EVENTS`` tells what an attempt would meet. Not so of a REQ or REP, whose state may forbid it: never `dry`.
     last : weak reference to a greenlet, or None
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
     owner : weak reference to a greenlet, or None
         Who is inside a multipart message, part by part; the others stand back until its end.
+    minded : weak reference to a greenlet, or None
+        The owner that is going to tell of its own end; see `mind_owner`.
     """
 
-    __slots__ = ("credit", "dry", "event", "last", "owner", "queue", "timeout_option")
+    __slots__ = ("credit", "dry", "event", "last", "minded", "owner", "queue", "telling", "timeout_option")
 
     def __init__(self, event: int, timeout_option: int) -> None:
         self.event = event
@@ -62,8 +66,10 @@ class Direction:
         self.queue = WaitQueue()
         self.credit = CREDIT
         self.dry = False
+        self.telling = True
         self.last: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
+        self.minded: weakref.ref[greenlet] | None = None
 
     def note_receiver(self) -> None:
         """This greenlet has received last, and is not the one that did before."""
@@ -88,6 +94,25 @@ class Direction:
             return False
         holder = self.holder()
         return holder is not None and holder is not getcurrent()
+
+    def mind_owner(self, callback: Callable[[Any], object]) -> None:
+        """Have ``callback(owner)`` called when the owner's greenlet ends in the midst of its message; for who waits.
+
+        Tasks tell of their end, and gevent's and eventlet's greenlets do. Of any other one its collection is noticed,
+        and that it is dead at the next signal.
+        """
+        owner: Any = self.holder()
+        link = getattr(owner, "rawlink", None) or getattr(owner, "link", None)
+        if link is not None and (self.minded is None or self.minded() is not owner):
+            link(callback)
+            self.minded = weakref.ref(owner)
+
+    def end_message(self, callback: Callable[[Any], object]) -> None:
+        """The owner has come to the end of its message. Takes `mind_owner` back."""
+        minded: Any = None if self.minded is None else self.minded()
+        self.owner = self.minded = None
+        if minded is not None:
+            minded.unlink(callback)
 
     def contended(self) -> bool:
         """Whether anybody besides this greenlet stands in the queue."""

@@ -24,6 +24,8 @@ What follows from them, and is held here:
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
 - A message that is sent or received part by part belongs to one greenlet to its end (`Direction.owner`).
+- A signal handler may close the socket between any two bytecodes. Who parks stands in a queue, or among `listeners`,
+  before it looks at `ended`.
 - After a bounded time without a pause the hub goes round before the next operation; `greenzmq.turns` says when it may.
 """
 
@@ -38,13 +40,14 @@ import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
-from . import hubs, unpatched
+from . import hubs
 from .directions import CREDIT, POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
 from .errors import WrongHubError
 from .waiting import Waiter, pause
+from .watched import Watched
 
 if TYPE_CHECKING:
-    from .hubs import Hub, Watch
+    from .hubs import Hub
 
 __all__ = ["Readiness"]
 
@@ -53,6 +56,8 @@ DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
+#: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
+NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 
 #: The outcome of an attempt that met EAGAIN.
 _MET_AGAIN: Any = object()
@@ -60,10 +65,12 @@ _MET_AGAIN: Any = object()
 _NO_LISTENERS: dict[Listener, None] = {}
 
 Result = TypeVar("Result")
+Call = Callable[..., Result]
+Args = tuple[Any, ...]
 _get: Callable[[Any, int], Any] = BackendSocket.get
 
 
-class Readiness:
+class Readiness(Watched):
     """One libzmq socket's waiting greenlets. Shared by all green objects that shadow the same socket.
 
     Invariants:
@@ -76,29 +83,24 @@ class Readiness:
         "__weakref__",
         "attended",
         "budget",
-        "hub",
         "listeners",
         "loan",
-        "parked",
         "receiving",
         "sending",
         "signals",
         "socket",
         "turn",
         "turn_end",
-        "watch",
     )
 
     def __init__(self, turn: float) -> None:
+        super().__init__()
         self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
         self.listeners = _NO_LISTENERS
-        self.parked = 0
         self.attended = False
         # A green socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
         self.socket: Any = None
-        self.hub: Hub | None = None
-        self.watch: Watch | None = None
         self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
         self.signals = 0
         self.turn = turn  # in seconds; see `greenzmq.turns`
@@ -107,7 +109,7 @@ class Readiness:
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
-    def perform(self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, *args: Any) -> Result:
+    def perform(self, socket: Any, direction: Direction, call: Call[Result], flags: int, *args: Any) -> Result:
         """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
 
         Parameters
@@ -145,9 +147,7 @@ class Readiness:
                     return result
         return self.wait(socket, direction, call, flags, args, since)
 
-    def _attempt(
-        self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, args: tuple[Any, ...]
-    ) -> Result:
+    def _attempt(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
         """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
 
         A frame that has seen an exception costs 300 bytes as long as it goes on, and an exception that is being
@@ -166,7 +166,7 @@ class Readiness:
         return result
 
     def _go_on_with_message(
-        self, socket: Any, direction: Direction, call: Callable[..., Result], flags: int, args: tuple[Any, ...]
+        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args
     ) -> Result:
         """The next part: past the queue, and it need not wait.
 
@@ -182,38 +182,27 @@ class Readiness:
         return cast("Result", None)  # nothing is in flight that a tracker could follow
 
     def wait(
-        self,
-        socket: Any,
-        direction: Direction,
-        call: Callable[..., Result],
-        flags: int,
-        args: tuple[Any, ...],
-        since: float | None = None,
+        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, since: float | None = None
     ) -> Result:
         """`perform`, for an operation that has just met EAGAIN. Time counts from `since`, else from now."""
         milliseconds = _get(socket, direction.timeout_option)
         if milliseconds == 0:
             raise zmq.Again()
         waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, since)
-        direction.dry = True
+        direction.dry = direction.telling
+        if direction.owner is not None:
+            direction.mind_owner(self._owner_gone)
         try:
             direction.queue.join(waiter)
             self._park_here(socket)
             return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
         finally:
-            if waiter.timeout is not None:
-                waiter.close()
             direction.queue.leave(waiter)
+            waiter.close()
             self._gone(socket, waiter.paused)
 
     def _wait_in_queue(
-        self,
-        socket: Any,
-        direction: Direction,
-        call: Callable[..., Result],
-        flags: int,
-        args: tuple[Any, ...],
-        waiter: SocketWaiter,
+        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, waiter: SocketWaiter
     ) -> Result:
         if direction is self.sending or self.parked > 1 or self.listeners:
             # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at EVENTS
@@ -221,19 +210,21 @@ class Readiness:
             # After the EAGAIN of a recv that is alone there is nothing to see.
             self.look(socket)
         while True:
-            woken = waiter.park()
-            if direction.taken() or not (woken or direction.queue.first is waiter):
+            woken = self.ended or waiter.park()
+            if not self.ended and (direction.taken() or not (woken or direction.queue.first is waiter)):
                 if waiter.expired:
                     raise zmq.Again()
                 waiter.woken = False  # somebody has begun a message since; its end wakes the first
                 continue
-            if direction is self.sending and direction.queue.first is not waiter and self._is_signalled():
+            if direction is self.sending and direction.queue.first is not waiter and self.is_signalled():
                 self.signals += 1  # what this attempt is going to process may be room for those who were refused
             try:
                 result = call(socket, flags, *args)
-            except zmq.Again:
-                if waiter.expired:
+            except zmq.ZMQError as error:
+                if error.errno not in NOT_NOW:
                     raise
+                if waiter.expired:
+                    raise zmq.Again() from None
                 waiter.woken = False
                 self._look_after_refusal(socket, direction, waiter)
             else:
@@ -246,13 +237,9 @@ class Readiness:
             self.look(socket)  # a recv that finds nothing has processed commands, for whomever
             return
         waiter.refused = self.signals
-        if self._is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
+        if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
             self.signals += 1
         self._wake(self._read_events(socket))
-
-    def _is_signalled(self) -> bool:
-        """Whether commands lie unprocessed."""
-        return self.watch is None or unpatched.is_readable(self.watch.fd)
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
         """Keep the direction for this greenlet until the last part of its message."""
@@ -262,12 +249,15 @@ class Readiness:
             if direction.last() is not getcurrent():
                 direction.note_receiver()
             # Where nobody stands in the queue, who comes asks for itself (`_respect_last_receiver`).
-            inside = direction.queue.first is not None and direction.contended() and bool(_get(socket, RCVMORE))
+            contended = direction.queue.first is not None and direction.contended()
+            inside = contended and not self.ended and bool(_get(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
             direction.credit = 0
+            if direction.queue:
+                direction.mind_owner(self._owner_gone)
         elif direction.owner is not None:
-            direction.owner = None
+            direction.end_message(self._owner_gone)
             self._grant_credit(direction)
 
     def _respect_last_receiver(self, socket: Any) -> None:
@@ -302,9 +292,11 @@ class Readiness:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
         hub = hubs.current_hub(socket.hub_choice)
         if hub is not None and hub.greenlet is not getcurrent():
-            if direction is self.receiving and _get(socket, RCVMORE):
-                self.budget = 0
-                return
+            if direction is self.receiving:
+                self._respect_last_receiver(socket)
+                if _get(socket, RCVMORE) and not direction.taken():
+                    self.budget = 0
+                    return
             pause(hub)
         self._begin_turn()
 
@@ -337,8 +329,7 @@ class Readiness:
         self.socket = socket
         if not self.attended:
             self._attend()
-        if self.watch is not None and not self.watch.started:
-            self.watch.start()
+        self.steer_watch()
 
     def _gone(self, socket: Any, paused: bool) -> None:
         self.parked -= 1
@@ -347,8 +338,7 @@ class Readiness:
             self.budget = CREDIT
         if not self.parked:
             self.socket = None
-            if self.watch is not None:
-                self.watch.stop()
+            self.steer_watch()
             self._attend()
         if self.attended:
             self.make_good(socket)
@@ -389,6 +379,8 @@ class Readiness:
             self.listeners = {}
         self.listeners[listener] = None
         self._attend()
+        if self.ended:
+            self._tell_listeners(-1)
 
     def forget(self, listener: Listener) -> None:
         """Take `listen` back."""
@@ -434,25 +426,8 @@ class Readiness:
         """Every waiter tries once more, to meet what there is to meet: ``ETERM``, ``ENOTSOCK``. Never switches."""
         for direction in (self.receiving, self.sending):
             for waiter in direction.queue:
-                if self._elsewhere():
-                    waiter.wake_threadsafe()
-                else:
-                    waiter.wake()
+                waiter.wake_threadsafe() if self.is_elsewhere() else waiter.wake()
         self._tell_listeners(-1)
-
-    def _elsewhere(self) -> bool:
-        """Whether this is not the thread of the hub; only the end of a context may come from such a one."""
-        return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
-
-    def drop_watch(self) -> None:
-        """Before the socket is closed, or when it has gone to another hub. `wake_all` is due when it is closed."""
-        watch, self.watch = self.watch, None
-        if watch is None:
-            return
-        if self._elsewhere():
-            watch.hub.call_soon_threadsafe(watch.close)
-        else:
-            watch.close()
 
     def disown(self) -> None:
         """After a fork, in the child: the watch's registration is the parent's, too, and is left alone."""

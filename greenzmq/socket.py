@@ -31,6 +31,7 @@ __all__ = ["Socket"]
 FD = int(zmq.FD)
 PAIR = int(zmq.PAIR)
 TYPE = int(zmq.TYPE)
+LOCKSTEP = (int(zmq.REQ), int(zmq.REP))
 
 _get = BackendSocket.get
 _send = BackendSocket.send
@@ -90,6 +91,7 @@ class Socket(zmq.Socket[bytes]):
         if readiness is None:
             turn = getattr(self.context, "turn_seconds", None)
             readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
+            readiness.receiving.telling = readiness.sending.telling = _get(self, TYPE) not in LOCKSTEP
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
         tell_after_fork(self)
@@ -247,6 +249,7 @@ class Socket(zmq.Socket[bytes]):
         if readiness.loan is not None:
             readiness.loan.close(self, linger)
             return
+        readiness.ended = True
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
         _by_address.pop(self.underlying, None)
         try:

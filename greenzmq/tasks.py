@@ -12,7 +12,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from . import hubs, unpatched
 from .errors import Timeout
-from .events import Linkable
+from .events import Link, Linkable
 from .hubs.base import MARK
 from .waiting import interrupt
 
@@ -54,6 +54,18 @@ class Outcome(Linkable, Generic[T]):
         self._announce()
 
 
+class TaskGreenlet(greenlet):
+    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.mind_owner`."""
+
+    task: Task[Any]
+
+    def rawlink(self, callback: Link) -> None:
+        self.task.rawlink(callback)
+
+    def unlink(self, callback: Link) -> None:
+        self.task.unlink(callback)
+
+
 class Task(Outcome[T]):
     """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
 
@@ -74,7 +86,8 @@ class Task(Outcome[T]):
         self.hub = hub
         self._name = getattr(function, "__qualname__", None) or repr(function)
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
-        self._greenlet: greenlet | None = greenlet(self._run, hub.greenlet)
+        self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
+        self._greenlet.task = self
         self._greenlet.gr_context = contextvars.copy_context() if context is None else context
         setattr(self._greenlet, MARK, hub)
         hub.call_soon(self._start)

@@ -87,12 +87,13 @@ class Waiter:
 
         May be called again: set `woken` to False first.
         """
-        while not (self.woken or self.expired):
-            self.parked = self.paused = True
-            try:
+        self.parked = True  # before the question: a signal handler may wake it between that and the switch
+        try:
+            while not (self.woken or self.expired):
+                self.paused = True
                 self.hub.switch()
-            finally:
-                self.parked = False
+        finally:
+            self.parked = False
         return self.woken
 
     def wake(self) -> None:
@@ -113,10 +114,11 @@ class Waiter:
         self.hub.call_soon_threadsafe(self.wake)
 
     def close(self) -> None:
-        """Drop the timer. Belongs in the ``finally`` of whoever parks."""
+        """Drop the timer, and the greenlet, which a traceback would keep. Belongs in the ``finally`` of who parks."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        del self.greenlet
 
     def _expire(self) -> None:
         self.expired = True

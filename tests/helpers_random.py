@@ -10,16 +10,25 @@ from typing import Any, TypeVar
 import hypothesis
 from torture import scale
 
-__all__ = ["examples", "seeded"]
+__all__ = ["examples", "seeded", "seeded_random"]
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def seeded(test: Test) -> Test:
     """Draw from one seed: ``$GREENZMQ_TEST_SEED``, or 0 where ``$CI`` is set, or any. A failure shows which."""
+    return hypothesis.seed(_seed())(test)
+
+
+def seeded_random() -> random.Random:
+    """Draws from the same seed, without hypothesis."""
+    return random.Random(_seed())
+
+
+def _seed() -> int:
     chosen = os.environ.get("GREENZMQ_TEST_SEED") or (0 if os.environ.get("CI") else random.randrange(2**32))
     print(f"GREENZMQ_TEST_SEED={chosen}")
-    return hypothesis.seed(int(chosen))(test)
+    return int(chosen)
 
 
 def examples(short: int, full: int, **more: Any) -> hypothesis.settings:

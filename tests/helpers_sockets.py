@@ -10,6 +10,7 @@ import atexit
 import functools
 import inspect
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ import zmq
 import greenzmq
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
-__all__ += ["each", "parked", "receives", "sends", "tick", "until"]
+__all__ += ["each", "is_open", "parked", "receives", "sends", "tick", "until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
 #: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
@@ -167,3 +168,12 @@ def never_switches() -> Iterator[None]:
     with count_switches() as switches:
         yield
     assert not switches, f"{len(switches)} switches"
+
+
+def is_open(fd: int) -> bool:
+    """Whether the descriptor is open; libzmq closes it in a thread of its own."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

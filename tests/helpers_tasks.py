@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from helpers_sockets import until
 
 from greenzmq import GreenHub, Task
 
-__all__ = ["NEVER", "SOON", "BoomError", "boom", "error_of", "waiting_task"]
+__all__ = ["NEVER", "SOON", "BoomError", "boom", "error_of", "foreign_spawn", "waiting_task"]
 
 #: A limit that is over at the next turn of the hub, and one that never is.
 SOON, NEVER = 0.005, 1000.0
@@ -46,3 +47,16 @@ def waiting_task(hub: GreenHub, log: list[Any]) -> Task[str]:
     until(hub, lambda: log)
     log.clear()
     return task
+
+
+def foreign_spawn(hub: GreenHub, function: Callable[..., Any]) -> Any:
+    """A greenlet of the runtime's own, where there is one; a task otherwise."""
+    if hub.name == "gevent":
+        import gevent
+
+        return gevent.spawn(function)
+    if hub.name == "eventlet":
+        import eventlet
+
+        return eventlet.spawn(function)
+    return hub.spawn(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import weakref
 
 import greenlet
@@ -13,6 +12,7 @@ from helpers_sockets import (
     address,
     connected,
     fill,
+    is_open,
     never_switches,
     open_context,
     parked,
@@ -300,15 +300,6 @@ def test_an_unclosed_socket_is_collected(hub, where):
         collected(hub, make, match="Unclosed socket <greenzmq.Socket", where=where)
         until(hub, lambda: not is_open(descriptors[0]))
         assert not hub.hub.watching.get((descriptors[0], False))
-
-
-def is_open(fd):
-    """Whether the descriptor is open; libzmq closes it in a thread of its own."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def test_a_socket_that_is_waited_on_is_kept(hub):

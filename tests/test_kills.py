@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import zmq
 from helpers_invariants import check, idle, length
-from helpers_schedules import Stop
 from helpers_sockets import connected, open_context, parked, receives, sends, until
+from helpers_tasks import foreign_spawn
 from helpers_waiters import (
     drain,
     fill_up,
@@ -23,79 +22,6 @@ from helpers_waiters import (
 )
 
 import greenzmq
-
-
-def killers(hub: greenzmq.GreenHub) -> dict[str, Callable[[Any], None]]:
-    """Each way to end the wait of a task at once: greenzmq's own, and a throw like those of gevent and eventlet."""
-    return {
-        "kill": lambda task: task.kill(block=False),
-        "timeout": lambda task: task.kill(greenzmq.Timeout(0), block=False),
-        "stranger": lambda task: task.kill(Stop, block=False),
-    }
-
-
-@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
-@pytest.mark.parametrize("who", ["queued", "first", "woken"])
-def test_killed_receiver_costs_nobody_a_message(hub, who, how):
-    """Of three receivers one is killed while queued, while first, or after it was woken and before it has run: the
-    others get the messages in order.
-
-    "woken" was seen to fail when a waiter that left did not look for the next one.
-    """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        tasks = [waiting_receiver(hub, pull) for _ in range(3)]
-        victim = tasks.pop(1 if who == "queued" else 0)
-        kill = killers(hub)[how]
-        if who == "woken":
-            push.send(b"0")
-            kill(victim)  # comes before the resumption that the next line schedules
-            pull.get(zmq.EVENTS)
-        else:
-            kill(victim)
-            until(hub, lambda: victim.done)
-            check(pull)
-            push.send(b"0")
-        push.send(b"1")
-        assert [task.get() for task in tasks] == [[b"0"], [b"1"]]
-        assert_killed(victim)
-        idle(pull)
-
-
-@pytest.mark.parametrize("how", ["kill", "timeout", "stranger"])
-@pytest.mark.parametrize("who", ["queued", "first", "woken"])
-def test_killed_sender_costs_nobody_a_message(hub, who, how):
-    """Of three senders one is killed while queued, while first, or after it was woken and before it has run: what the
-    others send arrives in order, and its own message does not."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        tasks = [waiting_sender(hub, push, [b"0"])]
-        tasks += [parked(hub, sends, push.send, b"%d" % n) for n in (1, 2)]
-        dead = 1 if who == "queued" else 0
-        victim = tasks.pop(dead)
-        kill = killers(hub)[how]
-        if who == "woken":
-            kill(victim)
-            drain(pull)
-            push.get(zmq.EVENTS)
-        else:
-            kill(victim)
-            until(hub, lambda: victim.done)
-            check(push)
-            drain(pull)
-        assert [pull.recv() for _ in range(2)] == [b"%d" % n for n in range(3) if n != dead]
-        assert all(task.join(5) for task in tasks)
-        assert_killed(victim)
-        assert drain(pull) == []
-        idle(push)
-
-
-def assert_killed(task: greenzmq.Task[Any]) -> None:
-    try:
-        result = task.get()
-    except (greenzmq.Timeout, Stop):
-        return
-    assert isinstance(result, BaseException)
 
 
 def test_timeout_block_around_a_wait(hub):
@@ -179,18 +105,6 @@ def test_foreign_kill(hub):
             tasks[1].kill()
             idle(pull)
         assert got == [b"%d" % n for n in range(10)]
-
-
-def foreign_spawn(hub: greenzmq.GreenHub, function: Callable[..., Any]) -> Any:
-    if hub.name == "gevent":
-        import gevent
-
-        return gevent.spawn(function)
-    if hub.name == "eventlet":
-        import eventlet
-
-        return eventlet.spawn(function)
-    return hub.spawn(function)
 
 
 def test_filled_again_before_the_sender_runs(hub):

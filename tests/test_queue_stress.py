@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
+import torture
 import zmq
 from helpers_invariants import check, idle
 from helpers_sockets import connected, open_context, until
 from helpers_waiters import drain
+from helpers_weapons import Limit, Victim, weapons
 
 import greenzmq
 
 SEED = int(os.environ.get("GREENZMQ_SEED", random.SystemRandom().randrange(10**6)))
-MESSAGES = 3000
+MESSAGES = torture.scale(100_000, 1_000)
 CROWD = 10
 
 
@@ -34,8 +37,10 @@ class Storm:
         self.number = 0
         self.sent: list[int] = []
         self.got: list[list[bytes]] = []
-        self.killable: dict[str, list[greenzmq.Task[Any]]] = {"send": [], "receive": []}
-        self.tasks: list[greenzmq.Task[Any]] = []
+        self.weapons = weapons(hub)
+        self.victims: dict[str, list[Victim]] = {"send": [], "receive": []}
+        self.tasks: list[greenzmq.Task[Any]] = []  # those that are not killed before the end
+        self.ends: Counter[str] = Counter()  # of victims, by weapon; of waits, by EAGAIN
 
     @property
     def over(self) -> bool:
@@ -53,8 +58,9 @@ class Storm:
             if self.random.random() < 0.2:
                 self.push.sndtimeo = self.random.choice([-1, -1, 1])
             try:
-                self.push.send_multipart(parts)
+                self.push.send_multipart(parts) if len(parts) > 1 else self.push.send(parts[0])
             except zmq.Again:
+                self.ends["Again"] += 1
                 continue
             self.sent.append(number)
 
@@ -79,6 +85,7 @@ class Storm:
             try:
                 self.got.append(self.pull.recv_multipart())
             except zmq.Again:
+                self.ends["Again"] += 1
                 continue
 
     def receive_parts(self) -> None:
@@ -110,60 +117,77 @@ class Storm:
                 pass
             self.hub.sleep(self.random.choice([0, 0, 0.0005]))
 
-    def spawn(self, what: str) -> None:
-        task = self.hub.spawn(getattr(self, what))
-        self.tasks.append(task)
-        if what in self.killable:
-            self.killable[what].append(task)
+    def expose(self, what: str) -> None:
+        """One more greenlet that may be killed."""
+        self.victims[what].append(self.random.choice(self.weapons)(self.hub, getattr(self, what)))
 
     def run(self) -> None:
         for _ in range(CROWD):
-            self.spawn("send")
-            self.spawn("receive")
-        for what in ("send_parts", "send_parts", "receive_parts", "meddle", "meddle"):
-            self.spawn(what)
+            self.expose("send")
+            self.expose("receive")
+        for method in (self.send_parts, self.send_parts, self.receive_parts, self.meddle, self.meddle):
+            self.tasks.append(self.hub.spawn(method))
         while not self.over:
             self.hub.sleep(self.random.choice([0, 0, 0.001]))
             check(self.pull, self.push)
             what = self.random.choice(["send", "receive"])
-            for _ in range(self.random.randrange(3)):
-                victim = self.killable[what].pop(self.random.randrange(CROWD))
-                victim.kill(self.random.choice([greenzmq.Timeout, KeyError]), block=self.random.random() < 0.5)
-                self.spawn(what)
+            for victim in self.random.sample(self.victims[what], self.random.randrange(3)):
+                if victim.started and not isinstance(victim, Limit):  # whose time ends by itself
+                    victim.strike()
+            self.replace_the_dead()
+
+    def replace_the_dead(self) -> None:
+        for what, victims in self.victims.items():
+            for victim in [victim for victim in victims if victim.ended]:
+                victims.remove(victim)
+                self.bury(victim)
+                self.expose(what)
+
+    def bury(self, victim: Victim) -> None:
+        victim.check()
+        if victim.raised is not None:
+            self.ends[type(victim).__name__] += 1
 
     def stop(self) -> None:
+        """The senders end by themselves: with receivers at work nobody is left waiting for room."""
+        until(self.hub, lambda: all(victim.ended for victim in self.victims["send"]))
+        until(self.hub, lambda: all(task.done for task in self.tasks[:2]))
+        until(self.hub, lambda: len(self.got) >= len(self.sent))
         for task in self.tasks:
             task.kill(block=False)
-        for task in self.tasks:
-            assert task.join(10), f"{task} hangs"
-            try:
-                task.get()
-            except (greenzmq.Timeout, KeyError):
-                pass
+        until(self.hub, lambda: all(victim.started for victim in self.victims["receive"]))
+        for victim in self.victims["receive"]:
+            victim.strike()
+        until(self.hub, lambda: all(task.done for task in self.tasks))
+        for victims in self.victims.values():
+            until(self.hub, lambda victims=victims: all(victim.ended for victim in victims))
+            for victim in victims:
+                self.bury(victim)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("pattern", "transport"), [("PULL-PUSH", "inproc"), ("PULL-PUSH", "tcp"), ("PAIR-PAIR", "inproc")]
 )
 def test_storm(hub, pattern, transport):
-    """Every message whose `send` returned is received exactly once, whole; no other one is; and nobody waits for
-    nothing.
+    """Every message whose `send` returned is received exactly once, whole; no other one is; what comes out of a victim
+    is what was thrown; and nobody waits for nothing.
+
+    Seen to fail, with mixed messages, when who was woken did not ask whether somebody was inside a message. In the long
+    form 100,000 messages see fifteen thousand kills and time limits, and eight thousand deadlines.
     """
-    seed = SEED
     kinds = [getattr(zmq, kind) for kind in pattern.split("-")]
     with open_context(hub) as context:
         pull, push = connected(context, kinds[0], kinds[1], transport, sndhwm=2, rcvhwm=2)
-        storm = Storm(hub, pull, push, seed)
+        storm = Storm(hub, pull, push, SEED)
         try:
             storm.run()
-            # The senders end by themselves: with receivers at work nobody is left waiting for room.
-            senders = [task for task in storm.tasks if "send" in repr(task)]
-            until(hub, lambda: all(task.done for task in senders))
-            until(hub, lambda: len(storm.got) >= len(storm.sent))
             storm.stop()
             storm.got += drain(pull)
             assert all(len(set(message)) == 1 for message in storm.got), "a message is mixed"
             assert sorted(int(message[0]) for message in storm.got) == sorted(storm.sent)
             idle(pull, push)
         except BaseException as error:
-            raise AssertionError(f"GREENZMQ_SEED={seed}") from error
+            raise AssertionError(f"GREENZMQ_SEED={SEED}") from error
+        print(dict(storm.ends))
+        assert sum(storm.ends.values()) - storm.ends["Again"] > MESSAGES // 100, "hardly anybody was killed"

@@ -19,7 +19,7 @@ from helpers_schedules import MOMENTS, Disturbance
 from helpers_sockets import connected, open_context, until
 
 import greenzmq
-from greenzmq import readiness
+from greenzmq import directions, readiness
 
 MESSAGES = 6
 at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
@@ -29,6 +29,7 @@ at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
 def short_turns(monkeypatch):
     """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
+    monkeypatch.setattr(directions, "CREDIT", 1)
     monkeypatch.setattr(readiness, "CREDIT", 1)  # used there
 
 

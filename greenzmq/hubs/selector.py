@@ -9,6 +9,7 @@ descriptors that are ready.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -60,6 +61,7 @@ class SelectorHub(Hub):
         self._timers = TimerHeap()
         self._asleep = False
         self._closed = False
+        self._parked: set[weakref.ref[greenlet]] = set()
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
@@ -105,7 +107,12 @@ class SelectorHub(Hub):
         return timer
 
     def switch(self) -> object:
-        return self._greenlet.switch()
+        reference = weakref.ref(getcurrent())
+        self._parked.add(reference)
+        try:
+            return self._greenlet.switch()
+        finally:
+            self._parked.discard(reference)
 
     def close(self) -> None:
         """End the loop and free its descriptors; for the end of the thread."""
@@ -113,8 +120,26 @@ class SelectorHub(Hub):
             self._closed = True
             if self._greenlet:
                 self._greenlet.throw(GreenletExit)
+            self._end_parked()
             self._wakeup.close()
             self._selector.close()
+
+    def _end_parked(self) -> None:
+        """End what is parked here, as Python does when the last reference to a greenlet goes.
+
+        Nobody can resume it any more, nor can it be collected: its frames, which only this thread could unwind, hold
+        what holds it.
+        """
+        here = getcurrent()
+        for reference in list(self._parked):
+            parked = reference()
+            if parked is None or parked is here:
+                continue
+            try:
+                parked.parent = here  # not the loop, which has ended
+                parked.throw(GreenletExit)
+            except BaseException:
+                _report()
 
     def _wake_from_handler(self) -> None:
         """While the loop is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""

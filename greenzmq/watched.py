@@ -1,0 +1,74 @@
+"""The one watch on a socket's ZMQ_FD: started while greenlets are parked on the socket, dropped before it is closed.
+
+A signal handler may close the socket between any two bytecodes, also while the watch is being started or stopped. Then
+whoever is doing that closes the watch when it is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import unpatched
+
+if TYPE_CHECKING:
+    from .hubs import Hub, Watch
+
+__all__ = ["Watched"]
+
+
+class Watched:
+    """Something with a watch.
+
+    Attributes
+    ----------
+    ended : bool
+        The socket is closed, or is about to be. No watch is started any more.
+    hub : Hub or None
+        Where the watch is.
+    parked : int
+        How many are parked on the socket.
+    watch : Watch or None
+        Started exactly while somebody is.
+    """
+
+    __slots__ = ("ended", "hub", "parked", "steering", "watch")
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.hub: Hub | None = None
+        self.parked = 0
+        self.steering = False  # the watch is being started or stopped
+        self.watch: Watch | None = None
+
+    def steer_watch(self) -> None:
+        """Have the watch started, or stopped, as the invariant wants it."""
+        watch = self.watch
+        if watch is None or self.ended or watch.started is bool(self.parked):
+            return
+        self.steering = True
+        try:
+            if self.watch is watch:
+                watch.start() if self.parked else watch.stop()
+        finally:
+            self.steering = False
+            if self.watch is not watch:
+                watch.close()
+
+    def drop_watch(self) -> None:
+        """Before the socket is closed, or when it has gone to another hub. Who waits is to be woken after a close."""
+        watch, self.watch = self.watch, None
+        if watch is None or self.steering:
+            return
+        if self.is_elsewhere():
+            watch.hub.call_soon_threadsafe(watch.close)
+        else:
+            watch.close()
+
+    def is_elsewhere(self) -> bool:
+        """Whether this is not the thread of the hub; only the end of a context may come from such a one."""
+        return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
+
+    def is_signalled(self) -> bool:
+        """Whether commands lie unprocessed."""
+        watch = self.watch
+        return watch is None or unpatched.is_readable(watch.fd)

@@ -1,0 +1,237 @@
+"""close() under whoever waits, from wherever it is called: in any greenlet, in the hub, between any two bytecodes."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torture
+import zmq
+from helpers_interruptions import Interruption
+from helpers_invariants import idle
+from helpers_polling import goes_on
+from helpers_random import seeded_random
+from helpers_sockets import (
+    address,
+    connected,
+    fill,
+    is_open,
+    never_switches,
+    open_context,
+    parked,
+    receives,
+    tick,
+    until,
+)
+from hubthread import new_descriptors, open_descriptors
+from zmq.utils.monitor import recv_monitor_message
+
+import greenzmq
+from greenzmq.waiting import Waiter
+
+
+def polled(socket: greenzmq.Socket) -> greenzmq.Poller:
+    poller = greenzmq.Poller()
+    poller.register(socket, zmq.POLLIN)
+    return poller
+
+
+#: All that waits on a socket which has neither a message nor room.
+WAITS: dict[str, Callable[[greenzmq.Socket], Any]] = {
+    "recv": lambda socket: socket.recv(),
+    "recv, limited": lambda socket: (socket.set(zmq.RCVTIMEO, 60_000), socket.recv()),
+    "recv_multipart": lambda socket: socket.recv_multipart(),
+    "recv_into": lambda socket: socket.recv_into(bytearray(9)),
+    "send": lambda socket: socket.send(b"more"),
+    "send_multipart": lambda socket: socket.send_multipart([b"more", b"parts"]),
+    "poll": lambda socket: socket.poll(),
+    "poll, limited": lambda socket: socket.poll(60_000),
+    "Poller": lambda socket: polled(socket).poll(),
+    "select": lambda socket: greenzmq.select([socket], [], []),
+    "zmq_poll": lambda socket: greenzmq.zmq_poll([(socket, zmq.POLLIN)]),
+    "proxy": lambda socket: greenzmq.proxy(socket, socket.context.kept[-1]),
+    "monitor": recv_monitor_message,
+}
+
+
+def in_a_greenlet(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
+    with never_switches():
+        close()
+
+
+def in_the_hub(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
+    hub.hub.call_soon(close)
+    hub.sleep()
+
+
+def in_the_finally_of_a_killed_greenlet(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
+    def run() -> None:
+        try:
+            hub.sleep(60)
+        finally:
+            close()
+
+    task = hub.spawn(run)
+    tick(hub, task)
+    task.kill()
+
+
+def in_a_finalizer(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            close()
+
+    Cycle()
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "where", [in_a_greenlet, in_the_hub, in_the_finally_of_a_killed_greenlet, in_a_finalizer], ids=lambda f: f.__name__
+)
+def test_close_tells_all_who_wait(hub, where):
+    """Whatever waits gets ENOTSOCK at once, in the rounds that it takes to run them all, wherever the socket is closed;
+    nobody touches it any more. A second close changes nothing.
+
+    Seen to fail when `close` woke nobody; eventlet.green.zmq and zmq.green leave them waiting for good.
+    """
+    with open_context(hub) as context:
+        socket, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+        context.kept.append(context.socket(zmq.PAIR))
+        fill(socket)
+        tasks = {}
+        for name, wait in WAITS.items():
+            tasks[name] = hub.spawn(wait, socket)
+        tick(hub, *tasks.values())
+
+        def close() -> None:
+            socket.close()
+            socket.close()
+
+        where(hub, close)
+        assert socket.closed
+        goes_on(hub, *tasks.values(), at_once=True)
+        for name, task in tasks.items():
+            with pytest.raises(zmq.ZMQError) as caught:
+                task.get()
+            assert caught.value.errno == zmq.ENOTSOCK, name
+        idle(socket)
+
+
+# -- between two bytecodes --------------------------------------------------------------------------------------------
+
+#: What the greenlet does during which the socket is closed, and what is done before.
+SCENES: dict[str, tuple[Callable[[greenzmq.Socket], Any], Callable[[Any, Any], object] | None]] = {
+    "recv": (WAITS["recv"], None),
+    "recv, at hand": (WAITS["recv"], lambda socket, peer: (peer.send(b"x"), peer.send(b"x"))),
+    "recv_multipart, limited": (lambda socket: (socket.set(zmq.RCVTIMEO, 60_000), socket.recv_multipart()), None),
+    "send": (WAITS["send"], None),
+    "send, full": (WAITS["send"], lambda socket, peer: fill(socket)),
+    "poll": (WAITS["poll"], None),
+    "Poller": (WAITS["Poller"], None),
+}
+#: Of how many bytecodes in a row a normal run takes one.
+STRIDE = 1 if torture.FACTOR else 41
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside others"])
+def test_close_between_two_bytecodes(hub, beside):
+    """A signal handler, or a finalizer, closes the socket at the k-th bytecode of an operation on it, for each k: the
+    operation returns or gets ENOTSOCK, and so do the others that wait; no watch and no waiter is left.
+
+    Seen to fail when `Waiter.park` noted that it was parked after it had asked whether it was woken, when nobody looked
+    at `Readiness.ended`, without `Readiness.steering`, and when a Poller took a socket off its list after the look.
+    """
+    random = seeded_random()
+    for name, scene in SCENES.items():
+        at = random.randrange(STRIDE)
+        while close_at(hub, at, name, scene, beside):
+            at += STRIDE
+
+
+def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: bool) -> bool:
+    """Whether the operation got as far as that."""
+    call, prepare = scene
+    with open_context(hub) as context:
+        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+        fd = socket.FD
+        others = [hub.spawn(socket.recv), hub.spawn(socket.poll)] if beside else []
+        until(hub, lambda: socket._readiness.parked == len(others))
+        if prepare is not None:
+            prepare(socket, peer)
+        interruption = Interruption(at, socket.close)
+        task = hub.spawn(interruption.call, call, socket)
+        for _ in range(20):
+            if task.done or interruption.happened:
+                break
+            hub.sleep()
+        socket.close()
+        until(hub, lambda: all(each.done for each in (task, *others)))
+        for each in (task, *others):
+            # pyzmq's answer to a poll that had not begun is ENOTSUP.
+            assert outcome(each) in {None, zmq.ENOTSOCK, zmq.ENOTSUP if name == "poll" else None}, f"{name}, {at}"
+        assert not [key for key in hub.hub.watching if key[0] == fd], f"{name}, {at}: a watch is left"
+        readiness = socket._readiness
+        left = readiness.parked, [*readiness.receiving.queue], [*readiness.sending.queue], readiness.listeners
+        assert not any(left), f"{name}, {at}"
+        return interruption.happened
+
+
+def outcome(task: greenzmq.Task[Any]) -> int | None:
+    try:
+        task.get()
+    except zmq.ZMQError as error:
+        return error.errno
+    return None
+
+
+# -- again and again --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.torture
+def test_open_wait_close_many_times(hub, monkeypatch):
+    """Sockets are opened, waited on and closed under their waiters, again and again, on the same few descriptors: each
+    waiter is woken once, by what it waits for; nothing is left of the others.
+
+    Seen to fail when `close` left its watch with the hub: the next socket on the number is then refused its own.
+    """
+    wakes: list[Any] = []
+    wake, wake_now = Waiter.wake, Waiter.wake_now
+    monkeypatch.setattr(Waiter, "wake", lambda self: (wakes.append(self), wake(self))[1])
+    monkeypatch.setattr(Waiter, "wake_now", lambda self: (wakes.append(self), wake_now(self))[1])
+    cycles = torture.scale(10_000, 30)
+    with open_context(hub) as context:
+        connected(context, zmq.PULL, zmq.PUSH)  # the context opens what it needs with its first sockets
+        before = open_descriptors()
+        for n in range(cycles):
+            closed = context.socket(zmq.PULL)
+            closed.bind(address("inproc"))
+            fd = closed.FD
+            task = parked(hub, receives, closed.recv)
+            wakes.clear()
+            closed.close()
+            until(hub, lambda fd=fd: not is_open(fd))
+            pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+            assert fd in (pull.FD, push.FD), "the number is not used again: this proves nothing"
+            pull.bind(address("inproc"))
+            push.connect(pull.last_endpoint.decode())
+            other = parked(hub, receives, pull.recv)
+            push.send(b"%d" % n)
+            assert other.get() == b"%d" % n
+            with pytest.raises(zmq.ZMQError) as caught:
+                task.get()
+            assert caught.value.errno == zmq.ENOTSOCK
+            fds = pull.FD, push.FD
+            pull.close()
+            push.close()
+            until(hub, lambda fds=fds: not any(map(is_open, fds)))
+            idle(closed, pull)
+            assert hub.hub.watching == {}
+            woken = [waiter for waiter in wakes if isinstance(waiter, greenzmq.directions.SocketWaiter)]
+            assert len(woken) == len(set(map(id, woken))) == 2, n
+        assert not new_descriptors(before)
