@@ -148,25 +148,24 @@ class _End:
 class _Call(_End):
     """One `run`."""
 
-    _call: Callable[[], Any] | None
     _greenlet: Any = None
     _value: Any = None
 
+    def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
+        self._hub = hub
+        self._call = call
+
     def run(self) -> None:
         """In its greenlet."""
-        call = self._call
-        if call is None:
-            return
         self._greenlet = getcurrent()
         try:
-            self._value = call()
+            self._value = self._call()
         except GreenletExit as error:  # as `Task.get`
             self._value = error
         except BaseException as error:
             self._error = error
         finally:
-            del call
-            self._call = self._greenlet = None
+            self._greenlet = None
             self._come()
 
     def outcome(self) -> Any:
@@ -192,8 +191,11 @@ class _Call(_End):
         if self._greenlet is not None:
             self._greenlet.throw(error)
         else:
-            self._error, self._call = error, None
-            self._come()
+            self._call = partial(_raise, error)  # when it begins
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class _TaskEnd(_End):
@@ -287,8 +289,7 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     hub = AsyncioHub.get()
     if hub.late:
         _raise_late_cancellation(hub)
-    call = _Call(hub)
-    call._call = partial(function, *args, **kwargs) if args or kwargs else function
+    call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
     call._task = hub.begin(call.run)
     if not call.ended:
         await call

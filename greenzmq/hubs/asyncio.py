@@ -65,29 +65,24 @@ class Worker(greenlet):
 
 def _work() -> None:
     """What a `Worker` runs. Not a method: its frame would hold it, and a greenlet that has begun is no garbage."""
-    while _make_call():
-        parent: Any = getcurrent().parent
-        parent.switch()
-
-
-def _make_call() -> bool:
-    """Whether there is to be another one."""
-    worker: Any = getcurrent()
-    job, worker.job = worker.job, None
-    if job is None:  # somebody who knew it has switched into it
-        return False
-    job()
-    del job
-    at_end = getattr(worker, AT_END)
-    while at_end:
-        at_end.pop()()
-    idle = getattr(worker, MARK).idle
-    if weakref.getweakrefcount(worker) > 1 or len(idle) >= IDLE:
-        return False
-    idle.append(worker)
-    setattr(worker, MARK, None)
-    worker.gr_context = None
-    return True
+    while True:
+        worker: Any = getcurrent()
+        job, worker.job = worker.job, None
+        if job is None:  # somebody who knew it has switched into it
+            return
+        job()
+        at_end = getattr(worker, AT_END)
+        while at_end:
+            at_end.pop()()
+        idle = getattr(worker, MARK).idle
+        if weakref.getweakrefcount(worker) > 1 or len(idle) >= IDLE:
+            return
+        idle.append(worker)
+        setattr(worker, MARK, None)
+        worker.gr_context = None
+        switch = worker.parent.switch
+        del worker, job, at_end, idle
+        switch()
 
 
 class AsyncioHub(Hub):
@@ -104,7 +99,9 @@ class AsyncioHub(Hub):
     idle : list
         Greenlets for `begin`.
     firing : bool
-        Whether the loop is in a watch's callback, so that it comes back to the hub when the running greenlet stops.
+        Whether the loop is in a watch's callback, so that it is back there when the running greenlet stops.
+    back : tuple, optional
+        What the loop is to call then; see `when_back`.
     timers : TimerHeap
         What is due later. The loop itself has one handle for all of them.
     late : dict
@@ -124,7 +121,7 @@ class AsyncioHub(Hub):
         self.idle: list[Worker] = []
         self.late: dict[Any, int] = {}
         self.firing = False
-        self._back: tuple[Any, ...] | None = None
+        self.back: tuple[Any, ...] | None = None
         self.timers = TimerHeap()
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = 0.0
@@ -217,21 +214,10 @@ class AsyncioHub(Hub):
         In the round of the loop that has let it go on if that is possible, else in the next. For one that was let go on
         by a descriptor it is: a round is half of what a short wait costs.
         """
-        if self.firing and self._back is None:
-            self._back = (context, callback, argument)
+        if self.firing and self.back is None:
+            self.back = (context, callback, argument)
         elif not self.loop.is_closed():
             self.loop.call_soon(callback, argument, context=context)
-
-    def fire(self, callback: Callable[[], object]) -> None:
-        """Make the call of a watch, then that of `when_back`."""
-        self.firing = True
-        try:
-            callback()
-        finally:
-            self.firing = False
-            if self._back is not None:
-                (context, callback, argument), self._back = self._back, None
-                context.run(callback, argument)
 
     def switch(self) -> object:
         if _running_loop() is not self.loop:
@@ -397,8 +383,17 @@ class _AsyncioWatch(Watch):
 
 def _fire(reference: weakref.ref[_AsyncioWatch]) -> None:
     watch = reference()
-    if watch is not None:
-        if watch.started:
-            watch.hub.fire(watch.callback)
-        else:
-            watch.hub.disarm(watch.fd, watch.write)
+    if watch is None:
+        return
+    hub = watch.hub
+    if not watch.started:
+        hub.disarm(watch.fd, watch.write)
+        return
+    hub.firing = True
+    try:
+        watch.callback()
+    finally:
+        hub.firing = False
+        if hub.back is not None:
+            (context, callback, argument), hub.back = hub.back, None
+            context.run(callback, argument)
