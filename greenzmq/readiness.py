@@ -53,6 +53,8 @@ DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
+TYPE = int(zmq.TYPE)
+REQ, REP = int(zmq.REQ), int(zmq.REP)
 
 #: The outcome of an attempt that met EAGAIN.
 _MET_AGAIN: Any = object()
@@ -74,6 +76,7 @@ class Readiness:
 
     __slots__ = (
         "__weakref__",
+        "alternating",
         "attended",
         "budget",
         "hub",
@@ -95,6 +98,7 @@ class Readiness:
         self.listeners = _NO_LISTENERS
         self.parked = 0
         self.attended = False
+        self.alternating = False  # a REQ or REP, whose recv may raise EFSM where others find nothing
         # A green socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
         self.socket: Any = None
         self.hub: Hub | None = None
@@ -329,6 +333,7 @@ class Readiness:
             self.hub = hub
         if self.watch is None:
             self.watch = hub.watch(_get(socket, zmq.FD), self._signalled)
+            self.alternating = _get(socket, TYPE) in (REQ, REP)
         return hub
 
     def _park_here(self, socket: Any) -> None:
@@ -490,6 +495,10 @@ class Readiness:
         if self.socket is None:
             return
         self.signals += 1
+        first = self.receiving.queue.first
+        if first is not None and self.parked == 1 and not (self.listeners or self.receiving.owner or self.alternating):
+            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
+            return
         events = self._read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)
