@@ -234,3 +234,51 @@ def test_eventlets_own_asyncio_hub() -> None:
     pytest.importorskip("eventlet")
     done = run_child(Child(EVENTLET))
     assert (done.out, done.err) == ("[b'x', b'x', b'x'] EventletHub\n", "")
+
+
+@pytest.mark.parametrize("when", ["before the message", "with the message", "after the message"])
+def test_anyio_cancels_again_and_again(loop_name: str, when: str) -> None:
+    """anyio cancels what is in a scope in every round of the loop, until it has left: it is cancelled, the message is
+    received or still there, and nothing of it comes after the scope.
+
+    Seen to fail, on Python 3.10, when a cancellation of what has just been cancelled is put off like one that is late.
+    """
+    anyio = pytest.importorskip("anyio")
+
+    async def main() -> None:
+        context = greenzmq.asyncio.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind("inproc://anyio")
+        pull.connect("inproc://anyio")
+        scope = anyio.CancelScope()
+        received, log = [], []
+
+        def meet() -> None:
+            if when != "before the message":
+                push.send(b"x", zmq.NOBLOCK)
+            if when != "after the message":
+                scope.cancel()
+
+        def work() -> None:
+            try:
+                received.append(pull.recv())
+                scope.cancel()
+            except asyncio.CancelledError:
+                log.append("cancelled")
+                raise
+
+        with scope:
+            asyncio.get_running_loop().call_soon(meet)
+            await run(work)
+            log.append("returned")
+            await asyncio.get_running_loop().create_future()
+        assert scope.cancelled_caught
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if when == "before the message":
+            push.send(b"x", zmq.NOBLOCK)
+        assert received or await asyncio.wait_for(run(pull.recv), 10) == b"x"
+        assert log == (["returned"] if received else ["cancelled"])
+        await run(context.destroy, 0)
+
+    run_on(loop_name, main())
