@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 from helpers_asyncio import loop_name, run_on
-from helpers_races import CANCELS, OPERATIONS, ORDERS, RECEIVED, Greenzmq, race
+from helpers_races import CANCELS, OPERATIONS, ORDERS, RECEIVED, Greenzmq, Spawned, race
 
 import greenzmq.asyncio
 from greenzmq.asyncio import run
@@ -32,16 +32,23 @@ def test_no_message_is_lost(loop_name: str, cancel: str, operation: str, order: 
     Seen to fail with zmq.asyncio in place of `Greenzmq` (``tests/peers/asyncio_cancel.py``).
     """
 
-    async def main() -> None:
-        library = Greenzmq()
-        counts = await race(library, cancel, operation, order, TRIALS)
-        await greenzmq.asyncio.run(library.context.term)
-        assert counts["lost"] == 0, counts
-        assert counts["trials"] == TRIALS
-        if order == RECEIVED:
-            assert counts["returned"] == TRIALS or cancel == "wait_for"  # which a busy machine may end too early
+    run_on(loop_name, lose_nothing(Greenzmq(), cancel, operation, order))
 
-    run_on(loop_name, main())
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("cancel", CANCELS)
+def test_no_message_of_a_spawned_task_is_lost(loop_name: str, cancel: str, order: str) -> None:
+    """The same where the call is made in a spawned task that another task awaits."""
+    run_on(loop_name, lose_nothing(Spawned(), cancel, "recv", order))
+
+
+async def lose_nothing(library: Any, cancel: str, operation: str, order: str) -> None:
+    counts = await race(library, cancel, operation, order, TRIALS)
+    await library.end()
+    assert counts["lost"] == 0, counts
+    assert counts["trials"] == TRIALS
+    if order == RECEIVED:
+        assert counts["returned"] == TRIALS or cancel == "wait_for"  # which a busy machine may end too early
 
 
 @asynccontextmanager
