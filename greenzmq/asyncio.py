@@ -185,17 +185,9 @@ class _Call(_End):
         self._hub.call_soon(self._throw, GreenletExit())
 
     def _throw(self, error: BaseException) -> None:
-        if self.ended:
-            return
-        self._missed = False
-        if self._greenlet is not None:
+        if not self.ended:  # it has begun: what `AsyncioHub.begin` puts off comes before this
+            self._missed = False
             self._greenlet.throw(error)
-        else:
-            self._call = partial(_raise, error)  # when it begins
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 class _TaskEnd(_End):

@@ -29,7 +29,8 @@ TRIALS = int(os.environ.get("GREENZMQ_TRIALS", "5"))
 def test_no_message_is_lost(loop_name: str, cancel: str, operation: str, order: str) -> None:
     """With the message and the cancellation in one turn of the loop, what was sent is what was returned or can be read.
 
-    Seen to fail with zmq.asyncio in place of `Greenzmq` (``tests/peers/asyncio_cancel.py``).
+    Seen to fail with zmq.asyncio in place of `Greenzmq` (``tests/peers/asyncio_cancel.py``), and when a cancelled task
+    does not wait for its greenlet.
     """
 
     run_on(loop_name, lose_nothing(Greenzmq(), cancel, operation, order))
