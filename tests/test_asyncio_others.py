@@ -17,7 +17,7 @@ from greenzmq.asyncio import await_, run, spawn
 
 __all__ = ["loop_name"]
 
-ROUNDS = 50
+ROUNDS = 20
 
 
 class Echo:
@@ -200,6 +200,50 @@ def test_all_three(loop_name: str) -> None:
             str(n) for n in numbers
         ]
         await echo.end()
+
+    run_on(loop_name, main())
+
+
+@pytest.mark.parametrize("when", ["before it begins", "where it waits"])
+@pytest.mark.parametrize("bridge", ["sqlalchemy", "greenback"])
+def test_a_cancellation_through_another_bridge(loop_name: str, bridge: str, when: str) -> None:
+    """Cancelling a task whose sync code awaits `run` by another bridge ends our greenlet; the message stays."""
+    module = pytest.importorskip(bridge)
+
+    async def main() -> None:
+        context = greenzmq.asyncio.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind("inproc://cancel")
+        pull.connect("inproc://cancel")
+        log: list[str] = []
+
+        def work() -> None:
+            try:
+                pull.recv()
+            finally:
+                log.append("ended")
+
+        async def awaiting() -> None:
+            if bridge == "greenback":
+                await module.ensure_portal()
+            if when == "before it begins":
+                asyncio.get_running_loop().call_soon(task.cancel)
+            if bridge == "greenback":
+                module.await_(run(work))
+            else:
+                await module.util.greenlet_spawn(lambda: module.util.await_only(run(work)))
+
+        task = asyncio.ensure_future(awaiting())
+        if when == "where it waits":
+            while not pull._readiness.attended:
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.wait([task], timeout=10)
+        assert task.cancelled()
+        assert log == ["ended"]
+        push.send(b"x", zmq.NOBLOCK)
+        assert await asyncio.wait_for(run(pull.recv), 10) == b"x"
+        await run(context.destroy, 0)
 
     run_on(loop_name, main())
 
