@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import torture
 import zmq
 from helpers_asyncio import loop_name, run_on
 from helpers_races import CANCELS, OPERATIONS, ORDERS, RECEIVED, Greenzmq, Spawned, race
@@ -19,10 +19,11 @@ from greenzmq.asyncio import run
 
 __all__ = ["loop_name"]
 
-#: Trials of each race; ``GREENZMQ_TRIALS=1000`` is the long run.
-TRIALS = int(os.environ.get("GREENZMQ_TRIALS", "5"))
+#: Trials of each race.
+TRIALS = torture.scale(1_000, 5)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("cancel", CANCELS)
@@ -36,6 +37,7 @@ def test_no_message_is_lost(loop_name: str, cancel: str, operation: str, order: 
     run_on(loop_name, lose_nothing(Greenzmq(), cancel, operation, order))
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("cancel", CANCELS)
 def test_no_message_of_a_spawned_task_is_lost(loop_name: str, cancel: str, order: str) -> None:
