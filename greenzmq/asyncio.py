@@ -16,6 +16,7 @@ been woken: what it has not received is still there for the next one, and what i
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, TypeVar
@@ -70,25 +71,92 @@ SyncContext, SyncSocket = Context, Socket
 decorators = _Decorators(Context)
 
 
-class _Call:
-    """One `run`. Its attributes are those of `AwaitableTask` that `_until_ended` needs."""
+class _End:
+    """The end of what a greenlet does, for the task that awaits it: as much of a future as a task asks for.
 
-    __slots__ = ("_call", "_ended", "_error", "_greenlet", "_hub", "_missed", "_value", "done")
+    A future that is cancelled ends, and its task learns of it. Here the greenlet learns of it, and the task goes on
+    when that has ended (`cancel`). And the task goes on as soon as the greenlet is back in the loop, where a future's
+    would have to wait for the next round.
+    """
+
+    _asyncio_future_blocking = False  # by this asyncio knows what is like a future
+    _error: BaseException | None = None
+    _wakeup: Callable[[Any], object] | None = None
+    _context: contextvars.Context | None = None
+    _task: Any = None
+    _missed = False  # a cancellation has not reached the greenlet yet
+    _before = 0  # the cancellations of the task that came before it
+    _message: tuple[Any, ...] = ()
+    ended = False
+
+    def __init__(self, hub: AsyncioHub) -> None:
+        self._hub = hub
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            while not self.ended:
+                self._asyncio_future_blocking = True
+                try:
+                    yield self
+                except CancelledError as error:  # from one who steps this coroutine and is no task
+                    self.cancel(*error.args)
+        except BaseException:  # the coroutine is dropped
+            self._wakeup = None
+            self._drop()
+            raise
+        if self._missed and not isinstance(self._error, CancelledError):
+            hub = self._hub
+            hub.late[self._task] = self._before
+            hub.call_soon(_cancel_again, hub, self._task, self._message)
+
+    # What a task calls:
+
+    def get_loop(self) -> Any:
+        return self._hub.loop
+
+    def add_done_callback(self, wakeup: Callable[[Any], object], *, context: contextvars.Context | None = None) -> None:
+        self._wakeup, self._context = wakeup, context
+
+    def result(self) -> None:
+        """Whatever came of it, the coroutine asks for itself."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """The task is cancelled. One that comes again before the greenlet knows of the first is the same."""
+        if not self._missed:
+            self._missed = True
+            self._before = _cancellations(self._task) - 1
+            self._message = () if msg is None else (msg,)
+            self._pass_on(CancelledError(*self._message))
+        return True
+
+    # -- the work ------------------------------------------------------------------------------------------------------
+
+    def _come(self) -> None:
+        """The work has ended; in its greenlet."""
+        self.ended = True
+        if self._wakeup is not None:
+            self._hub.when_back(self._wakeup, self, self._context)
+
+    def _pass_on(self, error: BaseException) -> None:
+        """Have `error` thrown into the greenlet, soon."""
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        """Nobody waits any more."""
+
+
+class _Call(_End):
+    """One `run`."""
+
+    _greenlet: Any = None
+    _value: Any = None
 
     def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
         self._hub = hub
-        self._call: Callable[[], Any] | None = call
-        self._greenlet: Any = None
-        self._ended: Any = None
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._missed = False
-        self.done = False
+        self._call = call
 
     def run(self) -> None:
         """In its greenlet."""
-        if self._call is None:
-            return
         self._greenlet = getcurrent()
         try:
             self._value = self._call()
@@ -97,7 +165,8 @@ class _Call:
         except BaseException as error:
             self._error = error
         finally:
-            self._end()
+            self._greenlet = None
+            self._come()
 
     def outcome(self) -> Any:
         """The function's result or exception, once."""
@@ -109,27 +178,36 @@ class _Call:
         finally:
             del error, self
 
-    def _end(self) -> None:
-        self.done = True
-        self._call = self._greenlet = None
-        if self._ended is not None:
-            _set(self._ended)
-
-    def _tell_end(self, future: Any) -> None:
-        self._ended = future
-
-    def _cancel(self, error: BaseException) -> None:
+    def _pass_on(self, error: BaseException) -> None:
         self._hub.call_soon(self._throw, error)
 
+    def _drop(self) -> None:
+        self._hub.call_soon(self._throw, GreenletExit())
+
     def _throw(self, error: BaseException) -> None:
-        if self.done:
-            return
-        self._missed = False
-        if self._greenlet is not None:
+        if not self.ended:  # it has begun: what `AsyncioHub.begin` puts off comes before this
+            self._missed = False
             self._greenlet.throw(error)
-        else:
-            self._error = error
-            self._end()
+
+
+class _TaskEnd(_End):
+    """One ``await`` of an `AwaitableTask`."""
+
+    def __init__(self, hub: AsyncioHub, work: AwaitableTask[Any]) -> None:
+        super().__init__(hub)
+        self._work = work
+        self._task = current_task(hub.loop)
+
+    def _pass_on(self, error: BaseException) -> None:
+        if self._work._call is None:
+            self._hub.call_soon(self._throw, error)
+        else:  # it has not begun, and will not
+            self._throw(error)
+
+    def _throw(self, error: BaseException) -> None:
+        if not self._work.done:
+            self._missed = False
+            self._work._throw(error)
 
 
 class AwaitableTask(Task[T]):
@@ -139,8 +217,7 @@ class AwaitableTask(Task[T]):
     in the greenlet where it waits, and waits for its end; see `run`.
     """
 
-    _missed = False
-    _ended: tuple[Any, ...] = ()
+    _ends: tuple[_TaskEnd, ...] = ()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._finish().__await__()
@@ -156,29 +233,17 @@ class AwaitableTask(Task[T]):
         if hub.late:
             _raise_late_cancellation(hub)
         if not self.done:
-            await _until_ended(self, hub)
+            end = _TaskEnd(hub, self)
+            self._ends += (end,)
+            await end
         return self._result()
 
     def _end(self) -> None:
         super()._end()
-        for future in self._ended:
-            _set(future)
-
-    def _tell_end(self, future: Any) -> None:
-        self._ended += (future,)
-
-    def _cancel(self, error: BaseException) -> None:
-        self.kill(error, block=False)
-
-    def _throw(self, error: BaseException) -> None:
-        if not self.done:
-            self._missed = False
-        super()._throw(error)
-
-
-def _set(future: Any) -> None:
-    if not (future.done() or future.get_loop().is_closed()):
-        future.set_result(None)
+        ends, self._ends = self._ends, ()
+        for end in ends:
+            end._error = self._error
+            end._come()
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
@@ -217,9 +282,9 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     if hub.late:
         _raise_late_cancellation(hub)
     call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
-    hub.begin(call.run)
-    if not call.done:
-        await _until_ended(call, hub)
+    call._task = hub.begin(call.run)
+    if not call.ended:
+        await call
     result: T = call.outcome()
     return result
 
@@ -279,30 +344,6 @@ def await_(awaitable: Awaitable[T]) -> T:
     return result
 
 
-async def _until_ended(work: _Call | AwaitableTask[Any], hub: AsyncioHub) -> None:
-    """Wait for the end of `work`. A cancellation goes to its greenlet; one that comes too late there is put off."""
-    task: Any = current_task()
-    before = _cancellations(task)
-    message: tuple[Any, ...] | None = None
-    while not work.done:
-        ended = hub.loop.create_future()
-        work._tell_end(ended)
-        try:
-            await ended
-        except CancelledError as error:
-            message = error.args
-            before = min(before, _cancellations(task) - 1)
-            work._missed = True
-            work._cancel(CancelledError(*message))
-        except GeneratorExit:  # the coroutine is dropped
-            if isinstance(work, _Call):
-                work._cancel(GreenletExit())
-            raise
-    if message is not None and work._missed:
-        hub.late[task] = before
-        hub.call_soon(_cancel_again, hub, task, message)
-
-
 def _cancellations(task: Any) -> int:
     """How often the task was asked to end, and that was not taken back. Python 3.10 does not count."""
     count: int = task.cancelling() if hasattr(task, "cancelling") else 1
@@ -316,7 +357,7 @@ def _is_due(hub: AsyncioHub, task: Any) -> bool:
 
 
 def _raise_late_cancellation(hub: AsyncioHub) -> None:
-    if _is_due(hub, current_task()):
+    if _is_due(hub, current_task(hub.loop)):
         raise CancelledError()
 
 

@@ -56,6 +56,8 @@ DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
+TYPE = int(zmq.TYPE)
+REQ, REP = int(zmq.REQ), int(zmq.REP)
 #: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 
@@ -81,6 +83,7 @@ class Readiness(Watched):
 
     __slots__ = (
         "__weakref__",
+        "alternating",
         "attended",
         "budget",
         "listeners",
@@ -99,6 +102,7 @@ class Readiness(Watched):
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
         self.listeners = _NO_LISTENERS
         self.attended = False
+        self.alternating = False  # a REQ or REP, whose recv may raise EFSM where others find nothing
         # A green socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
         self.socket: Any = None
         self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
@@ -321,6 +325,7 @@ class Readiness(Watched):
             self.hub = hub
         if self.watch is None:
             self.watch = hub.watch(_get(socket, zmq.FD), self._signalled)
+            self.alternating = _get(socket, TYPE) in (REQ, REP)
         return hub
 
     def _park_here(self, socket: Any) -> None:
@@ -465,6 +470,10 @@ class Readiness(Watched):
         if self.socket is None:
             return
         self.signals += 1
+        first = self.receiving.queue.first
+        if first is not None and self.parked == 1 and not (self.listeners or self.receiving.owner or self.alternating):
+            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
+            return
         events = self._read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)

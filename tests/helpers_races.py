@@ -25,7 +25,7 @@ import zmq
 
 import greenzmq.asyncio
 
-__all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "ZmqAsyncio", "race"]
+__all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "Spawned", "ZmqAsyncio", "race"]
 
 SOON, LATER, RECEIVED = ORDERS = ("cancel, signal", "signal, cancel", "received, cancel")
 #: Seconds that `asyncio.wait_for` gives the call: ample for it to begin, if this machine is not busy. If it is, the
@@ -54,11 +54,23 @@ class Greenzmq:
             then()
             return result
 
-        return greenzmq.asyncio.run(blocking_style)
+        return self._bridge(blocking_style)
+
+    _bridge: Callable[..., Awaitable[Any]] = staticmethod(greenzmq.asyncio.run)
 
     @staticmethod
     def waits(socket: Any) -> bool:
         return bool(socket._readiness.attended)
+
+    async def end(self) -> None:
+        await greenzmq.asyncio.run(self.context.term)
+
+
+class Spawned(Greenzmq):
+    """Calls of ours in tasks that are spawned and then awaited."""
+
+    name = "greenzmq.spawn"
+    _bridge = staticmethod(greenzmq.asyncio.spawn)
 
 
 class ZmqAsyncio:
@@ -80,6 +92,9 @@ class ZmqAsyncio:
     @staticmethod
     def waits(socket: Any) -> bool:
         return True
+
+    async def end(self) -> None:
+        self.context.term()  # its sockets are closed
 
 
 class Race:

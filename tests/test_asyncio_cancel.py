@@ -3,45 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import torture
 import zmq
 from helpers_asyncio import loop_name, run_on
-from helpers_races import CANCELS, OPERATIONS, ORDERS, RECEIVED, Greenzmq, race
+from helpers_races import CANCELS, OPERATIONS, ORDERS, RECEIVED, Greenzmq, Spawned, race
 
 import greenzmq.asyncio
 from greenzmq.asyncio import run
 
 __all__ = ["loop_name"]
 
-#: Trials of each race; ``GREENZMQ_TRIALS=1000`` is the long run.
-TRIALS = int(os.environ.get("GREENZMQ_TRIALS", "5"))
+#: Trials of each race.
+TRIALS = torture.scale(1_000, 5)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("cancel", CANCELS)
 def test_no_message_is_lost(loop_name: str, cancel: str, operation: str, order: str) -> None:
     """With the message and the cancellation in one turn of the loop, what was sent is what was returned or can be read.
 
-    Seen to fail with zmq.asyncio in place of `Greenzmq` (``tests/peers/asyncio_cancel.py``).
+    Seen to fail with zmq.asyncio in place of `Greenzmq` (``tests/peers/asyncio_cancel.py``), and when a cancelled task
+    does not wait for its greenlet.
     """
 
-    async def main() -> None:
-        library = Greenzmq()
-        counts = await race(library, cancel, operation, order, TRIALS)
-        await greenzmq.asyncio.run(library.context.term)
-        assert counts["lost"] == 0, counts
-        assert counts["trials"] == TRIALS
-        if order == RECEIVED:
-            assert counts["returned"] == TRIALS or cancel == "wait_for"  # which a busy machine may end too early
+    run_on(loop_name, lose_nothing(Greenzmq(), cancel, operation, order))
 
-    run_on(loop_name, main())
+
+@pytest.mark.torture
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("cancel", CANCELS)
+def test_no_message_of_a_spawned_task_is_lost(loop_name: str, cancel: str, order: str) -> None:
+    """The same where the call is made in a spawned task that another task awaits."""
+    run_on(loop_name, lose_nothing(Spawned(), cancel, "recv", order))
+
+
+async def lose_nothing(library: Any, cancel: str, operation: str, order: str) -> None:
+    counts = await race(library, cancel, operation, order, TRIALS)
+    await library.end()
+    assert counts["lost"] == 0, counts
+    assert counts["trials"] == TRIALS
+    if order == RECEIVED:
+        assert counts["returned"] == TRIALS or cancel == "wait_for"  # which a busy machine may end too early
 
 
 @asynccontextmanager

@@ -233,6 +233,37 @@ def test_a_loop_that_nobody_closes(loop_name: str) -> None:
 # --- calls that would stop the loop -----------------------------------------------------------------------------------
 
 
+def calls_that_wait(module: Any, pull: Any, full: Any, task: Any) -> dict[str, Any]:
+    """Everything that would have to wait now, by name."""
+    hub = greenzmq.asyncio.hub()
+    poller = module.Poller()
+    poller.register(pull, zmq.POLLIN)
+    kinds = ("", "_multipart", "_string", "_json", "_pyobj")
+    return {
+        **{f"recv{kind}": getattr(pull, f"recv{kind}") for kind in kinds},
+        **{
+            f"send{kind}": partial(getattr(full, f"send{kind}"), [b"x"] if kind == "_multipart" else "x")
+            for kind in kinds
+        },
+        "send": partial(full.send, b"x"),
+        "recv_into": partial(pull.recv_into, bytearray(1)),
+        "poll": pull.poll,
+        "poll with a timeout": partial(pull.poll, 1000),
+        "Poller.poll": poller.poll,
+        "select": partial(module.select, [pull], [], []),
+        "zmq_poll": partial(module.zmq_poll, [(pull, zmq.POLLIN)]),
+        "proxy": partial(module.proxy, pull, full),
+        "sleep": hub.sleep,
+        "wait_fd": partial(hub.wait_fd, pull.get(zmq.FD)),
+        "run_in_thread": partial(hub.run_in_thread, str),
+        "run": partial(hub.run, hub.sleep),
+        "join": task.join,
+        "get": task.get,
+        "GreenEvent.wait": greenzmq.GreenEvent().wait,
+        "await_": partial(await_, asyncio.get_running_loop().create_future()),
+    }
+
+
 @pytest.mark.parametrize("module", [greenzmq, greenzmq.asyncio], ids=["greenzmq", "greenzmq.asyncio"])
 @pytest.mark.parametrize("where", ["coroutine", "callback", "bare greenlet"])
 def test_a_blocking_call_is_an_error(loop_name: str, module: Any, where: str) -> None:
@@ -240,18 +271,21 @@ def test_a_blocking_call_is_an_error(loop_name: str, module: Any, where: str) ->
 
     async def main() -> None:
         context = module.Context()
-        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push, pull, full = (context.socket(kind) for kind in (zmq.PUSH, zmq.PULL, zmq.PUSH))
         pull.bind("inproc://blocking")
         push.connect("inproc://blocking")
-        calls = [pull.recv, pull.recv_multipart, pull.poll, lambda: module.select([pull], [], [])]
+        task = spawn(wait)
+        calls = calls_that_wait(module, pull, full, task)
         if where != "bare greenlet" or module is greenzmq:  # there the ending has begun when the wait for it is refused
-            calls.append(context.term)
-        for call in calls:
+            calls["term"] = context.term
+        for name, call in calls.items():
             error = await outcome(call, where)
-            assert isinstance(error, greenzmq.BlockingCallError), (call, error)
-            assert "await greenzmq.asyncio.run(" in str(error)
+            assert isinstance(error, greenzmq.BlockingCallError), (name, error)
+            assert "await greenzmq.asyncio.run(" in str(error), name
         push.send(b"x", zmq.NOBLOCK)
         assert await asyncio.wait_for(run(pull.recv), 10) == b"x"
+        task.kill(block=False)
+        await task
         await run(context.destroy, 0)
 
     run_on(loop_name, main())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from asyncio import CancelledError, current_task, ensure_future
+from asyncio import CancelledError, ensure_future
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
 from typing import Any
@@ -27,6 +27,11 @@ from .base import AT_END, MARK, Hub, Timer, Watch
 from .timers import TimerHeap
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future"]
+
+_running_loop = asyncio._get_running_loop
+current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
+if sys.version_info < (3, 12):  # where that is not written in C
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
 _ATTRIBUTE = "_greenzmq_hub"  # on the loop; they are collected together
 
@@ -47,33 +52,37 @@ class Worker(greenlet):
     To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So the
     hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not (`AT_END`); a weak
     reference with a callback tells that somebody does (a socket in the midst of a message; a greenlet-local's owner).
-    An idle one keeps nothing alive, in particular not its hub.
+    An idle one keeps nothing alive, neither its hub nor itself.
     """
 
     job: Callable[[], None] | None = None
 
-    def __init__(self, run: None, parent: greenlet) -> None:
-        super().__init__(run, parent)
+    def __init__(self, parent: greenlet) -> None:
+        super().__init__(_work, parent)
         setattr(self, AT_END, [])
         self.reference = weakref.ref(self)  # Python has one without a callback for everybody, and it is counted
 
-    def run(self) -> None:
-        at_end: list[Callable[[], None]] = getattr(self, AT_END)
-        while (job := self.job) is not None:
-            job()
-            del job
-            self.job = None
-            while at_end:
-                at_end.pop()()
-            hub = getattr(self, MARK)
-            if weakref.getweakrefcount(self) > 1 or len(hub.idle) >= IDLE:
-                return
-            hub.idle.append(self)
-            setattr(self, MARK, None)
-            self.gr_context = None
-            switch = hub._greenlet.switch
-            del hub
-            switch()
+
+def _work() -> None:
+    """What a `Worker` runs. Not a method: its frame would hold it, and a greenlet that has begun is no garbage."""
+    while True:
+        worker: Any = getcurrent()
+        job, worker.job = worker.job, None
+        if job is None:  # somebody who knew it has switched into it
+            return
+        job()
+        at_end = getattr(worker, AT_END)
+        while at_end:
+            at_end.pop()()
+        idle = getattr(worker, MARK).idle
+        if weakref.getweakrefcount(worker) > 1 or len(idle) >= IDLE:
+            return
+        idle.append(worker)
+        setattr(worker, MARK, None)
+        worker.gr_context = None
+        switch = worker.parent.switch
+        del worker, job, at_end, idle
+        switch()
 
 
 class AsyncioHub(Hub):
@@ -89,6 +98,10 @@ class AsyncioHub(Hub):
         What the loop watches, by ``(fd, write)``; see `_AsyncioWatch`.
     idle : list
         Greenlets for `begin`.
+    firing : bool
+        Whether the loop is in a watch's callback, so that it is back there when the running greenlet stops.
+    back : tuple, optional
+        What the loop is to call then; see `when_back`.
     timers : TimerHeap
         What is due later. The loop itself has one handle for all of them.
     late : dict
@@ -107,6 +120,8 @@ class AsyncioHub(Hub):
         self.armed: dict[tuple[int, bool], weakref.ref[_AsyncioWatch]] = {}
         self.idle: list[Worker] = []
         self.late: dict[Any, int] = {}
+        self.firing = False
+        self.back: tuple[Any, ...] | None = None
         self.timers = TimerHeap()
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = 0.0
@@ -120,12 +135,12 @@ class AsyncioHub(Hub):
 
     @classmethod
     def current(cls) -> AsyncioHub | None:
-        loop = asyncio._get_running_loop()
+        loop = _running_loop()
         return getattr(loop, _ATTRIBUTE, None)
 
     @classmethod
     def get(cls) -> AsyncioHub:
-        loop = asyncio._get_running_loop()
+        loop = _running_loop()
         if loop is None:
             raise HubError(
                 "no asyncio loop is running in this thread; start one: asyncio.run(main()), and in main() write "
@@ -149,7 +164,7 @@ class AsyncioHub(Hub):
     def greenlet(self) -> greenlet:
         # Loops that take turns in one thread have the same greenlet, but only one of them runs: a socket's waiter has
         # to see that it has come to another hub.
-        return self._greenlet if self.loop.is_running() else self._nowhere
+        return self._greenlet if _running_loop() is self.loop else self._nowhere
 
     @property
     def variant(self) -> str:
@@ -193,10 +208,23 @@ class AsyncioHub(Hub):
         if when is not None:
             self._set_alarm(when, max(when - now, 0.001))
 
+    def when_back(self, callback: Callable[[Any], object], argument: Any, context: Any) -> None:
+        """Call ``callback(argument)`` in the loop once the running greenlet has stopped.
+
+        In the round of the loop that has let it go on if that is possible, else in the next. For one that was let go on
+        by a descriptor it is: a round is half of what a short wait costs.
+        """
+        if self.firing and self.back is None:
+            self.back = (context, callback, argument)
+        elif not self.loop.is_closed():
+            self.loop.call_soon(callback, argument, context=context)
+
     def switch(self) -> object:
-        self.check_open()
+        if _running_loop() is not self.loop:
+            self.check_open()
         current, task = getcurrent(), current_task(self.loop)
-        if not self._is_ours(current) or (task is not None and task is not self.stepping):
+        ours = getattr(current, MARK, None) is self or self._is_ours(current)
+        if not ours or (task is not None and task is not self.stepping):
             # To another library's bridge the switch would look like the end of a step (SQLAlchemy: something to await),
             # and the loop would think that a task whose step began in here is still in it (an eager one).
             raise BlockingCallError(
@@ -219,24 +247,30 @@ class AsyncioHub(Hub):
         if self._left is not None:
             self._left.set()
 
-    def begin(self, job: Callable[[], None]) -> None:
+    def begin(self, job: Callable[[], None]) -> asyncio.Task[Any] | None:
         """Run ``job()`` in a greenlet, for a coroutine. It shares this context, and does not raise.
 
         Switches: into that greenlet, until it parks or ends. If this is another library's greenlet, to which the way
         back would not lead, the job begins in the next round of the loop.
+
+        Returns
+        -------
+        asyncio.Task or None
+            The task whose coroutine this is.
         """
-        worker = self.idle.pop() if self.idle else Worker(None, self.greenlet)
+        worker = self.idle.pop() if self.idle else Worker(self.greenlet)
         if worker.dead:  # somebody who knew it has thrown something into it
-            worker = Worker(None, self.greenlet)
+            worker = Worker(self.greenlet)
         setattr(worker, MARK, self)
         worker.job = job
-        current = getcurrent()
+        current, task = getcurrent(), current_task(self.loop)
         worker.gr_context = current.gr_context
-        if current is not self._loop_greenlet:
+        if current is self._loop_greenlet:
+            self.stepping = task
+            worker.switch()
+        else:
             self.call_soon(self._begin_later, worker)
-            return
-        self.stepping = current_task(self.loop)
-        worker.switch()
+        return task
 
     def _begin_later(self, worker: Worker) -> None:
         worker.parent = self.greenlet
@@ -309,28 +343,32 @@ class _AsyncioWatch(Watch):
     event on the descriptor, or to the close: two system calls saved for most waits. The loop's reference is a weak one.
     """
 
-    __slots__ = ()
+    __slots__ = ("reference",)
     hub: AsyncioHub
+
+    def __init__(self, hub: AsyncioHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self.reference = weakref.ref(self)
 
     def _arm(self) -> None:
         hub, key = self.hub, (self.fd, self.write)
-        hub.check_open()
-        if hub.armed.get(key) is self._reference:
+        if hub.armed.get(key) is self.reference:
             return
+        hub.check_open()
         # What the loop has under this number may be another file, closed since, of a stopped watch.
         hub.disarm(*key)
         if (self.fd, not self.write) not in hub.watching:
             hub.disarm(self.fd, not self.write)
         add = hub.loop.add_writer if self.write else hub.loop.add_reader
-        add(self.fd, _fire, self._reference)
-        hub.armed[key] = self._reference
+        add(self.fd, _fire, self.reference)
+        hub.armed[key] = self.reference
 
     def _disarm(self) -> None:
         """Left to the loop."""
 
     def close(self) -> None:
         super().close()
-        if self.hub.armed.get((self.fd, self.write)) is self._reference:
+        if self.hub.armed.get((self.fd, self.write)) is self.reference:
             self.hub.disarm(self.fd, self.write)
 
     def __del__(self) -> None:
@@ -342,15 +380,20 @@ class _AsyncioWatch(Watch):
         else:
             hub.call_soon_threadsafe(hub.disarm, self.fd, self.write)
 
-    @property
-    def _reference(self) -> weakref.ref[_AsyncioWatch]:
-        return weakref.ref(self)  # the same object each time
-
 
 def _fire(reference: weakref.ref[_AsyncioWatch]) -> None:
     watch = reference()
-    if watch is not None:
-        if watch.started:
-            watch.callback()
-        else:
-            watch.hub.disarm(watch.fd, watch.write)
+    if watch is None:
+        return
+    hub = watch.hub
+    if not watch.started:
+        hub.disarm(watch.fd, watch.write)
+        return
+    hub.firing = True
+    try:
+        watch.callback()
+    finally:
+        hub.firing = False
+        if hub.back is not None:
+            (context, callback, argument), hub.back = hub.back, None
+            context.run(callback, argument)

@@ -18,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers_asyncio import run_on
 from helpers_races import CANCELS, LATER, OPERATIONS, SOON, Greenzmq, ZmqAsyncio, race
 
-import greenzmq.asyncio
-
 
 async def table(library: Any, trials: int) -> None:
     for cancel in CANCELS:
@@ -28,7 +26,7 @@ async def table(library: Any, trials: int) -> None:
                 counts = await race(library, cancel, operation, order, trials)
                 cells = (library.name, cancel, operation, order, trials, counts["returned"], counts["lost"])
                 print("{:12} {:16} {:15} {:15} {:>7} {:>9} {:>6}".format(*cells), flush=True)
-    await greenzmq.asyncio.run(greenzmq.asyncio.Context(library.context).destroy, 0)
+    await library.end()
 
 
 def main() -> None:
