@@ -455,7 +455,14 @@ class Readiness:
             watch.close()
 
     def disown(self) -> None:
-        """After a fork, in the child: the watch's registration is the parent's, too, and is left alone."""
+        """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
+        for direction in (self.receiving, self.sending):
+            for waiter in direction.queue:
+                direction.queue.leave(waiter)
+                waiter.close()
+        self.listeners.clear()
+        if self.watch is not None:
+            self.watch.disown()
         self.socket = self.watch = self.hub = None
 
     def _read_events(self, socket: Any) -> int:

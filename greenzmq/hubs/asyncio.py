@@ -23,6 +23,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
+from ..forks import tell_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
 from .timers import TimerHeap
 
@@ -115,6 +116,7 @@ class AsyncioHub(Hub):
         self._nowhere = greenlet()
         self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
+        tell_after_fork(self, hub=True)
         self._end = self._end_with_loop()
         self._start_end()
 
@@ -243,13 +245,15 @@ class AsyncioHub(Hub):
         worker.switch()
 
     def check_open(self) -> None:
-        """Raise `HubError` if the loop is closed."""
+        """Raise `HubError` if the loop is closed, or another process's."""
         if self.loop.is_closed():
             raise HubError(f"{self!r} is closed: nothing can be waited for on it any more")
+        if self.inherited:
+            raise HubError(f"{self!r} is the parent process's; start a loop in this one: asyncio.run(main())")
 
     def disarm(self, fd: int, write: bool) -> None:
         """Take from the loop what it has for this descriptor, if anything."""
-        if self.armed.pop((fd, write), None) is not None and not self.loop.is_closed():
+        if self.armed.pop((fd, write), None) is not None and not (self.loop.is_closed() or self.inherited):
             (self.loop.remove_writer if write else self.loop.remove_reader)(fd)
 
     def _is_ours(self, current: Any) -> bool:
@@ -263,6 +267,10 @@ class AsyncioHub(Hub):
         if current is not self._loop_greenlet:
             self.idle.clear()
             self._greenlet = self._loop_greenlet = current
+
+    def _after_fork_in_child(self) -> None:
+        """There is no way to have a loop, asyncio's or uvloop's, leave its parent's files alone."""
+        self.inherited = True
 
     # -- the end of the loop ------------------------------------------------------------------------------------------
 
