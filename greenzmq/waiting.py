@@ -128,12 +128,18 @@ class Waiter:
 
 
 def refuse_in_hub(hub: Hub) -> None:
-    """Raise `BlockingCallError` in the hub's own greenlet; for what does something before it waits."""
+    """Raise `BlockingCallError` in the hub's own greenlet."""
     if getcurrent() is hub.greenlet:
         raise BlockingCallError(
             f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
             f"handler; it would stop everything. {hub.cure}"
         )
+
+
+def refuse_to_wait(hub: Hub) -> None:
+    """Raise whatever a wait would raise here; for a call that begins something and cannot take it back."""
+    refuse_in_hub(hub)
+    hub.check_switch()
 
 
 class WaitQueue:

@@ -195,7 +195,7 @@ class AsyncioHub(Hub):
         if when is not None:
             self._set_alarm(when, max(when - now, 0.001))
 
-    def switch(self) -> object:
+    def check_switch(self) -> None:
         self.check_open()
         current, task = getcurrent(), current_task(self.loop)
         if not self._is_ours(current) or (task is not None and task is not self.stepping):
@@ -205,6 +205,10 @@ class AsyncioHub(Hub):
                 f"a call that has to wait was made on {self!r} in a greenlet of another library, or in a coroutine's "
                 f"eager start. {self.cure}"
             )
+
+    def switch(self) -> object:
+        self.check_switch()
+        current = getcurrent()
         reference = None if isinstance(current, Worker) else weakref.ref(current)
         del current  # what is parked here and forgotten by all others has to be collected
         if reference is not None:

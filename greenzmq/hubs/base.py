@@ -149,6 +149,12 @@ class Hub(abc.ABC):
         called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
+    def check_switch(self) -> None:  # noqa: B027  # most have nothing to add
+        """Raise what `switch` would raise in this greenlet, for a call that does something before it waits.
+
+        For backends on whose loops there are greenlets that cannot park.
+        """
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ({self.variant}) in {self.thread_name}>"
 
