@@ -248,6 +248,8 @@ class Readiness:
         waiter.refused = self.signals
         if self._is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
             self.signals += 1
+        elif self.parked == 1 and not self.listeners:
+            return  # nobody else is to be told anything, and a look would take the signal of room that comes just now
         self._wake(self._read_events(socket))
 
     def _is_signalled(self) -> bool:

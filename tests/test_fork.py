@@ -56,7 +56,7 @@ def test_fork(variant: Variant, children: Children) -> None:
 def test_exit(variant: Variant, children: Children) -> None:
     """A program ends while greenlets and threads wait on open sockets: at once, without a word, with status 0.
 
-    Seen to fail where a thread's locals close its hub while the interpreter ends.
+    Seen to hang where a `NativeCall` is a thread of `threading`, for which the interpreter waits.
     """
     done = children[variant.id]
     assert (done.status, done.err) == (0, "")
