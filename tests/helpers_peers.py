@@ -76,7 +76,7 @@ class Nursery:
         self._process.stdout.close()
 
 
-# -- in the nursery and its children -------------------------------------------------------------------------------------
+# -- in the nursery and its children -----------------------------------------------------------------------------------
 
 
 def serve() -> None:
