@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_peers import Nursery, Peer
+from helpers_load import Load, connect
+from helpers_peers import Nursery
 from helpers_sockets import address, connected, fill, open_context, parked, receives, sends, tick, until
 from helpers_waiters import await_signal, drain, signalled
 
@@ -34,44 +35,6 @@ def nursery() -> Iterator[Nursery]:
     started = Nursery()
     yield started
     started.close()
-
-
-def connect(context: greenzmq.Context, peer: Peer, **options: int) -> Any:
-    dealer = context.socket(zmq.DEALER)
-    for name, value in {"reconnect_ivl": 1, "sndhwm": 5, "sndbuf": 65536, **options}.items():
-        setattr(dealer, name, value)
-    dealer.connect(peer.endpoint)
-    return dealer
-
-
-class Load:
-    """Numbers sent to an echo and received from it, as fast as it goes, each by greenlets that never give up."""
-
-    def __init__(self, hub: GreenHub, dealer: Any) -> None:
-        self.hub, self.dealer = hub, dealer
-        self.sent = self.last = 0
-        self.ending = False
-        self.tasks = [hub.spawn(self._send), hub.spawn(self._send), hub.spawn(self._receive)]
-
-    def _send(self) -> None:
-        while not self.ending:
-            self.sent += 1
-            self.dealer.send(b"%d" % self.sent)
-
-    def _receive(self) -> None:
-        while not self.ending:
-            self.last = max(self.last, int(self.dealer.recv()))
-
-    def wait_for_more(self) -> None:
-        """Until a number has come back that has not even been sent yet."""
-        goal = self.sent + 20
-        until(self.hub, lambda: self.last > goal)
-
-    def end(self) -> None:
-        self.ending = True
-        for task in self.tasks:
-            if not task.join(0.01):  # nothing may come any more; a kill costs no message
-                task.kill()
 
 
 def exchange(dealer: Any, count: int = MESSAGES) -> None:
@@ -107,7 +70,7 @@ def test_a_peer_is_killed_and_restarted(hub: GreenHub, nursery: Nursery, transpo
     """
     peer = hub.run_in_thread(nursery.start, "echo", address(transport))
     with open_context(hub) as context:
-        dealer = connect(context, peer)
+        dealer = connect(context, peer.endpoint)
         load = Load(hub, dealer)
         load.wait_for_more()
         for _ in range(KILLS):
@@ -130,7 +93,7 @@ def test_a_connection_half_open(hub: GreenHub, nursery: Nursery) -> None:
     # At its high-water mark libzmq 4.3.5 aborts if the connection is gone when it goes on (stream_engine_base.cpp:310).
     peer = hub.run_in_thread(nursery.start, "echo", address("tcp"), "0")
     with open_context(hub) as context:
-        dealer = connect(context, peer, heartbeat_ivl=HEARTBEAT, heartbeat_timeout=SILENCE)
+        dealer = connect(context, peer.endpoint, heartbeat_ivl=HEARTBEAT, heartbeat_timeout=SILENCE)
         with greenzmq.monitor_events(dealer, zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED) as events:
             load = Load(hub, dealer)
             load.wait_for_more()
@@ -151,7 +114,7 @@ def test_the_high_water_mark_of_a_living_peer(hub: GreenHub, nursery: Nursery) -
     """
     peer = hub.run_in_thread(nursery.start, "echo", address("tcp"))
     with open_context(hub) as context:
-        dealer = connect(context, peer)
+        dealer = connect(context, peer.endpoint)
         exchange(dealer, 1)
         peer.stop()
         sent = 0
