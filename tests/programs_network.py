@@ -18,7 +18,7 @@ from typing import Any
 import helpers_peers
 import zmq
 
-NEWUSER, NEWNET = 0x10000000, 0x40000000
+NEWUSER, NEWNET, PDEATHSIG = 0x10000000, 0x40000000, 1
 #: Milliseconds: between heartbeats, until a silent peer counts as gone, until a connection is tried once more.
 HEARTBEAT, SILENCE, CONNECT = 20, 200, 100
 #: Seconds for one step of all hubs together.
@@ -93,6 +93,7 @@ class Host:
 
     def _be(self, out: int, go: int) -> None:
         try:
+            ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)  # it has the output that the tests read to its end
             ctypes.CDLL(None).unshare(NEWNET)
             os.dup2(out, 1)
             os.write(1, b"\n")
