@@ -40,7 +40,7 @@ def tell_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
 
 def leave_to_another(inheritable: Inheritable) -> None:
     """Take `tell_after_fork` back: something else that is told tells this one."""
-    _told.discard(inheritable)
+    _others.discard(inheritable)
 
 
 def _tell() -> None:

@@ -17,7 +17,8 @@ import weakref
 from asyncio import CancelledError, current_task, ensure_future
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -116,6 +117,7 @@ class AsyncioHub(Hub):
         self._nowhere = greenlet()
         self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
+        self._hears_signals = package == "asyncio" and unpatched.is_main_thread()
         tell_after_fork(self, hub=True)
         self._end = self._end_with_loop()
         self._start_end()
@@ -163,6 +165,7 @@ class AsyncioHub(Hub):
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         if not self.loop.is_closed():  # else what it would resume is gone: a socket is closed after its loop
             self.loop.call_soon(callback, *args)
+            self._wake_from_handler()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -177,7 +180,13 @@ class AsyncioHub(Hub):
         timer = self.timers.add(when, callback, args)
         if self._alarm is None or when < self._alarm_at:
             self._set_alarm(when, max(seconds, 0))
+            self._wake_from_handler()
         return timer
+
+    def _wake_from_handler(self) -> None:
+        """While asyncio is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""
+        if self._hears_signals and getcurrent() is self._loop_greenlet and _is_asleep():
+            self.loop.call_soon_threadsafe(int)
 
     def _set_alarm(self, when: float, seconds: float) -> None:
         """Have the loop call `_ring`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
@@ -314,6 +323,14 @@ class AsyncioHub(Hub):
         target = reference()
         if target is not None and reference in self._parked:
             target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))
+
+
+def _is_asleep() -> bool:
+    """Whether this greenlet, the loop's, was interrupted where asyncio waits for descriptors, and not in a callback."""
+    name, frame = "", cast("FrameType | None", sys._getframe(1))
+    while frame is not None and frame.f_code.co_name != "_run_once":
+        name, frame = frame.f_code.co_name, frame.f_back
+    return frame is not None and name == "select"
 
 
 class _AsyncioWatch(Watch):
