@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
@@ -16,64 +17,89 @@ import greenzmq
 from greenzmq import GreenHub
 
 THREADS = 8
-#: Calls of all threads together; 100,000 and more in the long form.
-CALLS = 4_000 * int(os.environ.get("GREENZMQ_TORTURE", "1"))
+SCALE = int(os.environ.get("GREENZMQ_TORTURE", "1"))
+#: Calls of each thread. After a burst of one call each, nobody makes up for the one that is lost.
+BURSTS = [1] * (50 * SCALE) + [250 * SCALE]
+CALLS = sum(BURSTS)
+
+
+class Threads:
+    """`THREADS` threads that make calls with their own number and that of the call, a burst at a time."""
+
+    def __init__(self) -> None:
+        self.call: Callable[[int, int], object] = lambda name, number: None
+        self._turns = [queue.SimpleQueue[int]() for _ in range(THREADS)]
+        self._threads = [threading.Thread(target=self._work, args=(name,)) for name in range(THREADS)]
+        for thread in self._threads:
+            thread.start()
+
+    def make_calls(self, count: int) -> None:
+        """Each thread makes `count` calls from now on."""
+        for turn in self._turns:
+            turn.put(count)
+
+    def end(self) -> None:
+        self.make_calls(0)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, name: int) -> None:
+        made = 0
+        while count := self._turns[name].get():
+            for number in range(made, made + count):
+                self.call(name, number)
+            made += count
 
 
 @pytest.fixture
-def threads() -> Any:
-    """Start `THREADS` threads that each make their share of `CALLS`, with their own number and that of the call."""
-    started: list[threading.Thread] = []
-
-    def start(call: Callable[[int, int], object]) -> None:
-        def work(name: int) -> None:
-            for number in range(CALLS // THREADS):
-                call(name, number)
-
-        started.extend(threading.Thread(target=work, args=(name,)) for name in range(THREADS))
-        for thread in started:
-            thread.start()
-
-    yield start
-    for thread in started:
-        thread.join()
+def threads() -> Iterator[Threads]:
+    started = Threads()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # what may come in between does
+    yield started
+    sys.setswitchinterval(interval)
+    started.end()
 
 
-def test_calls(hub: GreenHub, threads: Any) -> None:
-    """Every call_soon_threadsafe is made, once, in the order of its thread, while the hub sleeps and while it is busy.
+def test_calls(hub: GreenHub, threads: Threads) -> None:
+    """Every call_soon_threadsafe is made, once, in the order of its thread, whether the hub sleeps or is busy.
 
-    Seen to lose calls where a wake-up's mark is taken back before its bytes are read.
+    Seen to lose calls, in the long form, where a wake-up's mark is taken back after the calls are taken over.
     """
     made: list[list[int]] = [[] for _ in range(THREADS)]
-    threads(lambda name, number: hub.hub.call_soon_threadsafe(made[name].append, number))
-    until(hub, lambda: sum(map(len, made)) == CALLS)
-    assert made == [list(range(CALLS // THREADS))] * THREADS
+    threads.call = lambda name, number: hub.hub.call_soon_threadsafe(made[name].append, number)
+    expected = 0
+    for burst in BURSTS:
+        threads.make_calls(burst)
+        expected += burst * THREADS
+        until(hub, lambda: sum(map(len, made)) == expected)  # noqa: B023
+    assert made == [list(range(CALLS))] * THREADS
 
 
-def test_events(hub: GreenHub, threads: Any) -> None:
+def test_events(hub: GreenHub, threads: Threads) -> None:
     """A greenlet that waits for an event, over and over, sees every item that was put before a set_threadsafe.
 
-    Seen to hang where an event is looked at before it is linked, and not after.
+    Seen to hang, in the long form, where an event is not looked at once more when it is linked.
     """
     event, items = greenzmq.GreenEvent(), deque[tuple[int, int]]()
-
-    def put(name: int, number: int) -> None:
-        items.append((name, number))
-        event.set_threadsafe()
-
-    threads(put)
+    threads.call = lambda name, number: (items.append((name, number)), event.set_threadsafe())
     seen: list[tuple[int, int]] = []
-    while len(seen) < CALLS:
-        event.wait()
-        event.clear()
-        while items:
-            seen.append(items.popleft())
-    assert sorted(seen) == [(name, number) for name in range(THREADS) for number in range(CALLS // THREADS)]
+    expected = 0
+    for burst in BURSTS:
+        threads.make_calls(burst)
+        expected += burst * THREADS
+        while len(seen) < expected:
+            event.wait()
+            event.clear()
+            while items:
+                seen.append(items.popleft())
+    assert sorted(seen) == [(name, number) for name in range(THREADS) for number in range(CALLS)]
 
 
-def test_events_in_a_poller(hub: GreenHub, threads: Any) -> None:
+def test_events_in_a_poller(hub: GreenHub, threads: Threads) -> None:
     """The same beside a socket that greenlets use meanwhile: neither takes the other's wake-up."""
     event, items, seen = greenzmq.GreenEvent(), deque[int](), [0, 0]
+    threads.call = lambda name, number: (items.append(number), event.set_threadsafe())
     with open_context(hub) as context:
         pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         pull.bind("inproc://beside")
@@ -83,13 +109,13 @@ def test_events_in_a_poller(hub: GreenHub, threads: Any) -> None:
         poller.register(event, zmq.POLLIN)
 
         def send() -> None:
-            for _ in range(CALLS // THREADS):
+            for _ in range(CALLS):
                 push.send(b"message")
                 hub.sleep()
 
         sending = hub.spawn(send)
-        threads(lambda name, number: (items.append(number), event.set_threadsafe()))
-        while seen != [CALLS, CALLS // THREADS]:
+        threads.make_calls(CALLS)
+        while seen != [CALLS * THREADS, CALLS]:
             for what, _ in poller.poll():
                 if what is pull:
                     pull.recv()
