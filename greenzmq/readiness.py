@@ -458,10 +458,8 @@ class Readiness:
 
     def disown(self) -> None:
         """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
-        for direction in (self.receiving, self.sending):
-            for waiter in direction.queue:
-                direction.queue.leave(waiter)
-                waiter.close()
+        self.receiving.queue.forget_all()
+        self.sending.queue.forget_all()
         self.listeners.clear()
         if self.watch is not None:
             self.watch.disown()

@@ -174,6 +174,12 @@ class WaitQueue:
             waiter.next.previous = waiter.previous
         waiter.previous = waiter.next = None
 
+    def forget_all(self) -> None:
+        """Nobody in it is ever woken, nor its time over."""
+        for waiter in self:
+            self.leave(waiter)
+            waiter.close()
+
     def __bool__(self) -> bool:
         return self.first is not None
 

@@ -81,7 +81,10 @@ class Children:
         return cls(request, {name: child for name, child in wanted.items() if not missing(child)}, at_once)
 
     def __getitem__(self, name: str) -> Done:
-        return self._futures[name].result() if name in self._futures else run(self._children[name])
+        if name not in self._futures:
+            self._futures[name] = Future()
+            self._futures[name].set_result(run(self._children[name]))
+        return self._futures[name].result()
 
     def close(self) -> None:
         """Wait for those that run; the others are not started any more."""

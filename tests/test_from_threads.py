@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -12,14 +11,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 from helpers_sockets import open_context, until
+from torture import scale
 
 import greenzmq
 from greenzmq import GreenHub
 
 THREADS = 8
-SCALE = int(os.environ.get("GREENZMQ_TORTURE", "1"))
-#: Calls of each thread. After a burst of one call each, nobody makes up for the one that is lost.
-BURSTS = [1] * (50 * SCALE) + [250 * SCALE]
+#: Calls of each thread; in the long form 100,000 of all. After a burst of one nobody makes up for what is lost.
+BURSTS = [1] * scale(2_500, 50) + [scale(10_000, 250)]
 CALLS = sum(BURSTS)
 
 
@@ -61,6 +60,7 @@ def threads() -> Iterator[Threads]:
     started.end()
 
 
+@pytest.mark.torture
 def test_calls(hub: GreenHub, threads: Threads) -> None:
     """Every call_soon_threadsafe is made, once, in the order of its thread, whether the hub sleeps or is busy.
 
@@ -76,6 +76,7 @@ def test_calls(hub: GreenHub, threads: Threads) -> None:
     assert made == [list(range(CALLS))] * THREADS
 
 
+@pytest.mark.torture
 def test_events(hub: GreenHub, threads: Threads) -> None:
     """A greenlet that waits for an event, over and over, sees every item that was put before a set_threadsafe.
 
@@ -96,6 +97,7 @@ def test_events(hub: GreenHub, threads: Threads) -> None:
     assert sorted(seen) == [(name, number) for name in range(THREADS) for number in range(CALLS)]
 
 
+@pytest.mark.torture
 def test_events_in_a_poller(hub: GreenHub, threads: Threads) -> None:
     """The same beside a socket that greenlets use meanwhile: neither takes the other's wake-up."""
     event, items, seen = greenzmq.GreenEvent(), deque[int](), [0, 0]

@@ -14,6 +14,7 @@ from helpers_load import Load, connect
 from helpers_peers import Nursery
 from helpers_sockets import address, connected, fill, open_context, parked, receives, sends, tick, until
 from helpers_waiters import await_signal, drain, signalled
+from torture import scale
 
 import greenzmq
 from greenzmq import GreenHub
@@ -23,7 +24,7 @@ if not hasattr(os, "fork"):
     pytest.skip("no fork, and no SIGSTOP, on this system", allow_module_level=True)
 
 #: How often the peer is killed, and messages that have to arrive in a quiet moment.
-KILLS = 2 * int(os.environ.get("GREENZMQ_TORTURE", "1"))
+KILLS = scale(200, 2)
 MESSAGES = 50
 BIG = bytes(65536)
 #: Milliseconds between heartbeats, and until a silent peer counts as gone.
@@ -62,6 +63,7 @@ def assert_idle(hub: GreenHub, socket: Any) -> None:
     idle(socket)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_a_peer_is_killed_and_restarted(hub: GreenHub, nursery: Nursery, transport: str) -> None:
     """Under load, again and again: senders that met the high-water mark and the receiver go on with the next peer.

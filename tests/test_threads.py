@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from helpers_children import Child, Children, need
+from torture import scale
 
 HUBS = ("gevent", "eventlet", "selector", "asyncio")
-PAIRS = [(first, second) for first in HUBS for second in HUBS]
 LEFT = ("nothing", "callback", "timer", "unstarted task", "waiting task", "started watch")
-SCALE = int(os.environ.get("GREENZMQ_TORTURE", "1"))
 #: Round trips over a hub's own REQ/REP, and over the DEALER/ROUTER that leads to the next thread.
-TRIPS, TRIPS_ACROSS = 2_000 * SCALE, 500 * SCALE
+TRIPS, TRIPS_ACROSS = scale(50_000, 2_000), scale(12_500, 500)
 THREADS = 200
 CLASSES = {
     "gevent": "GeventHub",
@@ -33,7 +31,7 @@ def program(call: str, *hubs: str, limit: int = 25) -> Child:
 
 
 AT_ONCE = {
-    f"at once: {', '.join(hubs)}": program(f"at_once({TRIPS}, {TRIPS_ACROSS}, *{hubs})", *hubs, limit=50 * SCALE)
+    f"at once: {', '.join(hubs)}": program(f"at_once({TRIPS}, {TRIPS_ACROSS}, *{hubs})", *hubs, limit=scale(600, 50))
     for hubs in (HUBS, *((hub,) * 4 for hub in HUBS))
 }
 INSTALLED = [hub for hub in HUBS if importlib.util.find_spec(hub) or hub == "selector"]
@@ -65,42 +63,33 @@ def result(child: str, children: Children, request: pytest.FixtureRequest) -> An
     return json.loads(done.out)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("child", AT_ONCE)
 def test_four_hubs_in_one_process(result: Any) -> None:
     """Each hub in its thread has all its answers, from itself by its own namespace and from the next thread's hub."""
     assert result == [[TRIPS, TRIPS_ACROSS]] * 4
 
 
-@pytest.fixture
-def in_pair(first: str, second: str, result: dict[str, Any], request: pytest.FixtureRequest) -> Any:
-    """What came of the two checks of this pair."""
-    need(request, program("", first, second))
-    return result[f"{first}, {second}"]
-
-
 @pytest.mark.parametrize("child", IN_PAIRS)
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_first_used_in_another_thread(in_pair: Any) -> None:
-    """The thread that made and connected a socket has no claim on it, and is gone when another hub waits on it."""
-    assert in_pair[0] is True
+def test_in_pairs(result: dict[str, list[Any]]) -> None:
+    """The thread that made and connected a socket has no claim on it, and is gone when another hub waits on it. Of two
+    that wait at once the second gets an error that names both threads and the cure; the first one's message arrives.
+    """
+    assert len(result) == len(INSTALLED) ** 2
+    for pair, (used, message) in result.items():
+        first, second = pair.split(", ")
+        assert used is True
+        assert "two hubs wait on <greenzmq.Socket(zmq.PULL)" in message
+        assert f"<{CLASSES[first]} (" in message
+        assert f" in {first}-thread>" in message
+        assert f" and <{CLASSES[second]} (" in message
+        assert " in intruder>; give each thread and hub its own socket" in message
 
 
 @pytest.mark.parametrize("child", HANDED_ON)
 def test_handed_from_thread_to_thread(result: Any) -> None:
     """A socket on which nobody waits may go to another thread any number of times, and each waits on its own hub."""
     assert result == [100] * 4
-
-
-@pytest.mark.parametrize("child", IN_PAIRS)
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_two_threads_wait(first: str, second: str, in_pair: Any) -> None:
-    """The second one gets an error that names both threads and the cure; the first one's message still arrives."""
-    message = in_pair[1]
-    assert "two hubs wait on <greenzmq.Socket(zmq.PULL)" in message
-    assert f"<{CLASSES[first]} (" in message
-    assert f" in {first}-thread>" in message
-    assert f" and <{CLASSES[second]} (" in message
-    assert " in intruder>; give each thread and hub its own socket" in message
 
 
 @pytest.mark.parametrize("child", SHORT_LIVES)
