@@ -43,6 +43,8 @@ class Parent:
         self.event = greenzmq.GreenEvent()
         self.poller = greenzmq.Poller(hub=hub)
         self.poller.register(self.pairs["poller"][0], zmq.POLLIN)
+        self.of_plain = greenzmq.Poller(hub=hub)
+        self.of_plain.register(self.context.socket(zmq.PULL, zmq.Socket), zmq.POLLIN)
         fill(self.pairs["send"][0])
         self.buffer = bytearray(b"x") * LARGE
         self.tracker = self.pairs["zero-copy"][1].send(self.buffer, copy=False, track=True)
@@ -126,6 +128,7 @@ def refusals(parent: Parent) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "connect", lambda: socket.connect("inproc://child")
     yield "set", lambda: socket.set(zmq.LINGER, 0)
     yield "Poller", parent.poller.poll
+    yield "Poller of a plain socket", lambda: parent.of_plain.poll(0)
     yield "zmq_poll", lambda: greenzmq.zmq_poll([(socket, zmq.POLLIN)])
     yield "socket", lambda: parent.context.socket(zmq.PULL)
 
