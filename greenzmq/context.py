@@ -12,7 +12,7 @@ from .green import GreenHub
 from .socket import Socket
 from .tasks import NativeCall
 from .turns import default_turn, turn_in_seconds
-from .waiting import refuse_in_hub
+from .waiting import refuse_to_wait
 from .zerocopy import use_native_thread
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Context(zmq.Context[Socket]):
             self._end()
         else:
             hub = hubs.get_hub(self.hub_choice)
-            refuse_in_hub(hub)
+            refuse_to_wait(hub)
             self._end().get(hub)
 
     def __del__(self) -> None:

@@ -21,21 +21,30 @@ class Inheritable(Protocol):
         """Become unusable, or new. The other threads are gone; the parent must not notice."""
 
 
-_told: weakref.WeakSet[Any] = weakref.WeakSet()
+_hubs: weakref.WeakSet[Any] = weakref.WeakSet()
+_others: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def tell_after_fork(inheritable: Inheritable) -> None:
-    """Call its ``_after_fork_in_child`` in every child forked from now on, as long as it lives."""
-    _told.add(inheritable)
+def tell_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
+    """Call its ``_after_fork_in_child`` in every child forked from now on, as long as it lives.
+
+    Parameters
+    ----------
+    inheritable : Inheritable
+        A weak reference to it is kept.
+    hub : bool
+        It is told before all that are not hubs: what they let go of is taken out of a hub that is the child's own.
+    """
+    (_hubs if hub else _others).add(inheritable)
 
 
 def leave_to_another(inheritable: Inheritable) -> None:
     """Take `tell_after_fork` back: something else that is told tells this one."""
-    _told.discard(inheritable)
+    _others.discard(inheritable)
 
 
 def _tell() -> None:
-    for inheritable in list(_told):
+    for inheritable in [*_hubs, *_others]:
         inheritable._after_fork_in_child()
 
 

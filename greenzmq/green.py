@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import hubs
 from .tasks import NativeCall, Task, TimeLimit
-from .waiting import Waiter, pause, refuse_in_hub
+from .waiting import Waiter, pause, refuse_in_hub, refuse_to_wait
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -174,7 +174,7 @@ class GreenHub:
         -----
         Switches: always.
         """
-        refuse_in_hub(self.hub)
+        refuse_to_wait(self.hub)
         return NativeCall(function, *args, **kwargs).get(self.hub)
 
     def __repr__(self) -> str:

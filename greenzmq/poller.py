@@ -326,13 +326,17 @@ class Poller(zmq.Poller):
 
     def _after_fork_in_child(self) -> None:
         """The kernel's set is shared with the parent: leave it alone, and begin a new one."""
+        for watch in self._watches:
+            watch.disown(self._descriptors)
         self._watches = []
         self._waiters = {}
-        self._descriptors.close()
-        self._descriptors = DescriptorSet()
+        self._descriptors = DescriptorSet()  # the old one is freed with its last reference
         self._by_fd.clear()
         self._plain.clear()
         self._new = dict.fromkeys(self._entries.values())
+        for entry in self._entries.values():
+            if entry.readiness is not None and not isinstance(entry.what, Socket):
+                entry.what._closed = True  # a plain socket, at which pyzmq would spin
 
     def __del__(self) -> None:
         if "_turn_began" in self.__dict__:

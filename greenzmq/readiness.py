@@ -243,6 +243,8 @@ class Readiness(Watched):
         waiter.refused = self.signals
         if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
             self.signals += 1
+        elif self.parked == 1 and not self.listeners:
+            return  # nobody else is to be told anything, and a look would take the signal of room that comes just now
         self._wake(self._read_events(socket))
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
@@ -435,7 +437,12 @@ class Readiness(Watched):
         self._tell_listeners(-1)
 
     def disown(self) -> None:
-        """After a fork, in the child: the watch's registration is the parent's, too, and is left alone."""
+        """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
+        self.receiving.queue.forget_all()
+        self.sending.queue.forget_all()
+        self.listeners.clear()
+        if self.watch is not None:
+            self.watch.disown()
         self.socket = self.watch = self.hub = None
 
     def _read_events(self, socket: Any) -> int:

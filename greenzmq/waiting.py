@@ -130,12 +130,18 @@ class Waiter:
 
 
 def refuse_in_hub(hub: Hub) -> None:
-    """Raise `BlockingCallError` in the hub's own greenlet; for what does something before it waits."""
+    """Raise `BlockingCallError` in the hub's own greenlet."""
     if getcurrent() is hub.greenlet:
         raise BlockingCallError(
             f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
             f"handler; it would stop everything. {hub.cure}"
         )
+
+
+def refuse_to_wait(hub: Hub) -> None:
+    """Raise whatever a wait would raise here; for a call that begins something and cannot take it back."""
+    refuse_in_hub(hub)
+    hub.check_switch()
 
 
 class WaitQueue:
@@ -169,6 +175,12 @@ class WaitQueue:
         else:
             waiter.next.previous = waiter.previous
         waiter.previous = waiter.next = None
+
+    def forget_all(self) -> None:
+        """Nobody in it is ever woken, nor its time over."""
+        for waiter in self:
+            self.leave(waiter)
+            waiter.close()
 
     def __bool__(self) -> bool:
         return self.first is not None

@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,12 @@ class Child:
 
 @dataclass(frozen=True)
 class Done:
-    """How a child ended."""
+    """How a child ended, and when, by `time.monotonic`, which is one clock for all processes."""
 
     status: int
     out: str
     err: str
+    when: float = field(default_factory=time.monotonic, compare=False)
 
 
 def run(child: Child) -> Done:
@@ -69,13 +71,20 @@ class Children:
 
     @classmethod
     def of_tests(cls, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> Children:
-        """Those that the tests of this run ask for, by their parameter ``child``."""
-        asked = [item.callspec.params.get("child") for item in request.session.items if hasattr(item, "callspec")]
+        """Those that this module's tests of this run ask for, by their parameter ``child`` or the id of ``variant``."""
+        asked = []
+        for item in request.session.items:
+            if item.module is request.module and hasattr(item, "callspec"):
+                params = item.callspec.params
+                asked.append(params.get("child") or getattr(params.get("variant"), "id", None))
         wanted = {name: children[name] for name in asked if name in children}
         return cls({name: child for name, child in wanted.items() if not missing(child)}, at_once)
 
     def __getitem__(self, name: str) -> Done:
-        return self._futures[name].result() if name in self._futures else run(self._children[name])
+        if name not in self._futures:
+            self._futures[name] = Future()
+            self._futures[name].set_result(run(self._children[name]))
+        return self._futures[name].result()
 
     def close(self) -> None:
         """Wait for those that run; the others are not started any more."""

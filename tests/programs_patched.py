@@ -6,6 +6,8 @@ which does it only after some turns: so it shows that the others have their turn
 
 from __future__ import annotations
 
+import concurrent.futures
+import importlib
 import os
 import socket as stdlib_socket
 import sys
@@ -43,6 +45,20 @@ class Runtime:
             function(*args)
 
         return self.spawn(tick)
+
+    def pool(self, function: Callable[[], Any]) -> Any:
+        """Call it in a native thread of the runtime's own pool."""
+        if self.name == "gevent":
+            return importlib.import_module("gevent").get_hub().threadpool.apply(function)
+        return importlib.import_module("eventlet.tpool").execute(function)
+
+    def executor(self, function: Callable[[], Any]) -> Any:
+        """Call it in a thread of `concurrent.futures`, which is a greenlet where `threading` is patched."""
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            future = executor.submit(function)
+            while not future.done():
+                self.sleep(0.001)
+            return future.result()
 
 
 def sockets(context: greenzmq.Context) -> tuple[Any, Any]:
@@ -190,6 +206,18 @@ def use_selector() -> str:
     return hub.hub.variant
 
 
+def check_pools(runtime: Runtime) -> None:
+    """In a thread of each pool a message is received, by the hub that is right in there, while this one goes on."""
+    with greenzmq.Context() as context:
+        pull, push = sockets(context)
+        for pool in (runtime.pool, runtime.executor):
+            receiver = runtime.spawn(pool, pull.recv)
+            ticker = runtime.later(push.send, b"message")
+            assert runtime.join(receiver) == b"message"
+            runtime.join(ticker)
+        context.destroy(linger=0)
+
+
 CHECKS = (
     check_waiting,
     check_stdlib,
@@ -197,6 +225,7 @@ CHECKS = (
     check_term,
     check_foreign_exceptions,
     check_selector,
+    check_pools,
 )
 
 

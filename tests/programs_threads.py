@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import json
@@ -34,12 +35,19 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         try:
+            if self.hub == "asyncio":
+                asyncio.run(self._run_on_asyncio())
+                return
             green = greenzmq.hub(self.hub)
             assert green.name == self.hub
             self.result = green.run(self.function, green, *self.args)
             leave(self.hub)
         except BaseException as error:
             self.end = error
+
+    async def _run_on_asyncio(self) -> None:
+        green = greenzmq.hub(self.hub)
+        self.result = await namespace(self.hub).run(self.function, green, *self.args)
 
 
 def together(workers: Sequence[Worker]) -> list[Any]:
@@ -87,9 +95,9 @@ def at_once(trips: int, trips_across: int, *hubs: str) -> None:
     workers = []
     for number, hub in enumerate(hubs):  # made here, used there
         context = namespace(hub).Context(shadow=shared)
-        following = hubs[(number + 1) % len(hubs)]
-        inside = bound(context, pyzmq.REP, hub), connected(context, pyzmq.REQ, hub), trips
-        router, dealer = bound(context, pyzmq.ROUTER, f"{hub}-across"), context.socket(pyzmq.DEALER)
+        following = (number + 1) % len(hubs)
+        inside = bound(context, pyzmq.REP, f"{number}"), connected(context, pyzmq.REQ, f"{number}"), trips
+        router, dealer = bound(context, pyzmq.ROUTER, f"{number}-across"), context.socket(pyzmq.DEALER)
         dealer.connect(f"inproc://{following}-across")
         workers.append(Worker(hub, work, inside, (router, dealer, trips_across)))
     print(json.dumps(together(workers)))
@@ -123,7 +131,13 @@ def work(green: Any, *jobs: tuple[Any, Any, int]) -> list[int]:
 # -- one socket, several threads ---------------------------------------------------------------------------------------
 
 
-def made_here_used_there(maker: str, user: str) -> None:
+def pairs(*hubs: str) -> None:
+    """Every hub with every other, and with another one of its own kind."""
+    checks = (made_here_used_there, two_wait)
+    print(json.dumps({f"{one}, {other}": [check(one, other) for check in checks] for one in hubs for other in hubs}))
+
+
+def made_here_used_there(maker: str, user: str) -> bool:
     """One thread makes, binds and connects the sockets, another is the first to wait on them."""
     context = greenzmq.Context()
 
@@ -139,7 +153,7 @@ def made_here_used_there(maker: str, user: str) -> None:
     pull.close()
     push.close()
     context.term()
-    print("true")
+    return True
 
 
 def wait_for(green: Any, pull: Any, push: Any, message: bytes) -> bytes:
@@ -174,7 +188,7 @@ def handed_on(*hubs: str) -> None:
     context.term()
 
 
-def two_wait(first: str, second: str) -> None:
+def two_wait(first: str, second: str) -> Any:
     """The second thread to wait gets an error that names both; the first one gets its message. Then the second may."""
     context = greenzmq.Context()
     pull = bound(context, pyzmq.PULL, "pull")
@@ -204,7 +218,7 @@ def two_wait(first: str, second: str) -> None:
     pull.close()
     push.close()
     context.term()
-    print(json.dumps(message))
+    return message
 
 
 # -- short lives -------------------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 
 import greenlet
 import pytest
 import zmq
 from helpers_sockets import (
+    TICKS,
     address,
     connected,
     fill,
@@ -23,6 +25,7 @@ from helpers_sockets import (
 )
 
 import greenzmq
+from greenzmq import monitor_events
 
 #: How greenlets wait on a socket, with what tells that they do.
 WAITERS = {
@@ -116,6 +119,64 @@ def test_the_linger_of_destroy(hub):
     push.send(b"x")
     context.destroy(linger=0)
     assert (context.closed, push.closed) == (True, True)
+
+
+def test_term_waits_for_the_linger(hub):
+    """With a message that nobody takes term returns when the linger is over; the others go on meanwhile.
+
+    Seen to fail with pyzmq's own term: nobody goes on.
+    """
+    context = greenzmq.Context(hub=hub)
+    push = context.socket(zmq.PUSH)
+    push.linger = 50
+    push.connect(address("ipc"))
+    push.send(b"x")
+    push.close()
+    began = time.monotonic()
+    ending = hub.spawn(context.term)
+    turns = 0
+    while not ending.done:
+        hub.sleep(0.001)
+        turns += 1
+    assert ending.get() is None
+    assert turns > TICKS
+    assert time.monotonic() - began > 0.045
+
+
+def test_destroy_while_greenlets_wait_in_everything(hub):
+    """destroy(linger=0) ends the wait in a Poller, select, a proxy, a monitor and for a tracker as well.
+
+    Seen to hang where `close` does not wake those who listen for events.
+    """
+    context = greenzmq.Context(hub=hub)
+    sockets = [context.socket(zmq.PULL) for _ in range(5)]
+    watched, plain, frontend, backend, polled = sockets
+    monitor = monitor_events(watched)
+    poller = greenzmq.Poller(hub=hub)
+    for socket in (polled, greenzmq.Socket(plain)):
+        poller.register(socket, zmq.POLLIN)
+    push = context.socket(zmq.PUSH)
+    push.connect(address("ipc"))
+    tracker = push.send(bytearray(200_000), copy=False, track=True)
+    calls = {
+        "Poller": poller.poll,
+        "zmq_poll": lambda: greenzmq.zmq_poll([(polled, zmq.POLLIN)]),
+        "select": lambda: greenzmq.select([polled], [], []),
+        "proxy": lambda: greenzmq.proxy(frontend, backend),
+        "monitor": lambda: next(monitor),
+        "monitor socket": lambda: plain.get_monitor_socket().recv_multipart(),
+    }
+    tasks = {name: hub.spawn(call) for name, call in calls.items()}
+    following = hub.spawn(tracker.wait)
+    tick(hub, *tasks.values(), following)
+    context.destroy(linger=0)
+    assert context.closed
+    for name, task in tasks.items():
+        assert task.join(10), name
+        with pytest.raises(zmq.ZMQError) as caught:
+            task.get()
+        assert caught.value.errno in (zmq.ENOTSOCK, zmq.ETERM), name
+    assert following.get() is None
 
 
 def test_with_context(hub):
@@ -242,7 +303,7 @@ def test_close_in_a_callback_of_the_hub(hub):
 
 
 def collected(hub, make, *, match, where):
-    """Drop what `make` returns, here or in a callback of the hub: pyzmq's warning is given, and the thing is closed."""
+    """Drop what `make` returns, here or there: pyzmq's warning is given, and the thing is closed."""
     kept = [make()]
 
     def drop() -> None:
@@ -250,12 +311,17 @@ def collected(hub, make, *, match, where):
         gc.collect()
 
     with pytest.warns(ResourceWarning, match=match) as warnings:  # noqa: PT031
-        hub.hub.call_soon(drop) if where == "in the hub" else drop()
+        PLACES[where](hub, drop)
         until(hub, lambda: len(warnings))
         until(hub, lambda: all(warning.source.closed for warning in warnings))
 
 
-everywhere = pytest.mark.parametrize("where", ["in a greenlet", "in the hub"])
+PLACES = {
+    "in a greenlet": lambda hub, drop: drop(),
+    "in the hub": lambda hub, drop: hub.hub.call_soon(drop),
+    "in another thread": lambda hub, drop: hub.run_in_thread(drop),
+}
+everywhere = pytest.mark.parametrize("where", PLACES)
 
 
 @everywhere

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from helpers_children import Child, Children, need
 
-CHECKS = ["waiting", "stdlib", "native_thread", "term", "foreign_exceptions", "selector"]
+CHECKS = ["waiting", "stdlib", "native_thread", "term", "foreign_exceptions", "selector", "pools"]
 PATCHES = {
     "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
     "eventlet": "import eventlet; eventlet.monkey_patch()",

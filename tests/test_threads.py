@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from helpers_children import Child, Children, need
+from torture import scale
 
-HUBS = ("gevent", "eventlet", "selector")
-PAIRS = [(first, second) for first in HUBS for second in HUBS]
+HUBS = ("gevent", "eventlet", "selector", "asyncio")
 LEFT = ("nothing", "callback", "timer", "unstarted task", "waiting task", "started watch")
 #: Round trips over a hub's own REQ/REP, and over the DEALER/ROUTER that leads to the next thread.
-TRIPS, TRIPS_ACROSS = 10_000, 2_500
+TRIPS, TRIPS_ACROSS = scale(50_000, 2_000), scale(12_500, 500)
 THREADS = 200
-CLASSES = {"gevent": "GeventHub", "eventlet": "EventletHub", "selector": "SelectorHub"}
+CLASSES = {
+    "gevent": "GeventHub",
+    "eventlet": "EventletHub",
+    "selector": "SelectorHub",
+    "asyncio": "AsyncioHub",
+}
 
 
 def program(call: str, *hubs: str, limit: int = 25) -> Child:
-    return Child(f"import programs_threads; programs_threads.{call}", needs=tuple({*hubs} - {"selector"}), limit=limit)
+    return Child(
+        f"import programs_threads; programs_threads.{call}", needs=tuple({*hubs} - {"selector", "asyncio"}), limit=limit
+    )
 
 
-AT_ONCE = {"at once": program(f"at_once({TRIPS}, {TRIPS_ACROSS}, *{HUBS})", *HUBS, limit=50)}
-USED_ELSEWHERE = {
-    f"made by {maker}, used by {user}": program(f"made_here_used_there({maker!r}, {user!r})", maker, user)
-    for maker, user in PAIRS
+AT_ONCE = {
+    f"at once: {', '.join(hubs)}": program(f"at_once({TRIPS}, {TRIPS_ACROSS}, *{hubs})", *hubs, limit=scale(600, 50))
+    for hubs in (HUBS, *((hub,) * 4 for hub in HUBS))
 }
+INSTALLED = [hub for hub in HUBS if importlib.util.find_spec(hub) or hub == "selector"]
+IN_PAIRS = {"in pairs": program(f"pairs(*{INSTALLED})")}
 HANDED_ON = {
-    f"handed on by {', '.join(hubs)}": program(f"handed_on(*{hubs})", *hubs) for hubs in (HUBS, ("selector",) * 3)
-}
-TWO_WAIT = {
-    f"{first} waits, {second} too": program(f"two_wait({first!r}, {second!r})", first, second)
-    for first, second in PAIRS
+    f"handed on by {', '.join(hubs)}": program(f"handed_on(*{hubs})", *hubs) for hubs in (HUBS, ("selector",) * 4)
 }
 SHORT_LIVES = {
     f"{hub} leaves {left}": program(f"short_lives({hub!r}, {left!r}, {THREADS})", hub)
     for hub, left in [("gevent", "nothing"), ("eventlet", "nothing"), *(("selector", left) for left in LEFT)]
 }
-CHILDREN = AT_ONCE | USED_ELSEWHERE | HANDED_ON | TWO_WAIT | SHORT_LIVES
+CHILDREN = AT_ONCE | IN_PAIRS | HANDED_ON | SHORT_LIVES
 
 
 @pytest.fixture(scope="module")
@@ -58,32 +63,33 @@ def result(child: str, children: Children, request: pytest.FixtureRequest) -> An
     return json.loads(done.out)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("child", AT_ONCE)
-def test_three_hubs_in_one_process(result: Any) -> None:
+def test_four_hubs_in_one_process(result: Any) -> None:
     """Each hub in its thread has all its answers, from itself by its own namespace and from the next thread's hub."""
-    assert result == [[TRIPS, TRIPS_ACROSS]] * 3
+    assert result == [[TRIPS, TRIPS_ACROSS]] * 4
 
 
-@pytest.mark.parametrize("child", USED_ELSEWHERE)
-def test_first_used_in_another_thread(result: Any) -> None:
-    """The thread that made and connected a socket has no claim on it: the first wait binds it to the waiter's hub."""
-    assert result is True
+@pytest.mark.parametrize("child", IN_PAIRS)
+def test_in_pairs(result: dict[str, list[Any]]) -> None:
+    """The thread that made and connected a socket has no claim on it, and is gone when another hub waits on it. Of two
+    that wait at once the second gets an error that names both threads and the cure; the first one's message arrives.
+    """
+    assert len(result) == len(INSTALLED) ** 2
+    for pair, (used, message) in result.items():
+        first, second = pair.split(", ")
+        assert used is True
+        assert "two hubs wait on <greenzmq.Socket(zmq.PULL)" in message
+        assert f"<{CLASSES[first]} (" in message
+        assert f" in {first}-thread>" in message
+        assert f" and <{CLASSES[second]} (" in message
+        assert " in intruder>; give each thread and hub its own socket" in message
 
 
 @pytest.mark.parametrize("child", HANDED_ON)
 def test_handed_from_thread_to_thread(result: Any) -> None:
     """A socket on which nobody waits may go to another thread any number of times, and each waits on its own hub."""
-    assert result == [100, 100, 100]
-
-
-@pytest.mark.parametrize(("child", "first", "second"), [(n, *pair) for n, pair in zip(TWO_WAIT, PAIRS, strict=True)])
-def test_two_threads_wait(first: str, second: str, result: Any) -> None:
-    """The second one gets an error that names both threads and the cure; the first one's message still arrives."""
-    assert "two hubs wait on <greenzmq.Socket(zmq.PULL)" in result
-    assert f"<{CLASSES[first]} (" in result
-    assert f" in {first}-thread>" in result
-    assert f" and <{CLASSES[second]} (" in result
-    assert " in intruder>; give each thread and hub its own socket" in result
+    assert result == [100] * 4
 
 
 @pytest.mark.parametrize("child", SHORT_LIVES)

@@ -180,7 +180,7 @@ def current_hub(choice: Choice | None = None) -> Hub | None:
         hub = decided if isinstance(decided, Hub) else hub_class(decided).current()
     except HubError:
         return None
-    return hub if hub is None or hub.thread_id == unpatched.get_ident() else None
+    return hub if hub is not None and hub.thread_id == unpatched.get_ident() and not hub.inherited else None
 
 
 def _said(choice: Choice | None) -> Iterator[Decision]:

@@ -17,12 +17,14 @@ import weakref
 from asyncio import CancelledError, ensure_future
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
+from ..forks import tell_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
 from .timers import TimerHeap
 
@@ -130,6 +132,8 @@ class AsyncioHub(Hub):
         self._nowhere = greenlet()
         self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
+        self._hears_signals = package == "asyncio" and unpatched.is_main_thread()
+        tell_after_fork(self, hub=True)
         self._end = self._end_with_loop()
         self._start_end()
 
@@ -176,6 +180,7 @@ class AsyncioHub(Hub):
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         if not self.loop.is_closed():  # else what it would resume is gone: a socket is closed after its loop
             self.loop.call_soon(callback, *args)
+            self._wake_from_handler()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -190,7 +195,13 @@ class AsyncioHub(Hub):
         timer = self.timers.add(when, callback, args)
         if self._alarm is None or when < self._alarm_at:
             self._set_alarm(when, max(seconds, 0))
+            self._wake_from_handler()
         return timer
+
+    def _wake_from_handler(self) -> None:
+        """While asyncio is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""
+        if self._hears_signals and getcurrent() is self._loop_greenlet and _is_asleep():
+            self.loop.call_soon_threadsafe(int)
 
     def _set_alarm(self, when: float, seconds: float) -> None:
         """Have the loop call `_ring`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
@@ -219,7 +230,7 @@ class AsyncioHub(Hub):
         elif not self.loop.is_closed():
             self.loop.call_soon(callback, argument, context=context)
 
-    def switch(self) -> object:
+    def check_switch(self) -> None:
         if _running_loop() is not self.loop:
             self.check_open()
         current, task = getcurrent(), current_task(self.loop)
@@ -231,6 +242,10 @@ class AsyncioHub(Hub):
                 f"a call that has to wait was made on {self!r} in a greenlet of another library, or in a coroutine's "
                 f"eager start. {self.cure}"
             )
+
+    def switch(self) -> object:
+        self.check_switch()
+        current = getcurrent()
         reference = None if isinstance(current, Worker) else weakref.ref(current)
         del current  # what is parked here and forgotten by all others has to be collected
         if reference is not None:
@@ -277,13 +292,15 @@ class AsyncioHub(Hub):
         worker.switch()
 
     def check_open(self) -> None:
-        """Raise `HubError` if the loop is closed."""
+        """Raise `HubError` if the loop is closed, or another process's."""
         if self.loop.is_closed():
             raise HubError(f"{self!r} is closed: nothing can be waited for on it any more")
+        if self.inherited:
+            raise HubError(f"{self!r} is the parent process's; start a loop in this one: asyncio.run(main())")
 
     def disarm(self, fd: int, write: bool) -> None:
         """Take from the loop what it has for this descriptor, if anything."""
-        if self.armed.pop((fd, write), None) is not None and not self.loop.is_closed():
+        if self.armed.pop((fd, write), None) is not None and not (self.loop.is_closed() or self.inherited):
             (self.loop.remove_writer if write else self.loop.remove_reader)(fd)
 
     def _is_ours(self, current: Any) -> bool:
@@ -297,6 +314,10 @@ class AsyncioHub(Hub):
         if current is not self._loop_greenlet:
             self.idle.clear()
             self._greenlet = self._loop_greenlet = current
+
+    def _after_fork_in_child(self) -> None:
+        """There is no way to have a loop, asyncio's or uvloop's, leave its parent's files alone."""
+        self.inherited = True
 
     # -- the end of the loop ------------------------------------------------------------------------------------------
 
@@ -336,6 +357,14 @@ class AsyncioHub(Hub):
         target = reference()
         if target is not None and reference in self._parked:
             target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))
+
+
+def _is_asleep() -> bool:
+    """Whether this greenlet, the loop's, was interrupted where asyncio waits for descriptors, and not in a callback."""
+    name, frame = "", cast("FrameType | None", sys._getframe(1))
+    while frame is not None and frame.f_code.co_name != "_run_once":
+        name, frame = frame.f_code.co_name, frame.f_back
+    return frame is not None and name == "select"
 
 
 class _AsyncioWatch(Watch):

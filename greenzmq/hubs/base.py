@@ -59,6 +59,8 @@ class Hub(abc.ABC):
         The same for messages.
     watching : dict
         The started watches by ``(fd, write)``. Kept by `Watch`; backends may read it.
+    inherited : bool
+        This is a forked child and the loop is the parent's, of no use here. Set by backends that cannot take it over.
     local : dict
         Whatever the layers above keep once for each hub. Backends leave it alone.
     """
@@ -70,6 +72,7 @@ class Hub(abc.ABC):
         self.thread_id: int = unpatched.get_ident()
         self.thread_name: str = unpatched.thread_name()
         self.watching: dict[tuple[int, bool], Watch] = {}
+        self.inherited = False
         self.local: dict[Any, Any] = {}
 
     @classmethod
@@ -146,6 +149,12 @@ class Hub(abc.ABC):
         called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
+    def check_switch(self) -> None:  # noqa: B027  # most have nothing to add
+        """Raise what `switch` would raise in this greenlet, for a call that does something before it waits.
+
+        For backends on whose loops there are greenlets that cannot park.
+        """
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ({self.variant}) in {self.thread_name}>"
 
@@ -209,6 +218,16 @@ class Watch(abc.ABC):
         """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
         self.stop()
         self.closed = True
+
+    def disown(self, keep: object = None) -> None:
+        """`close` in a forked child, when the hub has been told of the fork: the parent's watch is to go on.
+
+        Parameters
+        ----------
+        keep : object
+            What has to live for as long as the loop knows of the watch, such as the file itself.
+        """
+        self.close()
 
     def _fire(self, *_: object) -> None:
         """For backends: the descriptor is ready."""

@@ -132,7 +132,7 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
         for name, hub in alive.items():
             if greenlet is hub or (mark is not None and mark.name == name):
                 return Decision(name, 2, f"this greenlet runs on {name}'s hub")
-        if mark is not None:
+        if mark is not None and not mark.inherited:
             return Decision(mark, 2, f"this greenlet runs on {mark!r}")
         greenlet = greenlet.parent
     return None

@@ -18,6 +18,7 @@ from greenlet import getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import WatchError
+from ..forks import tell_after_fork
 from .base import Hub, Timer, Watch
 from .wakeup import Wakeup
 
@@ -28,13 +29,16 @@ _LONGEST = 86400
 
 
 class _Place:
-    """A thread's adapter. Takes it out of the eventlet hub when the thread ends or uses another hub."""
+    """A thread's adapter. Takes it out of the eventlet hub when the thread ends or uses another hub.
+
+    A forked child drops those of all threads but its own, too, before it tells anybody of the fork.
+    """
 
     def __init__(self, hub: EventletHub) -> None:
         self.hub = hub
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
             self.hub._close()
 
 
@@ -57,6 +61,7 @@ class EventletHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
         self._listen()
+        tell_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> EventletHub | None:
@@ -193,6 +198,17 @@ class EventletHub(Hub):
         _remove(self._hub, self._listener)
         self._wakeup.close()
 
+    def _after_fork_in_child(self) -> None:
+        """Eventlet goes on with what it shares with the parent. Take new ones, leave the old as they are."""
+        _renew_kernel_set(self._hub)
+        if self.thread_id != unpatched.get_ident():  # another thread's, which is gone
+            self._closed = True
+            return
+        _remove(self._hub, self._listener)
+        self._wakeup.close()
+        self._wakeup = Wakeup(self._take_from_threads)
+        self._listen()
+
 
 class _EventletWatch(Watch):
     __slots__ = ("_checked", "_listener")
@@ -265,6 +281,23 @@ def _remove(hub: Any, listener: Any) -> None:
             hub.remove(listener)
         except (KeyError, OSError, RuntimeError, ValueError):
             pass
+
+
+def _renew_kernel_set(hub: Any) -> None:
+    """Give an eventlet hub an epoll of its own, with all that is in the one it has."""
+    loop: Any = getattr(hub, "loop", None)
+    if hasattr(getattr(loop, "_selector", None), "get_map"):  # not uvloop's
+        inherited, loop._selector = loop._selector, type(loop._selector)()
+        for key in inherited.get_map().values():
+            loop._selector.register(key.fd, key.events, key.data)
+        inherited.close()
+        loop._close_self_pipe()
+        loop._make_self_pipe()
+    elif hasattr(getattr(hub, "poll", None), "fileno"):
+        hub.poll.close()
+        hub.poll = type(hub.poll)()
+        for fd in {*hub.listeners[hub.READ], *hub.listeners[hub.WRITE]}:
+            hub.register(fd, new=True)
 
 
 def _ignore(*_: object) -> None:

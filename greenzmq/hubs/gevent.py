@@ -31,13 +31,16 @@ _NEVER = 1e9
 
 
 class _Place:
-    """A thread's adapter. A gevent hub whose thread ends undestroyed is never collected; this is."""
+    """A thread's adapter. A gevent hub whose thread ends undestroyed is never collected; this is.
+
+    A forked child drops those of all threads but its own, too, before it tells anybody of the fork.
+    """
 
     def __init__(self, hub: GeventHub) -> None:
         self.hub = hub
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
             self.hub._close()
 
 
@@ -186,6 +189,11 @@ class _GeventWatch(Watch):
         if io is not None and self.hub._loop.ptr:
             io.close()
 
+    def disown(self, keep: object = None) -> None:
+        # To stop a watcher libuv goes to its epoll at once, which is the parent's, too, until gevent.reinit(). And of a
+        # watcher whose file was closed before it would abort.
+        self.hub._loop.run_callback(_close_disowned, self, keep)
+
     def __del__(self) -> None:
         # libuv holds what is not closed, and the next watch on this number would get it. Any thread's collector may
         # come here, and a loop is touched in its own thread only.
@@ -196,6 +204,10 @@ class _GeventWatch(Watch):
             io.close()
         else:
             self.hub.call_soon_threadsafe(io.close)
+
+
+def _close_disowned(watch: Watch, _: object) -> None:
+    watch.close()
 
 
 class _GeventTimer(Timer):

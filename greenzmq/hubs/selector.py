@@ -34,14 +34,15 @@ class _ThreadEnd:
     """Closes the thread's hub when the thread's locals are dropped.
 
     A suspended greenlet hides its frame from the garbage collector, and the loop's frame holds the hub, with its
-    descriptors. So the end of the thread has to be noticed; its locals are the only thing that ends with it.
+    descriptors. So the end of the thread has to be noticed; its locals are the only thing that ends with it. A forked
+    child drops those of all threads but its own, before it tells anybody of the fork.
     """
 
     def __init__(self, hub: SelectorHub) -> None:
         self.hub = hub
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
             self.hub.close()
 
 
@@ -66,7 +67,7 @@ class SelectorHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
         self._greenlet = greenlet(self._run, _root())
-        tell_after_fork(self)
+        tell_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> SelectorHub | None:
@@ -230,10 +231,11 @@ class SelectorHub(Hub):
 
     def _after_fork_in_child(self) -> None:
         """The selector and the wake-up sockets are shared with the parent: take new ones, leave the old as they are."""
-        if SelectorHub.current() is not self:  # another thread's, which is gone
-            return
         self._selector.close()
         self._wakeup.close()
+        if SelectorHub.current() is not self:  # another thread's, which is gone
+            self._closed = True
+            return
         self._selector = unpatched.DefaultSelector()
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
