@@ -21,6 +21,7 @@ import pytest
 import zmq
 
 import greenzmq
+from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
 __all__ += ["each", "parked", "receives", "sends", "tick", "until"]
@@ -159,11 +160,3 @@ def count_switches() -> Iterator[list[str]]:
         yield switches
     finally:
         greenlet.settrace(before)
-
-
-@contextmanager
-def never_switches() -> Iterator[None]:
-    """The block runs without one switch of greenlets."""
-    with count_switches() as switches:
-        yield
-    assert not switches, f"{len(switches)} switches"
