@@ -70,6 +70,11 @@ class SteppingHub(Hub):
         use ``tcp`` or native threads.
     give_up : float
         After how many real seconds without anything to do, not even a timer, the main greenlet gets a `StalledError`.
+
+    Attributes
+    ----------
+    patience, give_up : float
+        As above; may be changed.
     """
 
     name = "stepping"
@@ -80,8 +85,8 @@ class SteppingHub(Hub):
         super().__init__()
         self._random = None if seed is None else random.Random(seed)
         self._seed = seed
-        self._patience = patience
-        self._give_up = give_up
+        self.patience = patience
+        self.give_up = give_up
         self._now = 0  # in microseconds
         self._ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._round = 0  # how many of these were ready when the descriptors were last looked at
@@ -178,7 +183,7 @@ class SteppingHub(Hub):
             There is no end to it: some greenlet lets the others have their turn again and again.
         """
         steps = 0
-        while self.step() or (self._patience > 0 and self._drive(self._wait)):
+        while self.step() or (self.patience > 0 and self._drive(self._wait)):
             steps += 1
             if steps > _MANY:
                 raise StalledError(f"{self!r} does not settle within {_MANY} steps\n{report()}")
@@ -258,7 +263,7 @@ class SteppingHub(Hub):
         if self._step():
             return
         due = self._next_due()
-        if self._look(self._give_up if due is None else self._patience):
+        if self._look(self.give_up if due is None else self.patience):
             return
         if due is None:
             _root().throw(StalledError(f"{self!r}: nobody can go on, and nothing will happen any more\n{report()}"))
@@ -266,7 +271,7 @@ class SteppingHub(Hub):
             self._now = max(self._now, due)
 
     def _wait(self) -> bool:
-        return self._look(self._patience)
+        return self._look(self.patience)
 
     def _look(self, seconds: float) -> bool:
         """Make callbacks of what is due and of the descriptors that are ready within so many real seconds."""
