@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["wait_all_parked"]
 
-#: Rounds of the hub in which nothing may have changed. What has arrived is looked at once a round.
+#: How often it has to look the same, and how many seconds apart: some loops make many rounds of callbacks before they
+#: look at descriptors, but none does when a timer is due.
 _QUIET = 2
+_APART = 0.001
 
 
 def wait_all_parked(
@@ -53,7 +55,8 @@ def wait_all_parked(
     Notes
     -----
     Switches: always. One that sleeps is parked, one that merely lets others have their turn (``hub.sleep(0)``) is not.
-    Nor are those that wait by means of their runtime, such as ``gevent.sleep``.
+    Nor are those that wait by means of their runtime, such as ``gevent.sleep``. Of messages that libzmq's own threads
+    have yet to bring, over ``tcp`` and ``ipc``, nobody can know.
     """
     hub = hubs.get_hub()
     known = whom if isinstance(whom, (GreenHub, Hub)) else list(whom)
@@ -69,7 +72,7 @@ def wait_all_parked(
         if monotonic() >= deadline:
             raise AssertionError(f"not all wait, after {seconds:g} s: {_living(known)!r}\n{report()}")
         before = now
-        pause(hub)
+        pause(hub, 0 if None in now else _APART)
 
 
 def _living(known: Any) -> list[Task[Any] | greenlet]:

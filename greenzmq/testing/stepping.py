@@ -45,7 +45,7 @@ __all__ = ["StalledError", "SteppingHub"]
 _READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
 #: Microseconds that a callback takes, so that who only lets others have their turn gets older, too.
 _STEP = 1
-#: Microseconds to which timers are rounded up: what is set for the same time in the same breath is due at once.
+#: Microseconds to which times are rounded up: what is set for the same time in the same breath is due at once.
 _GRAIN = 1000
 #: After so many steps without a pause for breath a program does not settle any more.
 _MANY = 100_000
@@ -134,9 +134,7 @@ class SteppingHub(Hub):
             self._wakeup.notify()
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        when = self._now
-        if seconds > 0:
-            when = math.ceil((when + seconds * 1e6) / _GRAIN) * _GRAIN
+        when = self._in(seconds) if seconds > 0 else self._now
         timer = _SteppingTimer(when, next(self._order), callback, args)
         heapq.heappush(self._timers, timer)
         if self._asleep:
@@ -190,8 +188,11 @@ class SteppingHub(Hub):
         return steps
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` go by: `settle`, then move the clock to each timer that is due and `settle` again."""
-        end = self._now + round(seconds * 1e6)
+        """Let `seconds` go by: `settle`, then move the clock to each timer that is due and `settle` again.
+
+        What was to last no longer is over then.
+        """
+        end = self._in(seconds)
         self.settle()
         while (due := self._next_due()) is not None and due <= end:
             self._now = max(self._now, due)
@@ -215,6 +216,9 @@ class SteppingHub(Hub):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _in(self, seconds: float) -> int:
+        return math.ceil((self._now + seconds * 1e6) / _GRAIN) * _GRAIN
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
