@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"
     )
+    config.addinivalue_line("markers", "torture: has a long form, which nox -s torture runs; see torture.py")
     known = [variant.id for variant in VARIANTS]
     for name in config.getoption("--hub") or ():
         if name not in known:
