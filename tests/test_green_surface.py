@@ -63,6 +63,8 @@ CANNOT_WAIT = {
     "Task": LOOKS,
     "Waitable": "a protocol",
     "monitor_events": "makes a MonitorEvents",
+    "waiters": "looks, and waits for nothing",
+    "dump": "prints",
     # asyncio's own
     "AsyncioHub": MODULE,
     "Awaitable": MODULE,
