@@ -246,8 +246,9 @@ def _dump_now() -> None:
 
 
 def _waiters() -> list[Waiter]:
-    # Not isinstance: it asks objects for their __class__, and some have code of their own behind that.
-    return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and what.parked]
+    # Not isinstance: it asks objects for their __class__, and some have code of their own behind that. And one that
+    # another thread is making just now has no attributes yet.
+    return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and getattr(what, "parked", False)]
 
 
 def waiter_of(greenlet: greenlet) -> Waiter | None:

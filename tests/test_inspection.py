@@ -227,6 +227,42 @@ def test_objects_that_lie_about_their_class(hub):
     del liars
 
 
+def test_half_made_waiters(hub):
+    """One that another thread is making just now, which the collector knows of already, is passed over."""
+    half_made = waiting.Waiter.__new__(waiting.Waiter)
+    greenzmq.waiters()
+    del half_made
+
+
+def test_from_another_thread_all_the_time(hub):
+    """A thread that asks again and again while messages go to and fro finds what makes sense, and disturbs nobody."""
+    found: list[inspection.ParkedGreenlet] = []
+    over: list[bool] = []
+
+    def ask() -> None:
+        while not over:
+            found.extend(of(left) + of(right))
+
+    def echo(socket: greenzmq.Socket) -> None:
+        while (message := socket.recv()) != b"end":
+            socket.send(message)
+
+    with open_context(hub) as context:
+        left, right = connected(context, zmq.PAIR, zmq.PAIR)
+        asking = hub.spawn(hub.run_in_thread, ask)
+        echoing = hub.spawn(echo, right)
+        for _ in range(1000):
+            left.send(b"x")
+            assert left.recv() == b"x"
+            if len(found) >= 5:
+                break
+        left.send(b"end")
+        echoing.get()
+        over.append(True)
+        asking.get()
+    assert {(each.call, each.what[:4]) for each in found} <= {("recv", "PAIR"), ("recv", TURN[:4]), ("send", TURN[:4])}
+
+
 def test_dump(hub):
     """`dump` prints a line for each that waits, the places in the code, and what each thread does."""
     with open_context(hub) as context:

@@ -79,7 +79,10 @@ def _living(known: Any) -> list[Task[Any] | greenlet]:
     if isinstance(known, (GreenHub, Hub)):
         hub = known.hub if isinstance(known, GreenHub) else known
         tasks = [what for what in gc.get_objects() if issubclass(type(what), Task)]
-        known = [task for task in tasks if task.hub is hub and task._greenlet is not getcurrent()]
+        ours = [
+            task for task in tasks if getattr(task, "hub", None) is hub
+        ]  # another thread may be making one just now
+        known = [task for task in ours if task._greenlet is not getcurrent()]
     return [each for each in known if not (each.done if isinstance(each, Task) else each.dead)]
 
 
