@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
 from collections.abc import Iterator
 from time import monotonic
@@ -13,6 +14,7 @@ import pytest
 import zmq
 from helpers_sockets import connected, open_context
 from hubthread import new_descriptors, open_descriptors
+from torture import scale
 
 import greenzmq
 from greenzmq import BlockingCallError, HubError, unpatched
@@ -335,3 +337,67 @@ def test_it_frees_what_it_has():
     gc.collect()
     assert not new_descriptors(before)
     os.stat(".")
+
+
+class Traffic:
+    """Three greenlets that send five messages each, and three that receive, through one pipe with room for two."""
+
+    def __init__(self, hub: greenzmq.GreenHub, context: greenzmq.Context, seed: int) -> None:
+        self.hub = hub
+        self.chance = random.Random(seed)
+        self.pull, self.push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+        self.sent: list[int] = []
+        self.got: list[int] = []
+        self.senders = [hub.spawn(self.send, start) for start in (0, 100, 200)]
+        self.receivers = [hub.spawn(self.receive) for _ in range(3)]
+
+    def send(self, start: int) -> None:
+        for number in range(start, start + 5):
+            self.push.send_multipart([b"%d" % number, b"more"])
+            self.sent.append(number)
+
+    def receive(self) -> None:
+        while True:
+            self.receive_one()
+
+    def receive_one(self, flags: int = 0) -> None:
+        self.got.append(int(self.pull.recv_multipart(flags)[0]))
+
+    def check(self, *, idle: bool = False) -> None:
+        check_socket(self.pull, idle=idle)
+        check_socket(self.push, idle=idle)
+
+    def disturb(self) -> None:
+        """Kill somebody, sometimes; a receiver has a successor."""
+        if all(task.done for task in self.senders):
+            return
+        if self.chance.random() < 0.2:
+            self.receivers.pop(self.chance.randrange(3)).kill(block=False)
+            self.receivers.append(self.hub.spawn(self.receive))
+        elif self.chance.random() < 0.05:
+            self.chance.choice(self.senders).kill(block=False)
+
+    def end(self) -> None:
+        for task in self.receivers:
+            task.kill(block=False)
+
+
+@pytest.mark.torture
+def test_no_schedule_loses_a_message():
+    """Whatever the schedule, greenlets that are killed while they receive or send lose no message and leave nothing.
+
+    After each step the sockets' invariants are held against what they are. Fails without the look in `Readiness._gone`,
+    and where that comes before the waiter has left its queue.
+    """
+    for seed in range(scale(2000, 10)):
+        with SteppingHub(seed) as stepping, open_context(hub := greenzmq.hub(stepping), turn=0) as context:
+            traffic = Traffic(hub, context, seed)
+            while stepping.step():
+                traffic.check()
+                traffic.disturb()
+            traffic.end()
+            stepping.settle()
+            while traffic.pull.get(zmq.EVENTS) & zmq.POLLIN:
+                traffic.receive_one(zmq.NOBLOCK)
+            assert sorted(traffic.got) == sorted(traffic.sent), f"seed {seed}"
+            traffic.check(idle=True)
