@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # mypy keeps the first binding of a name
 from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, Frame: all that does not wait
 
 from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
+from . import inspection as _inspection
 from .context import Context
 from .errors import (
     AmbiguousHubError,
@@ -72,7 +73,7 @@ from .errors import (
 from .events import GreenEvent, Waitable
 from .green import GreenHub, hub
 from .hubs import use_hub
-from .inspection import dump, obey_environment, waiters
+from .inspection import dump, waiters
 from .monitoring import MonitorEvents, monitor_events
 from .poller import Poller, select, zmq_poll  # noqa: F401 - like those below, in zmq.__all__
 from .proxies import device, proxy, proxy_steerable  # noqa: F401
@@ -107,7 +108,7 @@ __all__ = [  # noqa: PLE0604
     "waiters",
 ]
 
-obey_environment()
+_inspection.obey_environment()
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .hubs import Hub
 
-__all__ = ["ParkedGreenlet", "dump", "dump_on_signal", "obey_environment", "report", "waiters"]
+__all__ = ["ParkedGreenlet", "dump", "dump_on_signal", "look_at", "obey_environment", "report", "waiter_of", "waiters"]
 
 #: The environment variable that names the signal on which to dump.
 ENVIRONMENT = "GREENZMQ_DUMP_SIGNAL"
@@ -128,7 +128,7 @@ def waiters() -> list[ParkedGreenlet]:
     Switches: never. From any greenlet, hub callback, signal handler and thread; other threads go on meanwhile, so what
     it tells of them may be over.
     """
-    found = [parked for waiter in _waiters() if (parked := _look_at(waiter)) is not None]
+    found = [parked for waiter in _waiters() if (parked := look_at(waiter)) is not None]
     return sorted(found, key=lambda parked: (parked.thread, parked.hub.thread_id, parked.since))
 
 
@@ -246,12 +246,23 @@ def _dump_now() -> None:
 
 
 def _waiters() -> list[Waiter]:
-    # Not isinstance: it asks objects for their __class__, and some have code of their own behind that.
-    return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and what.parked]
+    # Not isinstance: it asks objects for their __class__, and some have code of their own behind that. And one that
+    # another thread is making just now has no attributes yet.
+    return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and getattr(what, "parked", False)]
 
 
-def _look_at(waiter: Waiter) -> ParkedGreenlet | None:
-    """None if it goes on by now."""
+def waiter_of(greenlet: greenlet) -> Waiter | None:
+    """What a greenlet is parked with; None if it runs, is about to, or merely lets others have their turn."""
+    for frame in _frames(greenlet.gr_frame):
+        if _is(frame, Waiter.park):
+            waiter: Waiter = frame.f_locals["self"]
+            turn = frame.f_back is not None and _subject(frame.f_back) is _NEXT_TURN
+            return waiter if waiter.parked and not turn else None
+    return None
+
+
+def look_at(waiter: Waiter) -> ParkedGreenlet | None:
+    """What there is to tell of a greenlet that waits; None if it goes on by now."""
     top = sys._getframe() if waiter.greenlet is getcurrent() else waiter.greenlet.gr_frame
     frames = list(_frames(top))
     at = next((n for n, f in enumerate(frames) if _is(f, Waiter.park) and f.f_locals.get("self") is waiter), None)

@@ -22,6 +22,7 @@ import pytest
 import zmq
 
 import greenzmq
+from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
 __all__ += ["each", "is_open", "parked", "receives", "sends", "tick", "until"]
@@ -160,14 +161,6 @@ def count_switches() -> Iterator[list[str]]:
         yield switches
     finally:
         greenlet.settrace(before)
-
-
-@contextmanager
-def never_switches() -> Iterator[None]:
-    """The block runs without one switch of greenlets."""
-    with count_switches() as switches:
-        yield
-    assert not switches, f"{len(switches)} switches"
 
 
 def is_open(fd: int) -> bool:

@@ -75,21 +75,3 @@ def wait_asleep(event) -> None:
 
 def mark(name: str) -> None:
     print(f"---{name}", file=sys.stderr, flush=True)
-
-
-def unasked() -> None:
-    """No handler is installed unless it is asked for; and one that is asked for in another thread is not installed."""
-    import greenzmq  # noqa: F401
-
-    print(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL)
-
-
-def in_another_thread() -> None:
-    import warnings
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        thread = threading.Thread(target=unasked)
-        thread.start()
-        thread.join()
-    print(*(warning.message for warning in caught if warning.category is RuntimeWarning))

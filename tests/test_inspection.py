@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
 import pytest
 import zmq
+from helpers_asyncio import loop_name, run_on
 from helpers_children import Child, Children
 from helpers_sockets import connected, fill, never_switches, open_context, until
 from variants import Variant
 
 import greenzmq
 from greenzmq import inspection, readiness, unpatched, waiting
+
+__all__ = ["loop_name"]
 
 LONG = 1000.0
 #: What a greenlet waits for that has worked long enough.
@@ -34,6 +40,7 @@ class Situation:
         self.full, _ = connected(context, zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
         fill(self.full)
         self.router, self.dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        self.natives = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
         self.other = greenzmq.Context(hub=hub)
         self.lingering = self.other.socket(zmq.PUSH)
         self.lingering.linger = 0
@@ -71,6 +78,7 @@ class Situation:
         self.add("thread", lambda: hub.run_in_thread(self.native.wait), call="run_in_thread", what="Event.wait")
         ends = "ROUTER without address <-> DEALER without address"
         self.add("proxy", lambda: greenzmq.proxy(self.router, self.dealer, hub=hub.hub), call="proxy", what=ends)
+        self.add("native", lambda: greenzmq.proxy(*self.natives, native=True, hub=hub.hub), call="proxy", what=ends)
         self.add("term", self.other.term, call="term", what=repr(self.other))
         self.events = greenzmq.monitor_events(self.full)
         self.add("monitor", self.events.__next__, call="recv_multipart", what="events of PUSH", socket=self.full)
@@ -131,6 +139,30 @@ def check(
         assert parked.deadline == pytest.approx(parked.since + limit)
     assert f"{__file__}:" in parked.place
     assert parked.place.endswith("in waits") or "lambda" in parked.place
+
+
+def test_both_ends_of_the_bridge(loop_name):
+    """On asyncio the greenlet is seen in which a coroutine makes its call, and the one that awaits the coroutine."""
+    import greenzmq.asyncio as bridge
+
+    async def main() -> None:
+        with greenzmq.Context(hub="asyncio") as context:
+            pull, push = connected(context, zmq.PULL, zmq.PUSH)
+            task = bridge.spawn(lambda: bridge.await_(bridge.run(pull.recv)))
+            for _ in range(3000):
+                if of(pull):
+                    break
+                await asyncio.sleep(0)
+            assert of(pull)[0].call == "recv"
+            (awaiting,) = of_task(task)
+            assert awaiting.call == "await_"
+            assert awaiting.place.startswith(f"{__file__}:")
+            push.send(b"x")
+            assert await task == b"x"
+            await bridge.run(context.destroy, 0)
+            context.__dict__.pop("kept", None)
+
+    run_on(loop_name, main())
 
 
 def test_only_those_that_wait(hub):
@@ -227,6 +259,42 @@ def test_objects_that_lie_about_their_class(hub):
     del liars
 
 
+def test_half_made_waiters(hub):
+    """One that another thread is making just now, which the collector knows of already, is passed over."""
+    half_made = waiting.Waiter.__new__(waiting.Waiter)
+    greenzmq.waiters()
+    del half_made
+
+
+def test_from_another_thread_all_the_time(hub):
+    """A thread that asks again and again while messages go to and fro finds what makes sense, and disturbs nobody."""
+    found: list[inspection.ParkedGreenlet] = []
+    over: list[bool] = []
+
+    def ask() -> None:
+        while not over:
+            found.extend(of(left) + of(right))
+
+    def echo(socket: greenzmq.Socket) -> None:
+        while (message := socket.recv()) != b"end":
+            socket.send(message)
+
+    with open_context(hub) as context:
+        left, right = connected(context, zmq.PAIR, zmq.PAIR)
+        asking = hub.spawn(hub.run_in_thread, ask)
+        echoing = hub.spawn(echo, right)
+        for _ in range(1000):
+            left.send(b"x")
+            assert left.recv() == b"x"
+            if len(found) >= 5:
+                break
+        left.send(b"end")
+        echoing.get()
+        over.append(True)
+        asking.get()
+    assert {(each.call, each.what[:4]) for each in found} <= {("recv", "PAIR"), ("recv", TURN[:4]), ("send", TURN[:4])}
+
+
 def test_dump(hub):
     """`dump` prints a line for each that waits, the places in the code, and what each thread does."""
     with open_context(hub) as context:
@@ -269,25 +337,14 @@ def test_it_costs_nothing_until_asked(hub, monkeypatch):
 # -- on a signal -------------------------------------------------------------------------------------------------------
 
 SIGNAL = (("GREENZMQ_DUMP_SIGNAL", "usr1"),)
-PROGRAM = "import programs_inspection; programs_inspection."
-OTHERS = {
-    "unasked": Child(PROGRAM + "unasked()"),
-    "thread": Child(PROGRAM + "in_another_thread()", SIGNAL),
-    "unknown": Child("import greenzmq", (("GREENZMQ_DUMP_SIGNAL", "USR7"),)),
-    "kill": Child("import greenzmq", (("GREENZMQ_DUMP_SIGNAL", "KILL"),)),
-}
+PROGRAM = "import programs_inspection; programs_inspection.run({!r})"
 
 
 @pytest.fixture(scope="module")
 def children(request: pytest.FixtureRequest) -> Iterator[Children]:
     items = [item for item in request.session.items if item.module is request.module]
-    asked = dict.fromkeys(
-        item.callspec.params["variant"]
-        for item in items
-        if "children" in item.fixturenames and hasattr(item, "callspec")
-    )
-    programs = {v.id: Child(f"{PROGRAM}run({v.id!r})", SIGNAL) for v in asked if not v.missing}
-    running = Children(programs | OTHERS)
+    asked = dict.fromkeys(item.callspec.params["variant"] for item in items if "children" in item.fixturenames)
+    running = Children({v.id: Child(PROGRAM.format(v.id), SIGNAL) for v in asked if not v.missing})
     yield running
     running.close()
 
@@ -308,23 +365,33 @@ def parts(text: str) -> list[str]:
     return [found, *rest.split("---end\n")]
 
 
-def test_no_handler_unasked(children: Children) -> None:
+def test_no_handler_unasked(monkeypatch):
     """Without the variable greenzmq installs nothing."""
-    assert children["unasked"].out == "True\n"
+    monkeypatch.delenv("GREENZMQ_DUMP_SIGNAL", raising=False)
+    before = signal.getsignal(signal.SIGUSR1)
+    inspection.obey_environment()
+    assert signal.getsignal(signal.SIGUSR1) is before
+    assert getattr(before, "__module__", "") != inspection.__name__
 
 
-def test_not_in_another_thread(children: Children) -> None:
+def test_not_in_another_thread(monkeypatch):
     """Imported first in another thread greenzmq cannot install it, and says so in a warning."""
-    done = children["thread"]
-    assert done.out.startswith("True\nGREENZMQ_DUMP_SIGNAL has no effect: SIGUSR1: only the main thread"), done
+    monkeypatch.setenv("GREENZMQ_DUMP_SIGNAL", "USR1")
+    before = signal.getsignal(signal.SIGUSR1)
+    thread = threading.Thread(target=inspection.obey_environment)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        thread.start()
+        thread.join()
+    (warning,) = (each for each in caught if each.category is RuntimeWarning)
+    assert str(warning.message).startswith("GREENZMQ_DUMP_SIGNAL has no effect: SIGUSR1: only the main thread")
+    assert signal.getsignal(signal.SIGUSR1) is before
 
 
-def test_wrong_names(children: Children) -> None:
+@pytest.mark.parametrize("name", ["USR7", "KILL", "SIGSTOP", "10"])
+def test_wrong_names(monkeypatch, name):
     """A name that is no signal's, or one of a signal that nobody can handle, is an error that says what to write."""
-    assert (
-        "ValueError: no signal is named 'USR7' here; GREENZMQ_DUMP_SIGNAL takes one of ABRT, "
-        in children["unknown"].err
-    )
-    assert "ValueError: SIGKILL cannot be handled; name another signal, such as USR1" in children["kill"].err
-    with pytest.raises(ValueError, match="no signal is named 'NONSENSE'"):
-        inspection.dump_on_signal("NONSENSE")
+    monkeypatch.setenv("GREENZMQ_DUMP_SIGNAL", name)
+    unknown = f"no signal is named '{name}' here; GREENZMQ_DUMP_SIGNAL takes one of ABRT, "
+    with pytest.raises(ValueError, match=f"{unknown}|{name} cannot be handled; name another signal, such as USR1"):
+        inspection.obey_environment()

@@ -1,8 +1,9 @@
-"""The contract of `greenzmq.hubs.base` as code, for everyone who writes a backend.
+"""For authors of hubs, and of code that runs on them: the contract as code, and what tests of green code need.
 
-`check_hub` makes all checks and stops at the first that fails. `HUB_CHECKS` has them one by one, for a test runner to
-parametrize over: each takes the hub, is called in a greenlet that may park in it, and says in its docstring what rule
-it holds the hub to. `MAIN_GREENLET_CHECKS` have to be called in the thread's main greenlet.
+`check_hub` holds a hub to the contract of `greenzmq.hubs.base`, and stops at the first rule that is broken.
+`HUB_CHECKS` has the checks one by one, for a test runner to parametrize over: each takes the hub, is called in a
+greenlet that may park in it, and says in its docstring what rule it holds the hub to. `MAIN_GREENLET_CHECKS` have to be
+called in the thread's main greenlet.
 
 ::
 
@@ -12,6 +13,14 @@ it holds the hub to. `MAIN_GREENLET_CHECKS` have to be called in the thread's ma
 
 A check that finds a rule broken raises `ContractError`. It takes over the loop while it runs, makes callbacks raise
 (which the runtime reports on stderr), and leaves the hub as it was.
+
+On any hub:
+
+- `assert_no_switch`, `assert_switches`: a block gives up control never, or exactly so often;
+- `wait_all_parked`: come back when all others wait;
+- `check_socket`: the invariants of a green socket.
+
+`SteppingHub` is a hub whose steps, clock and order a test has in its hands; see `greenzmq.testing.stepping`.
 """
 
 from __future__ import annotations
@@ -22,12 +31,17 @@ from typing import TYPE_CHECKING
 from greenlet import getcurrent
 
 from . import loop, timers, watches
+from .parking import wait_all_parked
+from .sockets import check_socket
+from .stepping import StalledError, SteppingHub
 from .support import Check, ContractError, require
+from .switches import Switches, assert_no_switch, assert_switches
 
 if TYPE_CHECKING:
     from ..hubs.base import Hub
 
-__all__ = ["HUB_CHECKS", "MAIN_GREENLET_CHECKS", "Check", "ContractError", "check_hub"]
+__all__ = ["HUB_CHECKS", "MAIN_GREENLET_CHECKS", "Check", "ContractError", "StalledError", "SteppingHub", "Switches"]
+__all__ += ["assert_no_switch", "assert_switches", "check_hub", "check_socket", "wait_all_parked"]
 
 HUB_CHECKS: tuple[Check, ...] = (*loop.CHECKS, *timers.CHECKS, *watches.CHECKS)
 MAIN_GREENLET_CHECKS: tuple[Check, ...] = loop.MAIN_GREENLET_CHECKS

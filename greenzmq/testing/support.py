@@ -30,7 +30,7 @@ LOOK = 0.02
 
 
 class ContractError(AssertionError):
-    """A hub breaks a rule of its contract; the message says which."""
+    """A hub or a socket breaks a rule of its contract; the message says which."""
 
 
 class Oops(Exception):  # noqa: N818 - no error: it is seen in the output of every run

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import zmq as pyzmq
 from typing_extensions import assert_type
 
@@ -13,6 +15,7 @@ import greenzmq as zmq
 import greenzmq.eventlet
 import greenzmq.gevent
 import greenzmq.selector
+import greenzmq.testing
 
 # --- contexts and sockets ---------------------------------------------------------------------------------------------
 
@@ -127,6 +130,27 @@ try:
     task.get(timeout=1)
 except greenzmq.Timeout as error:
     assert_type(error.seconds, float | None)
+
+# --- who waits, and tests ---------------------------------------------------------------------------------------------
+
+for parked in greenzmq.waiters():
+    assert_type(parked.call, str)
+    assert_type(parked.deadline, float | None)
+    assert_type(parked.place, str)
+greenzmq.dump()
+greenzmq.dump(sys.stderr)
+
+with greenzmq.testing.SteppingHub(seed=1) as stepping:
+    assert_type(stepping, greenzmq.testing.SteppingHub)
+    assert_type(stepping.step(), bool)
+    assert_type(stepping.settle(), int)
+    stepping.advance(1.5)
+    assert_type(greenzmq.hub(stepping), greenzmq.GreenHub)
+with greenzmq.testing.assert_no_switch(), greenzmq.testing.assert_switches(0) as switches:
+    assert_type(switches.count, int)
+greenzmq.testing.check_socket(sock, idle=True)
+greenzmq.testing.wait_all_parked(hub)
+greenzmq.testing.wait_all_parked([task], seconds=1)
 
 # --- which hub --------------------------------------------------------------------------------------------------------
 

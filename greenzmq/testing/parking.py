@@ -1,0 +1,93 @@
+"""Wait until nobody can go on: for tests that have to begin when all the others wait."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from .. import hubs
+from ..green import GreenHub
+from ..hubs.base import Hub
+from ..inspection import ParkedGreenlet, look_at, report, waiter_of
+from ..tasks import Task
+from ..waiting import pause
+from .support import PATIENCE
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from ..waiting import Waiter
+
+__all__ = ["wait_all_parked"]
+
+#: How often it has to look the same, and how many seconds apart: some loops make many rounds of callbacks before they
+#: look at descriptors, but none does when a timer is due.
+_QUIET = 2
+_APART = 0.001
+
+
+def wait_all_parked(
+    whom: GreenHub | Hub | Iterable[Task[Any] | greenlet], seconds: float = PATIENCE
+) -> list[ParkedGreenlet]:
+    """Let the hub go round until each of `whom` has ended, or waits in a call of greenzmq and is not about to go on.
+
+    Parameters
+    ----------
+    whom : GreenHub or Hub, or iterable of Task or greenlet
+        A hub stands for all of its tasks but this one, those included that are spawned meanwhile.
+    seconds : float
+        How long it may take, by the real clock.
+
+    Returns
+    -------
+    list of ParkedGreenlet
+        Those that wait.
+
+    Raises
+    ------
+    AssertionError
+        It takes longer. The message says what they do.
+
+    Notes
+    -----
+    Switches: always. One that sleeps is parked, one that merely lets others have their turn (``hub.sleep(0)``) is not.
+    Nor are those that wait by means of their runtime, such as ``gevent.sleep``. Of messages that libzmq's own threads
+    have yet to bring, over ``tcp`` and ``ipc``, nobody can know.
+    """
+    hub = hubs.get_hub()
+    known = whom if isinstance(whom, (GreenHub, Hub)) else list(whom)
+    deadline = monotonic() + seconds
+    before: list[Waiter | None] = []
+    quiet = 0
+    while True:
+        now = [_waiter(each) for each in _living(known)]
+        settled = None not in now and all(waiter is earlier for waiter, earlier in zip(now, before, strict=False))
+        quiet = quiet + 1 if settled and len(now) == len(before) else 0
+        if quiet >= _QUIET:
+            return [parked for waiter in now if waiter is not None and (parked := look_at(waiter)) is not None]
+        if monotonic() >= deadline:
+            raise AssertionError(f"not all wait, after {seconds:g} s: {_living(known)!r}\n{report()}")
+        before = now
+        pause(hub, 0 if None in now else _APART)
+
+
+def _living(known: Any) -> list[Task[Any] | greenlet]:
+    if isinstance(known, (GreenHub, Hub)):
+        hub = known.hub if isinstance(known, GreenHub) else known
+        tasks = [what for what in gc.get_objects() if issubclass(type(what), Task)]
+        ours = [
+            task for task in tasks if getattr(task, "hub", None) is hub
+        ]  # another thread may be making one just now
+        known = [task for task in ours if task._greenlet is not getcurrent()]
+    return [each for each in known if not (each.done if isinstance(each, Task) else each.dead)]
+
+
+def _waiter(each: Task[Any] | greenlet) -> Waiter | None:
+    """What it is parked with; None if it runs, has yet to begin, or is about to go on."""
+    it = each._greenlet if isinstance(each, Task) else each
+    waiter = None if it is None else waiter_of(it)
+    return None if waiter is None or waiter.woken or waiter.expired else waiter

@@ -1,0 +1,366 @@
+"""A hub for tests: it goes step by step, its clock moves when it is told to, and a seed orders what is ready.
+
+::
+
+    with SteppingHub(seed=7) as stepping:
+        hub, context = greenzmq.hub(stepping), greenzmq.Context(hub=stepping, turn=0)
+        task = hub.spawn(program, hub, context)
+        stepping.settle()          # all have gone as far as they can
+        stepping.advance(1.5)      # what is due within 1.5 s has happened, in no time
+        assert task.done
+
+The schedule of such a test is a function of the seed alone, as long as no other thread has a part in it. libzmq has
+threads of its own for ``tcp`` and ``ipc``, but not for ``inproc``; and a context with ``turn=0`` does not look at the
+real clock. Loop over seeds to see other schedules.
+
+Without `step`, `settle` and `advance` it is an ordinary hub: a main greenlet that parks makes it run. Then the clock
+jumps to the next timer whenever there is nothing else to do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+import random
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .. import unpatched
+from ..errors import HubError
+from ..hubs.base import Hub, Timer, Watch
+from ..hubs.wakeup import Wakeup
+from ..inspection import report
+from ..waiting import refuse_in_hub
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["StalledError", "SteppingHub"]
+
+_READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
+#: Microseconds that a callback takes, so that who only lets others have their turn gets older, too.
+_STEP = 1
+#: Microseconds to which times are rounded up: what is set for the same time in the same breath is due at once.
+_GRAIN = 1000
+#: After so many steps without a pause for breath a program does not settle any more.
+_MANY = 100_000
+
+_here = unpatched.local()
+
+
+class StalledError(HubError):
+    """Nothing can go on any more, or there is no end to it."""
+
+
+class SteppingHub(Hub):
+    """See `Hub`, and above. A thread has one at a time, until its `close`.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Which of the ready callbacks is the next is chosen at random, beginning with this. None keeps their order, as
+        the contract of hubs says.
+    patience : float
+        How many real seconds to wait for file descriptors and other threads before the clock moves; for programs that
+        use ``tcp`` or native threads.
+    give_up : float
+        After how many real seconds without anything to do, not even a timer, the main greenlet gets a `StalledError`.
+
+    Attributes
+    ----------
+    patience, give_up : float
+        As above; may be changed.
+    """
+
+    name = "stepping"
+
+    def __init__(self, seed: int | None = None, *, patience: float = 0, give_up: float = 5) -> None:
+        if SteppingHub.current() is not None:
+            raise HubError(f"this thread has a stepping hub: {SteppingHub.current()!r}; close() it before the next one")
+        super().__init__()
+        self._random = None if seed is None else random.Random(seed)
+        self._seed = seed
+        self.patience = patience
+        self.give_up = give_up
+        self._now = 0  # in microseconds
+        self._ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._round = 0  # how many of these were ready when the descriptors were last looked at
+        self._timers: list[_SteppingTimer] = []
+        self._order = count()
+        self._selector: Any = unpatched.DefaultSelector()
+        self._from_threads: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._wakeup = Wakeup(self._take_from_threads)
+        self._selector.register(self._wakeup.fd, _READ)
+        self._closed = False
+        self._asleep = False
+        self._driver: greenlet | None = None  # who wants a step
+        self._act: Callable[[], bool] = self._step
+        self._greenlet = greenlet(self._run, _root())
+        _here.hub = self
+
+    @classmethod
+    def current(cls) -> SteppingHub | None:
+        return getattr(_here, "hub", None)
+
+    @classmethod
+    def get(cls) -> SteppingHub:
+        return cls.current() or cls()
+
+    @property
+    def greenlet(self) -> greenlet:
+        return self._greenlet
+
+    @property
+    def variant(self) -> str:
+        order = "in order" if self._random is None else f"seed {self._seed}"
+        return f"{order}, at {self.time:.6f} s"
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
+        return _SteppingWatch(self, fd, callback, write)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self._ready.append((callback, args))
+        if self._asleep:  # a signal handler's; see PEP 475
+            self._wakeup.notify()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        if not self._closed:
+            self._from_threads.append((callback, args))
+            self._wakeup.notify()
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        when = self._in(seconds) if seconds > 0 else self._now
+        timer = _SteppingTimer(when, next(self._order), callback, args)
+        heapq.heappush(self._timers, timer)
+        if self._asleep:
+            self._wakeup.notify()
+        return timer
+
+    def switch(self) -> object:
+        return self._greenlet.switch()
+
+    # -- for tests ----------------------------------------------------------------------------------------------------
+
+    @property
+    def time(self) -> float:
+        """Seconds since the hub was made, by its own clock."""
+        return self._now / 1e6
+
+    def step(self) -> bool:
+        """Make one callback of those that are ready. The clock does not move, but by a microsecond.
+
+        Returns
+        -------
+        bool
+            Whether there was one. A descriptor that is ready makes one, and so does a timer that is due.
+
+        Raises
+        ------
+        BlockingCallError
+            This is the hub's own greenlet.
+        HubError
+            This greenlet runs as part of a step.
+
+        Notes
+        -----
+        Switches: always. From any other greenlet of the thread, which counts as parked meanwhile.
+        """
+        return self._drive(self._step)
+
+    def settle(self) -> int:
+        """`step` until there is nothing to do before the clock moves, `patience` included. How many steps it took.
+
+        Raises
+        ------
+        StalledError
+            There is no end to it: some greenlet lets the others have their turn again and again.
+        """
+        steps = 0
+        while self.step() or (self.patience > 0 and self._drive(self._wait)):
+            steps += 1
+            if steps > _MANY:
+                raise StalledError(f"{self!r} does not settle within {_MANY} steps\n{report()}")
+        return steps
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` go by: `settle`, then move the clock to each timer that is due and `settle` again.
+
+        What was to last no longer is over then.
+        """
+        end = self._in(seconds)
+        self.settle()
+        while (due := self._next_due()) is not None and due <= end:
+            self._now = max(self._now, due)
+            self.settle()
+        self._now = max(self._now, end)
+
+    def close(self) -> None:
+        """End the loop and free its descriptors."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._greenlet:
+            self._greenlet.throw(GreenletExit)
+        self._wakeup.close()
+        self._selector.close()
+        if _here.hub is self:
+            del _here.hub
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _in(self, seconds: float) -> int:
+        return math.ceil((self._now + seconds * 1e6) / _GRAIN) * _GRAIN
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _drive(self, act: Callable[[], bool]) -> bool:
+        """``act()`` in the hub's greenlet, once, and back."""
+        refuse_in_hub(self)
+        if self._driver is not None:
+            raise HubError(f"{self!r} is in the middle of a step; one begins where the last has ended")
+        self._driver, self._act = getcurrent(), act
+        try:
+            return bool(self._greenlet.switch())
+        finally:
+            self._driver = None
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                if self._driver is None:
+                    self._go_on()
+                else:
+                    self._driver.switch(self._act())
+            except GreenletExit:
+                return
+            except Exception:
+                _report()
+            except BaseException as error:  # KeyboardInterrupt, SystemExit: the main greenlet's, by rule 4 of base.py
+                _root().throw(error)
+
+    def _step(self) -> bool:
+        if self._round <= 0:
+            self._look(0)
+        if not self._ready:
+            return False
+        self._round -= 1
+        index = 0 if self._random is None else self._random.randrange(len(self._ready))
+        callback, args = self._ready.pop(index)
+        self._now += _STEP
+        try:
+            callback(*args)
+        except Exception:
+            _report()
+        return True
+
+    def _go_on(self) -> None:
+        """A step; or the clock moves, or there is a real wait."""
+        if self._step():
+            return
+        due = self._next_due()
+        if self._look(self.give_up if due is None else self.patience):
+            return
+        if due is None:
+            _root().throw(StalledError(f"{self!r}: nobody can go on, and nothing will happen any more\n{report()}"))
+        else:
+            self._now = max(self._now, due)
+
+    def _wait(self) -> bool:
+        return self._look(self.patience)
+
+    def _look(self, seconds: float) -> bool:
+        """Make callbacks of what is due and of the descriptors that are ready within so many real seconds."""
+        while self._timers and (self._timers[0].when <= self._now or self._timers[0].callback is None):
+            timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                self._ready.append((timer.run, ()))
+        self._asleep = True
+        try:
+            events = self._selector.select(0 if self._ready else seconds)
+        finally:
+            self._asleep = False
+        for key, mask in events:
+            if key.fd == self._wakeup.fd:
+                self._wakeup.drain()
+                continue
+            for write, bit in ((False, _READ), (True, _WRITE)):
+                watch = self.watching.get((key.fd, write)) if mask & bit else None
+                if watch is not None:
+                    self._ready.append((watch._fire, ()))
+        self._round = len(self._ready)
+        return bool(self._ready)
+
+    def _next_due(self) -> int | None:
+        while self._timers and self._timers[0].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0].when if self._timers else None
+
+    def _take_from_threads(self) -> None:
+        while self._from_threads:
+            self._ready.append(self._from_threads.pop(0))
+
+    def _register(self, fd: int) -> None:
+        """Tell the selector what is wanted of `fd` now."""
+        wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, OSError, ValueError):  # not yet registered, or closed meanwhile
+            pass
+        if wanted:
+            self._selector.register(fd, wanted)
+
+
+class _SteppingWatch(Watch):
+    __slots__ = ()
+    hub: SteppingHub
+
+    def _arm(self) -> None:
+        os.fstat(self.fd)
+        self.hub._register(self.fd)
+
+    def _disarm(self) -> None:
+        if not self.hub._closed:
+            self.hub._register(self.fd)
+
+
+class _SteppingTimer(Timer):
+    __slots__ = ("args", "callback", "order", "when")
+
+    def __init__(self, when: int, order: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.when = when
+        self.order = order
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+
+    def __lt__(self, other: _SteppingTimer) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+    def run(self) -> None:
+        callback, args = self.callback, self.args
+        self.cancel()
+        if callback is not None:
+            callback(*args)
+
+    def cancel(self) -> None:
+        self.callback, self.args = None, ()
+
+
+def _root() -> greenlet:
+    """The native thread's main greenlet."""
+    top = getcurrent()
+    while top.parent is not None:
+        top = top.parent
+    return top
+
+
+def _report() -> None:
+    sys.excepthook(*sys.exc_info())
