@@ -24,6 +24,8 @@ class Floor(NamedTuple):
     at_least: float
     """So many times better. 0: nothing was demanded, the ratio is shown."""
     words: str
+    is_share: bool = False
+    """It is shown as a share of the other's cost, not as how many times better it is."""
 
     @property
     def other_workload(self) -> str:
@@ -43,24 +45,24 @@ class Verdict(NamedTuple):
 
 
 FLOORS = (
-    Floor("one-way/tcp/100B", "rate", "zmq.green", 12, "12 x zmq.green"),
-    Floor("one-way/tcp/100B", "rate", "eventlet.green.zmq", 6, "6 x eventlet.green.zmq"),
-    Floor("one-way/tcp/100B", "rate", "threads", 1, "1.0 x pyzmq in two threads"),
-    Floor("ready", "rate", "noblock", 0.65, "0.65 x zmq.Socket's NOBLOCK calls"),
+    Floor("one-way/tcp/100B", "rate", "zmq.green", 12, "12 × zmq.green"),
+    Floor("one-way/tcp/100B", "rate", "eventlet.green.zmq", 6, "6 × eventlet.green.zmq"),
+    Floor("one-way/tcp/100B", "rate", "threads", 1, "1.0 × pyzmq in two threads"),
+    Floor("ready", "rate", "noblock", 0.65, "0.65 × zmq.Socket's NOBLOCK calls"),
     Floor("ready", "rate", "backend", 0, "the backend class's NOBLOCK calls"),
-    Floor("multipart/tcp/3x100B", "rate", "zmq.green", 5, "5 x zmq.green"),
-    Floor("multipart/tcp/3x100B", "rate", "eventlet.green.zmq", 5, "5 x eventlet.green.zmq"),
-    Floor("multipart/tcp/3x100B", "rate", "threads", 1.5, "1.5 x pyzmq in two threads"),
-    Floor("round-trip/inproc", "rate", "zmq.green", 3, "3 x zmq.green"),
-    Floor("round-trip/tcp/2-processes", "rate", "zmq.green", 1.5, "1.5 x zmq.green"),
-    Floor("round-trip/tcp/2-processes", "rate", "threads", 0.8, "0.8 x blocking pyzmq"),
-    Floor("clients/200", "rate", "zmq.green", 3, "3 x zmq.green"),
-    Floor("clients/200", "rate", "threads", 2, "2 x pyzmq in threads"),
-    Floor("ring/500", "rate", "zmq.green", 2, "2 x zmq.green"),
-    Floor("poller/500", "us", "zmq.green", 20, "20 x zmq.green"),
-    Floor("poller/10000", "us", "=poller/100", 1 / 1.5, "at most 1.5 x the time with 100 sockets"),
-    Floor("proxy/tcp/2x100B", "rate", "zmq.green", 4, "4 x zmq.green (its device)"),
-    Floor("waiters/1000", "KiB", "zmq.green", 2, "at most half of zmq.green's memory"),
+    Floor("multipart/tcp/3x100B", "rate", "zmq.green", 5, "5 × zmq.green"),
+    Floor("multipart/tcp/3x100B", "rate", "eventlet.green.zmq", 5, "5 × eventlet.green.zmq"),
+    Floor("multipart/tcp/3x100B", "rate", "threads", 1.5, "1.5 × pyzmq in two threads"),
+    Floor("round-trip/inproc", "rate", "zmq.green", 3, "3 × zmq.green"),
+    Floor("round-trip/tcp/2-processes", "rate", "zmq.green", 1.5, "1.5 × zmq.green"),
+    Floor("round-trip/tcp/2-processes", "rate", "threads", 0.8, "0.8 × blocking pyzmq"),
+    Floor("clients/200", "rate", "zmq.green", 3, "3 × zmq.green"),
+    Floor("clients/200", "rate", "threads", 2, "2 × pyzmq in threads"),
+    Floor("ring/500", "rate", "zmq.green", 2, "2 × zmq.green"),
+    Floor("poller/500", "us", "zmq.green", 20, "20 × zmq.green"),
+    Floor("poller/10000", "us", "=poller/100", 1 / 1.5, "at most 1.5 × its time with 100 sockets", True),
+    Floor("proxy/tcp/2x100B", "rate", "zmq.green", 4, "4 × zmq.green (its device)"),
+    Floor("waiters/1000", "KiB", "zmq.green", 2, "at most 0.5 × zmq.green's", True),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cells.workloads import GROUPS, METRICS
+from .figures import compact
 
 if TYPE_CHECKING:
     from .results import Results
@@ -38,7 +39,14 @@ CURVES = {
 }
 """By group: what grows, and what is looked at."""
 
-SIZES = (("one-way/tcp/{}", "tcp"), ("one-way/inproc/{}", "inproc"))
+
+STYLE = {
+    "svg.hashsalt": "greenzmq",  # the same results give the same files
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
 
 
 class MissingError(Exception):
@@ -56,7 +64,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     check()
     matplotlib = importlib.import_module("matplotlib")
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "greenzmq", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
+    matplotlib.rcParams.update(STYLE)
     pyplot = importlib.import_module("matplotlib.pyplot")
     directory.mkdir(parents=True, exist_ok=True)
     written = []
@@ -71,7 +79,9 @@ def draw(results: Results, directory: Path) -> list[Path]:
 def _figures(results: Results, pyplot: Any) -> Iterator[tuple[str, Any]]:
     for group in GROUPS:
         members = [workload for workload in results.workloads if workload["group"] == group]
-        if group in CURVES and len(members) > 1:
+        if group == "one-way" and len(members) > 1:
+            yield group, _sizes(results, pyplot, members)
+        elif group in CURVES and len(members) > 1:
             yield group, _curve(results, pyplot, group, members)
         elif members:
             yield group, _bars(results, pyplot, group, members)
@@ -80,24 +90,50 @@ def _figures(results: Results, pyplot: Any) -> Iterator[tuple[str, Any]]:
 def _curve(results: Results, pyplot: Any, group: str, members: Sequence[dict[str, Any]]) -> Any:
     label, metric = CURVES[group]
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
-    for contender in results.contenders:
-        found = [(one["x"], results.figure(one["name"], contender, metric)) for one in members]
-        points = sorted((x, value.median) for x, value in found if value is not None)
-        if points:
-            axes.plot(*zip(*points, strict=True), marker="o", color=COLORS.get(contender), label=contender)
+    _lines(results, axes, [(one["x"], one["name"]) for one in members], metric)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel=METRICS[metric].unit, title=f"{group}: {GROUPS[group]}")
     axes.legend(fontsize=7)
     return figure
 
 
+def _sizes(results: Results, pyplot: Any, members: Sequence[dict[str, Any]]) -> Any:
+    """A panel for each way from one socket to another, and in it a line over the sizes for each contender."""
+    ways: dict[str, list[tuple[float, str]]] = {}
+    for one in members:
+        has = one["parameters"]
+        way = has["transport"] + ", two processes" * (has.get("processes") == 2) + ", zero-copy" * ("copy" in has)
+        ways.setdefault(way, []).append((has["size"], one["name"]))
+    figure, panels = _panels(pyplot, len(ways), 4.2, 3.2)
+    for axes, (way, points) in zip(panels, ways.items(), strict=False):
+        _lines(results, axes, points, "rate")
+        axes.set(xscale="log", yscale="log", title=way, xlabel="bytes", ylabel="messages/s")
+    panels[0].legend(fontsize=6)
+    figure.tight_layout()
+    return figure
+
+
+def _lines(results: Results, axes: Any, workloads: Sequence[tuple[float, str]], metric: str) -> None:
+    for contender in results.contenders:
+        found = [(x, results.figure(name, contender, metric)) for x, name in workloads]
+        points = sorted((x, value.median) for x, value in found if value is not None)
+        if points:
+            style = "--" if contender.startswith("greenzmq-") else "-"
+            axes.plot(*zip(*points, strict=True), style, marker=".", color=COLORS.get(contender), label=contender)
+
+
+def _panels(pyplot: Any, number: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    columns = min(3, number)
+    lines = -(-number // columns)
+    figure, panels = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    for axes in panels.flat[number:]:
+        axes.set_visible(False)
+    return figure, list(panels.flat)
+
+
 def _bars(results: Results, pyplot: Any, group: str, members: Sequence[dict[str, Any]]) -> Any:
     """A panel for each workload's first metric, a bar for each contender with its spread."""
-    columns = min(3, len(members))
-    lines = -(-len(members) // columns)
-    figure, panels = pyplot.subplots(lines, columns, figsize=(4.2 * columns, 2.7 * lines), squeeze=False)
-    for axes in panels.flat[len(members) :]:
-        axes.set_visible(False)
-    for axes, one in zip(panels.flat, members, strict=False):
+    figure, panels = _panels(pyplot, len(members), 4.2, 2.7)
+    for axes, one in zip(panels, members, strict=False):
         metric = METRICS[one["metrics"][0]]
         found = [(name, results.figure(one["name"], name, metric.name)) for name in reversed(results.contenders)]
         bars = [(name, value) for name, value in found if value is not None]
@@ -110,6 +146,8 @@ def _bars(results: Results, pyplot: Any, group: str, members: Sequence[dict[str,
         better = "more" if metric.more_is_better else "less"
         axes.set_title(f"{one['name']} ({metric.unit}, {better} is better)", fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter(lambda value, _: compact(value))
     figure.suptitle(f"{group}: {GROUPS[group]}")
     figure.tight_layout()
     return figure

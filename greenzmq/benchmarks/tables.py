@@ -70,8 +70,11 @@ def floor_rows(verdicts: Sequence[Verdict]) -> Iterator[list[str]]:
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None or verdict.ratio is None:
         return NOTHING
-    missed = "" if verdict.is_met else " MISSED"
-    return f"{verdict.ratio.value:.2f} ({verdict.ratio.low:.2f}–{verdict.ratio.high:.2f}){missed}"
+    value, low, high = verdict.ratio
+    if verdict.floor.is_share:
+        value, low, high = 1 / value, 1 / high, 1 / low
+    rounds = f" ({compact(low)}–{compact(high)})" if low < high else ""
+    return f"{compact(value)}{rounds}{'' if verdict.is_met else ' missed'}"
 
 
 def markdown(results: Results, verdicts: Sequence[Verdict]) -> str:

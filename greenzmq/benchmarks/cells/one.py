@@ -61,9 +61,10 @@ def main(command: Sequence[str]) -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     lines = Lines()
-    job = json.loads(lines.next())
-    status, jobs.directory = 0, job["directory"]
+    status = 0
     try:
+        job = json.loads(lines.next())
+        jobs.directory = job["directory"]
         _allow_open_files()
         if job.get("peer"):
             _be_peer(job, lines, channel.write, channel.flush)

@@ -118,7 +118,7 @@ def _round_trips() -> Iterator[Workload]:
 
 
 def _pollers() -> Iterator[Workload]:
-    for sockets, count in ((10, 500), (100, 500), (500, 200), (1000, 100), (10_000, 20)):
+    for sockets, count in ((10, 500), (100, 500), (500, 200), (1000, 100), (10_000, 50)):
         parameters = {"sockets": sockets, "count": count}
         slow = {"zmq.asyncio": SLOW_POLLER} if sockets > 1000 else {}
         without = SAME | slow
