@@ -19,8 +19,9 @@ from .runner import run as measure
 __all__ = ["add_parser", "run"]
 
 ROUNDS = 5
-"""Rounds of what the floors need; everything else has `OTHER_ROUNDS`."""
-OTHER_ROUNDS = 2
+"""Of what the floors need."""
+SHARE = 3
+"""Everything else has so many times fewer rounds, but at least one."""
 
 DESCRIPTION = """\
 Measure greenzmq on each hub beside pyzmq with threads, pyzmq's NOBLOCK calls, zmq.green, eventlet.green.zmq and
@@ -51,7 +52,12 @@ def add_parser(commands: Any) -> None:
     add("--quick", action="store_true", help="one round of what the floors need, with a fifth of the messages")
     add("--workload", action="append", metavar="NAME", help="only this one; may be given several times")
     add("--contender", action="append", metavar="NAME", help="only this one; may be given several times")
-    add("--rounds", type=_positive, metavar="N", help=f"rounds of each (default: {ROUNDS} for the floors, else 2)")
+    add(
+        "--rounds",
+        type=_positive,
+        metavar="N",
+        help=f"rounds of what the floors need; of all else a third (default: {ROUNDS})",
+    )
     add("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"for one cell's process (default: {LIMIT:g})")
     add("--floors", action="store_true", help="show what has to be reached, and whether it is")
     add("--json", metavar="FILE", help="write everything that was measured; - for standard output")
@@ -109,8 +115,7 @@ def _measure(options: argparse.Namespace, command: Sequence[str]) -> Results:
         complain(f"{name} is left out: {why}")
     with progress.bar("starting", total) as advance:
         results = measure(plan, advance, complain, command)
-    rounds = "quick" if options.quick else f"{options.rounds or f'{ROUNDS} (floors) and {OTHER_ROUNDS}'} rounds"
-    results.document["options"] = {"quick": options.quick, "rounds": rounds}
+    results.document["options"] = {"quick": options.quick, "rounds": dict(plan.rounds)}
     results.document["left_out"] = left_out
     return results
 
@@ -148,10 +153,9 @@ def _choose(names: Sequence[str], patterns: Sequence[str] | None, kind: str) -> 
 
 
 def _rounds(options: argparse.Namespace, workloads: Sequence[Workload]) -> dict[str, int]:
+    rounds = options.rounds or (1 if options.quick else ROUNDS)
     thorough = floors.workloads()
-    if options.rounds or options.quick:
-        return dict.fromkeys((one.name for one in workloads), options.rounds or 1)
-    return {one.name: ROUNDS if one.name in thorough else OTHER_ROUNDS for one in workloads}
+    return {one.name: rounds if one.name in thorough else max(1, rounds // SHARE) for one in workloads}
 
 
 def _show(results: Results, options: argparse.Namespace) -> None:

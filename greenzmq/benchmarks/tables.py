@@ -32,8 +32,11 @@ def headline(results: Results) -> str:
     document = results.document
     machine = ", ".join(f"{key} {value}" for key, value in document["machine"].items() if value is not None)
     versions = ", ".join(f"{key} {value}" for key, value in document["versions"].items())
-    rounds = document["options"].get("rounds", "")
-    return f"{document['began']}, {document['seconds']:.0f} s, {rounds}\n{machine}\n{versions}"
+    rounds = sorted({*document["options"].get("rounds", {}).values()}, reverse=True)
+    how = (
+        " and ".join(str(number) for number in rounds) + " rounds" + ", quick" * document["options"].get("quick", False)
+    )
+    return f"{document['began']}, {document['seconds']:.0f} s, {how}\n{machine}\n{versions}"
 
 
 def headings(results: Results, *, short: bool = False) -> list[str]:

@@ -87,6 +87,7 @@ NOT_FOR_THREADS = "a socket belongs to one thread"
 NO_GREEN_POLLER = "its Poller blocks the hub"
 TOO_MANY_THREADS = "so many native threads"
 SLOW_POLLER = "a poll takes 0.15 s"
+SELECT = "its Poller waits in select(), which takes no descriptor above 1023"
 
 SIZES = {"10B": (10, 20_000), "100B": (100, 20_000), "10KB": (10_000, 5_000), "1MB": (1_000_000, 100)}
 LARGE = 100
@@ -126,6 +127,7 @@ def _pollers() -> Iterator[Workload]:
             f"poller/{sockets}", "poller", "polling.poll_ready", parameters, ("us",), without, limit=20, x=sockets
         )
         without = BARE | slow | {"eventlet.green.zmq": NO_GREEN_POLLER}
+        without |= {"zmq.green": SELECT} if sockets > 1000 else {}
         name = f"poller-waiting/{sockets}"
         if sockets != 500:
             yield Workload(
