@@ -178,7 +178,7 @@ def _write(results: Results, options: argparse.Namespace) -> None:
         _save(options.json, results.text())
     if options.plots is not None:
         for path in plots.draw(results, Path(options.plots)):
-            complain(f"wrote {path}")
+            complain(f"wrote {path.resolve()}")
     if options.markdown:
         path = Path(options.markdown)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -188,7 +188,7 @@ def _write(results: Results, options: argparse.Namespace) -> None:
 
 def _save(path: str, text: str) -> None:
     Path(path).write_text(text, encoding="utf-8")
-    complain(f"wrote {path}")
+    complain(f"wrote {Path(path).resolve()}")
 
 
 def _positive(text: str) -> int:

@@ -55,8 +55,13 @@ class Results:
         return cls(document if isinstance(document, dict) else {})
 
     def text(self) -> str:
-        """The document as JSON."""
-        return json.dumps(self.document, indent=1, ensure_ascii=False) + "\n"
+        """The document as JSON, each cell on a line of its own."""
+        parts = {key: json.dumps(value, ensure_ascii=False) for key, value in self.document.items()}
+        rows = {
+            name: _lines({one: json.dumps(cell) for one, cell in row.items()}, 3)
+            for name, row in self.document["cells"].items()
+        }
+        return _lines(parts | {"cells": _lines(rows, 2)}, 1) + "\n"
 
     @property
     def workloads(self) -> list[dict[str, Any]]:
@@ -93,3 +98,10 @@ class Results:
             for contender, cell in row.items():
                 if "error" in cell:
                     yield workload, contender, cell["error"]
+
+
+def _lines(parts: dict[str, str], depth: int) -> str:
+    """A JSON object, each of whose values is JSON already, on several lines."""
+    indent = " " * depth
+    inner = ",\n".join(f"{indent}{json.dumps(key)}: {value}" for key, value in parts.items())
+    return f"{{\n{inner}\n{indent[1:]}}}"

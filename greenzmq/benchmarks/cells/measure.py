@@ -50,7 +50,7 @@ class Repetitions:
     def note(self, counts: bool, said: dict[str, float]) -> None:
         if counts:
             for metric, value in said.items():
-                self.metrics.setdefault(metric, []).append(value)
+                self.metrics.setdefault(metric, []).append(float(f"{value:.5g}"))
 
 
 def measure(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+OPEN_FILES = 20_000
+"""More than 10,000 sockets need."""
+
 
 class Lines:
     """Standard input, read by a native thread, which ends the process when there is no more."""
@@ -116,10 +119,12 @@ def _setup(job: dict[str, Any], runtime: runtimes.Runtime) -> Job:
 
 
 def _allow_open_files() -> None:
-    """Raise this process's limit on open files as far as it goes."""
+    """Raise this process's limit on open files, if it is too low, as far as it goes."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if resource.RLIM_INFINITY != soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
