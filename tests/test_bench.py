@@ -116,7 +116,7 @@ def test_a_cell_says_what_each_repetition_gave():
     for name in ("threads", "greenzmq-selector"):
         rounds = results.cell("tiny", name)["rounds"]
         assert [{metric: len(values) for metric, values in one.items()} for one in rounds] == [
-            {"rate": 1, "send ns": 1, "recv ns": 1}
+            {"rate": 1, "send ns": 1, "recv ns": 1, "CPU s": 1}
         ] * 2
         assert all(value > 0 for value in results.rounds("tiny", name, "rate"))
     assert results.cell("tiny", "zmq.green") == {"without": "because"}

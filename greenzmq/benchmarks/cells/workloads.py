@@ -32,6 +32,7 @@ METRICS = {
         Metric("busy ms", "ms"),
         Metric("wake-ups/s", "1/s"),
         Metric("CPU ms/s", "ms/s"),
+        Metric("CPU s", "s"),
     )
 }
 
