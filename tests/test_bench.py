@@ -193,7 +193,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("name", ["threads", "zmq.asyncio", "zmq.green", "greenzmq-selector"])
+@pytest.mark.parametrize("name", ["zmq.asyncio", "zmq.green", "greenzmq-selector"])
 def test_each_workload_runs(name, request):
     """Every workload does something, in each style; the process of a peer has nothing of ours, nor of other peers."""
     if contender(name).missing and request.config.getoption("--skip-missing-hubs"):
