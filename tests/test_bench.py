@@ -295,6 +295,7 @@ def test_the_command(tmp_path):
         (["--contender", "gevent"], "there is no contender 'gevent'"),
         (["--workload", "clients/200", "--contender", "noblock"], "there is nothing to measure"),
         (["--from", "no-such-file"], "No such file"),
+        (["--json", "no/such/directory"], "cannot write no/such/directory: there is no such directory"),
     ],
 )
 def test_wrong_usage(arguments, complaint, capsys):

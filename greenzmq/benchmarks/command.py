@@ -86,8 +86,7 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     if options.list:
         return _list()
     try:
-        if options.plots is not None:
-            plots.check()
+        _check(options)
         results = Results.load(options.source) if options.source else _measure(options, command)
     except (UsageError, ResultsError, plots.MissingError, OSError) as error:
         complain(str(error))
@@ -95,6 +94,15 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     _show(results, options)
     _write(results, options)
     return 1 if any(results.failures()) else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What would fail at the end fails before ten minutes are spent."""
+    if options.plots is not None:
+        plots.check()
+    for path in (options.json, options.markdown):
+        if path and not Path(path).resolve().parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no such directory")
 
 
 def _list() -> int:
