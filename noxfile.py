@@ -3,7 +3,7 @@
 Whatever runs greenzmq runs the wheel that users get: built from the sdist, once for each run of nox, and installed. It
 never runs in the checkout's own folder, where Python would find the sources first.
 
-Arguments after ``--`` go to pytest, or to the demo: ``nox -s tests -- -k multipart --hub gevent``.
+Arguments after ``--`` go to pytest, to the demo or to the benchmarks: ``nox -s tests -- -k multipart --hub gevent``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,17 @@ def demo(session: nox.Session) -> None:
     install(session, "all")
     leave_checkout(session)
     session.run("python", "-m", "greenzmq", "demo", *map(absolute, session.posargs))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks on every runtime, with tables and plots: into ``benchmarks/``, unless arguments say otherwise."""
+    install(session, "bench")
+    report = ROOT / "benchmarks"
+    files = ("--json", report / "results.json", "--markdown", report / "README.md", "--plots", report / "plots")
+    arguments = [absolute(argument) for argument in session.posargs] or ["--floors", *map(str, files)]
+    leave_checkout(session)
+    session.run("python", "-m", "greenzmq", "bench", *arguments)
 
 
 @nox.session(python=PYTHONS)

@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from .benchmarks import command as bench
 from .cli import demo, info
 from .cli.console import complain
 
 __all__ = ["main"]
 
-COMMANDS = (demo, info)
+COMMANDS = (demo, info, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -57,11 +57,15 @@ ALLOWED = {
     "selector": "hubs green socket poller proxies decorators context greenzmq",
     "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies decorators context greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
-    "__main__": "cli",
+    "benchmarks": "cli gevent eventlet selector asyncio greenzmq",
+    "__main__": "cli benchmarks",
 }
 
 # Each runtime has one file that imports it; everything else asks `sys.modules`.
 HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}
+
+# What measures the peers runs them, in processes of their own.
+RUNS_PEERS = "benchmarks.cells.runtimes"
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
 WITHOUT_ZMQ = ("errors", "unpatched", "hubs", "waiting", "events", "tasks", "green")
@@ -97,7 +101,7 @@ def wrong_imports(sources: dict[str, str]) -> list[str]:
                 target = next(name for name in prefixes(imported.removeprefix("greenzmq.")) if name in names)
                 if entry_of(target) not in allowed:
                     wrong.append(f"{where} imports {target}")
-            elif imported.partition(".")[0] in HOMES and module != HOMES[imported.partition(".")[0]]:
+            elif imported.partition(".")[0] in HOMES and module not in {HOMES[imported.partition(".")[0]], RUNS_PEERS}:
                 wrong.append(f"{where} imports the runtime {imported}")
             elif imported.partition(".")[0] == "zmq" and {*prefixes(module)} & {*WITHOUT_ZMQ}:
                 wrong.append(f"{where} imports zmq")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -57,12 +58,19 @@ class Child:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.process.kill()
+        self._kill()
         self.process.wait()
         self.courier.join()
         for pipe in self.stdin, self.stdout:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+    def _kill(self) -> None:
+        """It and all that it has started and has not put into a session of its own."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
 
     def _carry(self) -> None:
         """In a thread, so that nobody but it can be held up by the child: bring the job, fetch the answers."""

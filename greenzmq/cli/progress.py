@@ -12,7 +12,7 @@ __all__ = ["bar"]
 
 
 @contextlib.contextmanager
-def bar(label: str, total: int | None) -> Iterator[Callable[[int], object]]:
+def bar(label: str, total: int | None) -> Iterator[Callable[..., object]]:
     """Show a bar while the block runs, and take it away afterwards.
 
     Parameters
@@ -25,11 +25,11 @@ def bar(label: str, total: int | None) -> Iterator[Callable[[int], object]]:
     Yields
     ------
     callable
-        To be called with how much is done.
+        To be called with how much is done and, if it has changed, with what is going on.
     """
     bars, consoles = console.rich("progress"), console.rich("console")
     if not (bars and consoles and console.is_terminal(sys.stderr)):
-        yield lambda done: None
+        yield lambda done, label=None: None
         return
     columns = (
         bars.TextColumn("{task.description}", markup=False),
@@ -39,4 +39,4 @@ def bar(label: str, total: int | None) -> Iterator[Callable[[int], object]]:
     )
     with bars.Progress(*columns, console=consoles.Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, label=None: progress.update(task, completed=done, description=label)
