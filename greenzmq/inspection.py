@@ -263,7 +263,10 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
 
 def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     """What there is to tell of a greenlet that waits; None if it goes on by now."""
-    top = sys._getframe() if waiter.greenlet is getcurrent() else waiter.greenlet.gr_frame
+    greenlet = getattr(waiter, "greenlet", None)  # gone when the wait is over
+    if greenlet is None:
+        return None
+    top = sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame
     frames = list(_frames(top))
     at = next((n for n, f in enumerate(frames) if _is(f, Waiter.park) and f.f_locals.get("self") is waiter), None)
     if at is None or not waiter.parked:
@@ -287,7 +290,7 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
         since=waiter.since,
         deadline=None if waiter.timeout is None else waiter.since + waiter.timeout,
         stack=tuple(_summary(f) for f in theirs if not f.f_code.co_filename.startswith(_LIBRARY)),
-        greenlet=waiter.greenlet,
+        greenlet=greenlet,
     )
 
 

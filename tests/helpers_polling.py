@@ -33,7 +33,7 @@ __all__ = [
     "pair",
     "polling",
 ]
-__all__ += ["pyzmq_poll", "quiet"]
+__all__ += ["pyzmq_poll", "quiet", "waiting"]
 
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 #: Milliseconds that a poll which has something to find never takes.
@@ -193,3 +193,12 @@ def many_files(wanted: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def waiting(hub, event, *args):
+    """A greenlet that is parked in ``event.wait``."""
+    links = len(event._links)
+    task = hub.spawn(event.wait, *args)
+    until(hub, lambda: len(event._links) > links)
+    tick(hub, task)
+    return task
