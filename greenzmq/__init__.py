@@ -16,9 +16,9 @@ that::
     waiting        the one place where a greenlet stops
     events         GreenEvent, and what else can be waited for besides sockets
     tasks          Task, Timeout, native threads
+    watched        the one watch on a socket's ZMQ_FD
     turns          how long a greenlet may go on before the hub goes round
     directions     receiving and sending: who waits, and whom an event lets go on
-    watched        the one watch on a socket's ZMQ_FD
     readiness      ZMQ_FD explained; the one slow path of all operations
     tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread

@@ -10,6 +10,7 @@ import zmq
 from greenlet import getcurrent
 
 from .hubs.base import AT_END
+from .turns import CREDIT
 from .waiting import Waiter, WaitQueue
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ __all__ = ["Direction", "Listener", "SocketWaiter", "whom_to_wake"]
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
 POLLOUT = int(zmq.POLLOUT)
-
-#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
-CREDIT = 100
 
 
 def _nobody() -> None:
@@ -48,8 +46,6 @@ class Direction:
     dry : bool
         The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
         exception, 3–5 µs).
-    telling : bool
-        ``EVENTS`` tells what an attempt would meet. Not so of a REQ or REP, whose state may forbid it: never `dry`.
     last : weak reference to a greenlet, or None
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
     owner : weak reference to a greenlet, or None
@@ -58,7 +54,7 @@ class Direction:
         The owner that is going to tell of its own end; see `mind_owner`.
     """
 
-    __slots__ = ("credit", "dry", "event", "last", "minded", "owner", "queue", "telling", "timeout_option")
+    __slots__ = ("credit", "dry", "event", "last", "minded", "owner", "queue", "timeout_option")
 
     def __init__(self, event: int, timeout_option: int) -> None:
         self.event = event
@@ -66,7 +62,6 @@ class Direction:
         self.queue = WaitQueue()
         self.credit = CREDIT
         self.dry = False
-        self.telling = True
         self.last: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
         self.minded: weakref.ref[greenlet] | None = None

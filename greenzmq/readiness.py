@@ -41,10 +41,10 @@ from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
-from .directions import CREDIT, POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
+from .directions import POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
 from .errors import WrongHubError
+from .turns import CREDIT, TakesTurns
 from .waiting import Waiter, pause
-from .watched import Watched
 
 if TYPE_CHECKING:
     from .hubs import Hub
@@ -56,8 +56,6 @@ DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
-TYPE = int(zmq.TYPE)
-REQ, REP = int(zmq.REQ), int(zmq.REP)
 #: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 
@@ -72,7 +70,7 @@ Args = tuple[Any, ...]
 _get: Callable[[Any, int], Any] = BackendSocket.get
 
 
-class Readiness(Watched):
+class Readiness(TakesTurns):
     """One libzmq socket's waiting greenlets. Shared by all green objects that shadow the same socket.
 
     Invariants:
@@ -83,33 +81,42 @@ class Readiness(Watched):
 
     __slots__ = (
         "__weakref__",
-        "alternating",
         "attended",
-        "budget",
         "listeners",
         "loan",
+        "lockstep",
         "receiving",
         "sending",
         "signals",
         "socket",
-        "turn",
-        "turn_end",
     )
 
     def __init__(self, turn: float) -> None:
-        super().__init__()
+        super().__init__(turn)
         self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
         self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
         self.listeners = _NO_LISTENERS
         self.attended = False
-        self.alternating = False  # a REQ or REP, whose recv may raise EFSM where others find nothing
+        self.lockstep = False
         # A green socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
         self.socket: Any = None
         self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
         self.signals = 0
-        self.turn = turn  # in seconds; see `greenzmq.turns`
-        self.turn_end = monotonic() + turn
-        self.budget = CREDIT  # slow operations before the clock is looked at
+
+    def keep_turns(self) -> None:
+        """For a REQ or REP, which receives and sends in turn: what is out of turn is an error (EFSM), and no wait.
+
+        ``EVENTS`` does not tell the one from the other. So a `recv` asks it first only if a `send` has succeeded since
+        the last one, which has left its mark on the credit. Otherwise it tries, though that costs more if in vain.
+        """
+        self.lockstep = True
+        self.receiving.credit = 0
+
+    def _asks_first(self, direction: Direction) -> bool:
+        """Whether an attempt is likely to be in vain, and ``EVENTS`` can tell."""
+        if self.lockstep:
+            return direction is self.receiving and 0 < self.sending.credit < CREDIT
+        return direction.dry
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -137,8 +144,12 @@ class Readiness(Watched):
             if taken:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
-        if not taken and direction.queue.first is None and (not direction.dry or self.look(socket) & direction.event):
-            if self._turn_is_over(direction):
+        if (
+            not taken
+            and direction.queue.first is None
+            and (not self._asks_first(direction) or self.look(socket) & direction.event)
+        ):
+            if self.turn_is_over(not (direction.credit or self.attended or direction.dry)):
                 since = monotonic()
                 self._let_hub_go_round(socket, direction)
                 if direction is self.receiving:
@@ -147,7 +158,7 @@ class Readiness(Watched):
                 result = self._attempt(socket, direction, call, flags, args)
                 if result is not _MET_AGAIN:
                     direction.dry = False
-                    self._grant_credit(direction)
+                    self._grant_credit(direction, 1)
                     return result
         return self.wait(socket, direction, call, flags, args, since)
 
@@ -193,7 +204,7 @@ class Readiness(Watched):
         if milliseconds == 0:
             raise zmq.Again()
         waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, since)
-        direction.dry = direction.telling
+        direction.dry = not self.lockstep
         if direction.owner is not None:
             direction.mind_owner(self._owner_gone)
         try:
@@ -254,6 +265,8 @@ class Readiness(Watched):
         else:
             if direction.last() is not getcurrent():
                 direction.note_receiver()
+            if self.lockstep and self.sending.credit:
+                self.sending.credit = CREDIT
             # Where nobody stands in the queue, who comes asks for itself (`_respect_last_receiver`).
             contended = direction.queue.first is not None and direction.contended()
             inside = contended and not self.ended and bool(_get(socket, RCVMORE))
@@ -281,18 +294,11 @@ class Readiness(Watched):
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
-    def _grant_credit(self, direction: Direction) -> None:
-        if not self.attended and direction.owner is None and not direction.dry:
-            direction.credit = CREDIT
-
-    def _turn_is_over(self, direction: Direction) -> bool:
-        """Whether it is time to let the hub go round; the clock is looked at after every `CREDIT` operations."""
-        exhausted = not (direction.credit or self.attended or direction.dry)
-        self.budget = 0 if exhausted else self.budget - 1
-        if self.budget > 0:
-            return False
-        self.budget = CREDIT
-        return monotonic() >= self.turn_end
+    def _grant_credit(self, direction: Direction, used: int = 0) -> None:
+        # Without budget the turn is over, and ends with the message that this greenlet is in.
+        if not (self.attended or direction.owner is not None or direction.dry) and self.budget > 0:
+            if not (self.lockstep and direction is self.receiving):
+                direction.credit = CREDIT - used
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
@@ -304,11 +310,7 @@ class Readiness(Watched):
                     self.budget = 0
                     return
             pause(hub)
-        self._begin_turn()
-
-    def _begin_turn(self) -> None:
-        self.turn_end = monotonic() + self.turn
-        self.budget = CREDIT
+        self.begin_turn()
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -327,7 +329,6 @@ class Readiness(Watched):
             self.hub = hub
         if self.watch is None:
             self.watch = hub.watch(_get(socket, zmq.FD), self._signalled)
-            self.alternating = _get(socket, TYPE) in (REQ, REP)
         return hub
 
     def _park_here(self, socket: Any) -> None:
@@ -341,8 +342,7 @@ class Readiness(Watched):
     def _gone(self, socket: Any, paused: bool) -> None:
         self.parked -= 1
         if paused:
-            self.turn_end = monotonic() + self.turn
-            self.budget = CREDIT
+            self.begin_turn()
         if not self.parked:
             self.socket = None
             self.steer_watch()
@@ -351,10 +351,12 @@ class Readiness(Watched):
             self.make_good(socket)
 
     def _attend(self) -> None:
-        receiving, sending = self.receiving, self.sending
         self.attended = bool(self.parked or self.listeners)
-        receiving.credit = 0 if self.attended or receiving.dry or receiving.owner is not None else CREDIT
-        sending.credit = 0 if self.attended or sending.dry or sending.owner is not None else CREDIT
+        if self.attended:
+            self.receiving.credit = self.sending.credit = 0
+        else:
+            self._grant_credit(self.receiving)
+            self._grant_credit(self.sending)
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
@@ -478,7 +480,7 @@ class Readiness(Watched):
             return
         self.signals += 1
         first = self.receiving.queue.first
-        if first is not None and self.parked == 1 and not (self.listeners or self.receiving.owner or self.alternating):
+        if first is not None and self.parked == 1 and not (self.listeners or self.receiving.owner):
             first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
             return
         events = self._read_events(self.socket)

@@ -91,7 +91,8 @@ class Socket(zmq.Socket[bytes]):
         if readiness is None:
             turn = getattr(self.context, "turn_seconds", None)
             readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
-            readiness.receiving.telling = readiness.sending.telling = _get(self, TYPE) not in LOCKSTEP
+        if _get(self, TYPE) in LOCKSTEP:
+            readiness.keep_turns()
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
         tell_after_fork(self)
@@ -118,10 +119,11 @@ class Socket(zmq.Socket[bytes]):
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
         sending = self._sending
-        if sending.credit and not (flags or track) and routing_id is None and group is None:
-            sending.credit -= 1
+        if sending.credit > 0 and not (flags or track) and routing_id is None and group is None:
             try:
-                return _send(self, data, DONTWAIT, copy)
+                result = _send(self, data, DONTWAIT, copy)
+                sending.credit -= 1
+                return result
             except zmq.Again:
                 pass
             return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
@@ -169,10 +171,11 @@ class Socket(zmq.Socket[bytes]):
             send = partial(zmq.Socket.send, **kwargs)
             return self._readiness.perform(self, self._sending, _send_message, int(flags), msg_parts, copy, track, send)
         sending = self._sending
-        if sending.credit and not flags:
-            sending.credit -= 1
+        if sending.credit > 0 and not flags:
             try:
-                return _send_message(self, DONTWAIT, msg_parts, copy, track)
+                result = _send_message(self, DONTWAIT, msg_parts, copy, track)
+                sending.credit -= 1
+                return result
             except zmq.Again:
                 pass
             return self._readiness.wait(self, sending, _send_message, 0, (msg_parts, copy, track))

@@ -9,13 +9,55 @@ from __future__ import annotations
 
 import math
 import os
+from time import monotonic
 
-__all__ = ["ENVIRONMENT", "TURN", "default_turn", "turn_in_seconds"]
+from .watched import Watched
+
+__all__ = ["CREDIT", "ENVIRONMENT", "TURN", "TakesTurns", "default_turn", "turn_in_seconds"]
 
 #: The environment variable with the process's turn, in milliseconds.
 ENVIRONMENT = "GREENZMQ_TURN"
 #: Milliseconds. A pause costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
 TURN = 2.0
+#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
+CREDIT = 100
+
+
+class TakesTurns(Watched):
+    """A socket's turn.
+
+    Attributes
+    ----------
+    turn : float
+        How long it lasts, in seconds.
+    turn_end : float
+        When the one that runs is over.
+    budget : int
+        How many operations on the slow path may still come before the clock is looked at.
+    """
+
+    __slots__ = ("budget", "turn", "turn_end")
+
+    def __init__(self, turn: float) -> None:
+        super().__init__()
+        self.turn = turn
+        self.begin_turn()
+
+    def begin_turn(self) -> None:
+        """The hub has gone round."""
+        self.turn_end = monotonic() + self.turn
+        self.budget = CREDIT
+
+    def turn_is_over(self, exhausted: bool) -> bool:
+        """Whether it is time to let the hub go round, before one more operation on the slow path.
+
+        `exhausted` says that a direction has used its credit up, which stands for as many operations.
+        """
+        self.budget = 0 if exhausted else self.budget - 1
+        if self.budget > 0:
+            return False
+        self.budget = CREDIT
+        return monotonic() >= self.turn_end
 
 
 def default_turn() -> float:

@@ -18,7 +18,8 @@ from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waitin
 
 import greenzmq
 from greenzmq import readiness
-from greenzmq.directions import CREDIT, Direction, SocketWaiter, whom_to_wake
+from greenzmq.directions import Direction, SocketWaiter, whom_to_wake
+from greenzmq.turns import CREDIT
 
 TRIPS = 200
 
@@ -336,6 +337,7 @@ def test_turn_never_ends_inside_a_message(hub, monkeypatch):
     """A turn ends before the first part of a message, never before another: neither in sending nor in receiving."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(readiness, "CREDIT", 1)
+    monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
     pauses: list[int] = []
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)

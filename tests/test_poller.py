@@ -186,7 +186,7 @@ def test_time_counts_from_the_call(hub, monkeypatch):
         poller = greenzmq.Poller()
         poller.register(socket, IN)
         for poll in (poller.poll, socket.poll, lambda milliseconds: greenzmq.zmq_poll([(socket, IN)], milliseconds)):
-            poller._turn_end, socket._readiness.turn_end, socket._readiness.budget = 0, 0, 0
+            poller._turn_began, socket._readiness.turn_end, socket._readiness.budget = 0, 0, 0
             hub.hub.call_soon(time.sleep, 0.02)
             assert not poll(15)
     assert len(limits) == 3

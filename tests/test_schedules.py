@@ -31,6 +31,7 @@ def short_turns(monkeypatch):
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(directions, "CREDIT", 1)
     monkeypatch.setattr(readiness, "CREDIT", 1)  # used there
+    monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
 
 
 def numbered(kind: bytes = b"") -> list[list[bytes]]:

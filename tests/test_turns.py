@@ -11,8 +11,8 @@ from helpers_sockets import connected, each, never_switches, open_context, until
 
 import greenzmq
 from greenzmq import proxies
-from greenzmq.directions import CREDIT
 from greenzmq.socket import _receive_message
+from greenzmq.turns import CREDIT
 
 #: So short that it is over whenever the clock is looked at, in milliseconds.
 NO_TIME = 1e-6

@@ -171,12 +171,13 @@ class SelectorHub(Hub):
 
     def _due(self) -> float | None:
         """Move the timers that are due to the ready callbacks; return how long the loop may sleep, in seconds."""
-        now = monotonic()
-        self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(now))
-        if self._ready:
-            return 0
         when = self._timers.first_due()
-        return None if when is None else min(when - now, _LONGEST)
+        if when is None:
+            return 0 if self._ready else None
+        now = monotonic()
+        if when <= now:
+            self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(now))
+        return 0 if self._ready else min(when - now, _LONGEST)
 
     def _wait(self, seconds: float | None) -> None:
         self._asleep = True
@@ -189,9 +190,10 @@ class SelectorHub(Hub):
             if key.fd == self._wakeup.fd:
                 self._wakeup.drain()
                 continue
-            for write, bit in ((False, _READ), (True, _WRITE)):
-                if mask & bit:
-                    self._fire(key.fd, write)
+            if mask & _READ:
+                self._fire(key.fd, False)
+            if mask & _WRITE:
+                self._fire(key.fd, True)
 
     def _fire(self, fd: int, write: bool) -> None:
         watch = self.watching.get((fd, write))
@@ -199,7 +201,7 @@ class SelectorHub(Hub):
             self._register(fd)
             return
         try:
-            watch._fire()
+            watch.callback()
         except Exception:
             _report()
 
