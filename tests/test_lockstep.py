@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import zmq
 from helpers_invariants import check, idle, length
-from helpers_sockets import connected, never_switches, open_context, parked, receives, tick, until
+from helpers_sockets import address, connected, never_switches, open_context, parked, receives, tick, until
 
 import greenzmq
 
@@ -72,3 +74,38 @@ def test_second_worker(hub, limited):
             req.send(b"2")
             assert second.get() == b"2"
         idle(rep, req)
+
+
+def test_a_send_that_failed_gives_no_turn(hub):
+    """After a send that was refused, whatever the reason, a REQ's recv still is out of turn: EFSM, and no wait.
+
+    Seen to hang when the fast path counted a send before it was made.
+    """
+    with open_context(hub) as context:
+        lonely, met = context.socket(zmq.REQ), context.socket(zmq.REQ)
+        met.bind(address("inproc"))
+        peer = context.socket(zmq.REP)
+        peer.connect(met.last_endpoint.decode())
+        lonely.sndtimeo = 0
+
+        def refused(error: type[BaseException], send: Callable[..., object], *args: object) -> None:
+            with pytest.raises(error):
+                send(*args)
+
+        for socket in (lonely, met):
+            refused(TypeError, socket.send, "text")
+            refused(TypeError, socket.send_multipart, ["text"])
+            with never_switches(), pytest.raises(zmq.ZMQError) as caught:
+                socket.recv()
+            assert caught.value.errno == zmq.EFSM
+        refused(zmq.Again, lonely.send, b"nobody is there")
+        with never_switches(), pytest.raises(zmq.ZMQError) as caught:
+            lonely.recv()
+        assert caught.value.errno == zmq.EFSM
+        answering = hub.spawn(lambda: peer.send(peer.recv()))
+        met.send(b"question")
+        assert met.recv() == b"question"
+        answering.get()
+        with never_switches(), pytest.raises(zmq.ZMQError) as caught:
+            met.recv()
+        assert caught.value.errno == zmq.EFSM
