@@ -138,12 +138,17 @@ class DescriptorSet:
         if not self._epoll:
             self._enter_selector(fd, events & (POLLIN | POLLOUT))
             return
+        mask = _to_poll(events)
         try:
-            self._kernel.modify(fd, _to_poll(events))
-        except FileNotFoundError:  # not in the set, or no more: the number is another file's now
             if known:
-                self._stray.add(fd)
-            self._kernel.register(fd, _to_poll(events))
+                self._kernel.modify(fd, mask)
+            else:
+                self._kernel.register(fd, mask)
+        except FileNotFoundError:  # the number is another file's now
+            self._stray.add(fd)
+            self._kernel.register(fd, mask)
+        except FileExistsError:  # a file that was closed here, and is open elsewhere, has got its number back
+            self._kernel.modify(fd, mask)
 
     def _enter_selector(self, fd: int, events: int) -> None:
         """A selector does not notice that a number is another file's now, and takes no empty mask."""

@@ -18,7 +18,7 @@ What follows from them, and is held here:
 
 - Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
   killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next (`_gone`).
-- Every call that may process commands is followed by such a look if anybody else waits (`look`). If nobody waits it
+- Every call that may process commands is followed by such a look if anybody else waits (`make_good`). If nobody does it
   costs nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is

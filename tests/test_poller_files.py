@@ -302,6 +302,31 @@ def test_a_number_that_means_another_file(hub, duplicated):
             old_writer = writer
 
 
+def test_a_file_that_gets_its_number_back(hub):
+    """Closed while registered but open elsewhere, then under its old number again, polled meanwhile or not."""
+    with Fds() as files:
+        for polled in (True, False):
+            fd, writer = files.pipe()
+            (duplicate,) = files.own(os.dup(fd))
+            poller = greenzmq.Poller()
+            poller.register(fd, IN)
+            assert poller.poll(0) == []
+            os.close(fd)
+            if polled:
+                assert poller.poll(0) == [(fd, ERR)]
+            else:
+                poller.unregister(fd)
+                poller.register(fd, IN)
+            os.dup2(duplicate, fd)
+            assert poller.poll(0) == []
+            task = polling(hub, poller)
+            os.write(writer, b"data")
+            goes_on(hub, task)
+            assert task.get() == [(fd, IN)]
+            os.read(fd, 10)
+            assert poller.poll(0) == []
+
+
 def test_unregistered_after_it_was_closed(hub):
     """A duplicate of what was registered keeps nobody awake. Seen to make the hub spin before the set was renewed."""
     with Fds() as files, open_context(hub) as context:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import importlib
 import weakref
 
 import pytest
 import zmq
+from helpers_asyncio import loop_name, run_on
 from helpers_invariants import idle
 from helpers_polling import IN, LONG, Fds, goes_on, pair, polling
 from helpers_sockets import address, open_context, parked, tick, until
 from helpers_waiters import await_signal
 from hubthread import new_descriptors, open_descriptors
 
-import greenzmq
+import greenzmq.asyncio
+from greenzmq.asyncio import run
+
+__all__ = ["loop_name"]
 
 # --- the end of sockets and contexts ----------------------------------------------------------------------------------
 
@@ -200,6 +206,73 @@ def test_a_poller_keeps_what_is_registered_and_nothing_else(hub):
             del socket
             gc.collect()
         assert reference() is None
+
+
+def give_up(hub, poll):
+    """End a wait, by time and by a kill, in the ways of the runtime itself."""
+    if hub.name not in ("gevent", "eventlet"):
+        with hub.timeout(0.005, False):
+            poll()
+        return
+    runtime = importlib.import_module(hub.name)
+    with runtime.Timeout(0.005, False):
+        poll()
+    killed = runtime.spawn(poll)
+    runtime.sleep(0.005)
+    killed.kill()
+
+
+def test_ended_in_the_ways_of_the_runtime(hub):
+    """Who polls is killed or out of time: nothing is left of the poll, and the next one finds the message."""
+    with open_context(hub) as context:
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        for poll in polls(poller, socket):
+            give_up(hub, poll)
+            nothing_is_left(poller, socket)
+            peer.send(b"message")
+            assert [bool(poll()) for poll in polls(poller, socket)] == [True] * 4
+            assert socket.recv() == b"message"
+        poller.close()
+        idle(socket)
+
+
+def polls(poller, socket):
+    """All ways to poll."""
+    items = [(socket, IN)]
+    return poller.poll, socket.poll, lambda: greenzmq.zmq_poll(items), lambda: greenzmq.select([socket], [], [])[0]
+
+
+def nothing_is_left(poller, socket):
+    assert poller.poll(0) == []
+    assert not poller._waiters
+    assert not socket._readiness.parked
+
+
+def test_a_cancelled_poll(loop_name):
+    """Awaited, and cancelled or out of time: likewise."""
+
+    async def main():
+        context = greenzmq.asyncio.Context()
+        socket, peer = pair(context)
+        poller = greenzmq.Poller()
+        poller.register(socket, IN)
+        for poll in polls(poller, socket):
+            call = asyncio.ensure_future(run(poll))
+            await asyncio.sleep(0.005)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(run(poll), 0.005)
+            nothing_is_left(poller, socket)
+            peer.send(b"message", zmq.NOBLOCK)
+            assert [bool(await run(poll)) for poll in polls(poller, socket)] == [True] * 4
+            assert socket.recv(zmq.NOBLOCK) == b"message"
+        await run(context.destroy, 0)
+
+    run_on(loop_name, main())
 
 
 # --- threads and hubs -------------------------------------------------------------------------------------------------

@@ -172,7 +172,13 @@ class Walk(RuleBasedStateMachine):
             self.send_both(self.a_socket(number), b"%d" % self.serial)
 
     def send_both(self, number: int, message: bytes) -> None:
-        """libzmq looks for room once in a millisecond only, when it sends; an EAGAIN that differs gets another look."""
+        """libzmq looks for room once in a millisecond only, when it sends; an EAGAIN that differs gets another look.
+
+        A PUB drops what finds no room, and says nothing: both look before.
+        """
+        for world in (self.green, self.plain):
+            if world.sockets[number].type == zmq.PUB and number not in self.closed:
+                world.sockets[number].get(zmq.EVENTS)
         results = [world.attempt("send", number, message, zmq.NOBLOCK) for world in (self.green, self.plain)]
         for side, world in enumerate((self.green, self.plain)):
             if results[0] != results[1] and results[side] == f"ZMQError {zmq.EAGAIN}":
