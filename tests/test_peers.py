@@ -154,7 +154,7 @@ def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: p
                 await_signal(publisher)
             return before
 
-        monkeypatch.setattr(Readiness, "_is_signalled", room_comes_just_after)
+        monkeypatch.setattr(Readiness, "is_signalled", room_comes_just_after)
         publisher.get(zmq.EVENTS)  # the promise
         assert task.join(10)
         task.get()
