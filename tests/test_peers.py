@@ -138,7 +138,7 @@ def test_the_high_water_mark_of_a_living_peer(hub: GreenHub, nursery: Nursery) -
 def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: pytest.MonkeyPatch, beside: str) -> None:
     """A sender of XPUB_NODROP is promised room and refused; what then comes, at the worst moment, is its own signal.
 
-    Seen to hang, but for "a sender", where EVENTS was read after the refusal and not followed by another attempt.
+    Seen to hang, with nobody and a receiver beside it, where EVENTS was read after the refusal and no attempt followed.
     """
     with open_context(hub) as context:
         publisher, subscriber = connected(context, zmq.XPUB, zmq.SUB, "inproc", sndhwm=1, rcvhwm=1)
