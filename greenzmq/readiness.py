@@ -251,11 +251,14 @@ class Readiness(TakesTurns):
         if direction is self.receiving:
             self.look(socket)  # a recv that finds nothing has processed commands, for whomever
             return
-        waiter.refused = self.signals
+        alone = self.parked == 1 and not self.listeners
         if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
+            waiter.refused = self.signals
             self.signals += 1
-        elif self.parked == 1 and not self.listeners:
-            return  # nobody else is to be told anything, and a look would take the signal of room that comes just now
+        elif alone or not waiter.has_to_try_again(self.signals):
+            waiter.refused = self.signals
+            self._wake(direction.event)  # the next one, by the same promise; a look could take the signal of this one
+            return
         self._wake(self._read_events(socket))
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:

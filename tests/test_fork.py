@@ -52,8 +52,11 @@ def test_fork_and_exit(variant: Variant, children: Children) -> None:
     thread of `threading`, for which the interpreter waits.
     """
     done = children[variant.id]
+    assert done.status == 0, done.err
     *checks, ended = done.out.splitlines()
-    assert (done.status, done.err, checks) == (0, "", expected(variant))
+    assert checks == expected(variant)
+    if variant.id != "eventlet-asyncio":  # on which eventlet's own fork handlers complain, from Python 3.12 on
+        assert done.err == ""
     assert done.when - float(ended) < PROMPTLY
 
 
