@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import eventlet.hubs
@@ -58,6 +60,7 @@ class EventletHub(Hub):
         self._scheduled_in: greenlet | None = None  # the hub greenlet that has a timer for _run_soon
         self._calling = False  # the hub runs a callback of ours, and goes round after it
         self._closed = False
+        self._armed: dict[tuple[int, bool], weakref.ref[_EventletWatch]] = {}  # what the hub listens to
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
         self._listen()
@@ -211,6 +214,10 @@ class EventletHub(Hub):
 
 
 class _EventletWatch(Watch):
+    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the hub's next event
+    on the descriptor, or to the close: two system calls saved for most waits. The hub's reference is a weak one.
+    """
+
     __slots__ = ("_checked", "_listener")
 
     hub: EventletHub
@@ -221,22 +228,35 @@ class _EventletWatch(Watch):
         self._listener: Any = None
 
     def _arm(self) -> None:
+        if self._listener is not None:
+            return
         hub = self.hub._hub
         kind = hub.WRITE if self.write else hub.READ
+        self._disarm_others()
         if self.fd in hub.listeners[kind]:
             raise WatchError(
                 f"file descriptor {self.fd} is already waited for in this eventlet hub, to {kind}, by "
                 f"{hub.listeners[kind][self.fd]!r}; let one greenlet wait for it"
             )
         self._check()
+        reference = weakref.ref(self)
         try:
-            self._listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
+            self._listener = hub.add(kind, self.fd, partial(_fire, reference), _ignore, partial(_obsolete, reference))
         except BaseException:  # the hub notes the listener first and asks the system then
             hub.listeners[kind].pop(self.fd, None)
             raise
         self._listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
+        self.hub._armed[self.fd, self.write] = reference
         if self.hub._is_interrupted():
             self.hub._wakeup.notify()
+
+    def _disarm_others(self) -> None:
+        """What the hub has under this number may be another file, closed since, of a stopped watch."""
+        for write in (False, True):
+            reference = self.hub._armed.get((self.fd, write))
+            watch = None if reference is None else reference()
+            if watch is not None and watch is not self and not watch.started:
+                watch.disarm()
 
     def _check(self) -> None:
         # poll() and select() learn of a bad descriptor in the loop, where it cannot be told to anyone.
@@ -245,23 +265,51 @@ class _EventletWatch(Watch):
             self._checked = True
 
     def _disarm(self) -> None:
+        """Left to the hub."""
+
+    def disarm(self) -> None:
+        """Take the listener from the hub, if it has one."""
         listener, self._listener = self._listener, None
+        self.hub._armed.pop((self.fd, self.write), None)
         _remove(self.hub._hub, listener)
 
-    def _fire(self, *_: object) -> None:
-        if self.started:
-            self.hub._run(self.callback)
+    def close(self) -> None:
+        super().close()
+        if self._listener is not None:
+            self.disarm()
 
-    def _obsolete(self) -> None:
-        # A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be
-        # a second object for the same one, and only the system can tell.
-        self._listener = None
-        self.hub.call_soon(self._arm_again)
+    def __del__(self) -> None:
+        if self._listener is None or sys.is_finalizing():
+            return
+        if self.hub.thread_id == unpatched.get_ident():
+            self.disarm()
+        else:
+            self.hub.call_soon_threadsafe(_remove, self.hub._hub, self._listener)
 
-    def _arm_again(self) -> None:
+    def arm_again(self) -> None:
+        """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a
+        second object for the same one, and only the system can tell.
+        """
         if self.started and self._listener is None:
             self.stop()
             self.start()
+
+
+def _fire(reference: weakref.ref[_EventletWatch], _: object) -> None:
+    watch = reference()
+    if watch is None:
+        return
+    if watch.started:
+        watch.hub._run(watch.callback)
+    else:
+        watch.disarm()
+
+
+def _obsolete(reference: weakref.ref[_EventletWatch]) -> None:
+    watch = reference()
+    if watch is not None:
+        watch._listener = None
+        watch.hub.call_soon(watch.arm_again)
 
 
 class _EventletTimer(Timer):
