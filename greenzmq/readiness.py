@@ -41,7 +41,7 @@ from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
-from .directions import POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
+from .directions import POLLIN, POLLOUT, Direction, Listener, Receiving, Sending, SocketWaiter, whom_to_wake
 from .errors import WrongHubError
 from .turns import CREDIT, TakesTurns
 from .waiting import Waiter, pause
@@ -92,8 +92,8 @@ class Readiness(TakesTurns):
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
-        self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
-        self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
+        self.receiving = Receiving()
+        self.sending = Sending()
         self.listeners = _NO_LISTENERS
         self.attended = False
         self.lockstep = False
@@ -135,7 +135,7 @@ class Readiness(TakesTurns):
                 return result
         waiter = self._new_waiter(socket, direction)
         try:
-            direction.queue.join(waiter)
+            direction.join(waiter)
             self._park_here(socket)
             if direction is self.sending or self.parked > 1 or self.listeners:
                 # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at
