@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 from greenlet import getcurrent
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .hubs import Hub
 
-__all__ = ["Direction", "Listener", "SocketWaiter", "whom_to_wake"]
+__all__ = ["Direction", "Listener", "Receiving", "Sending", "SocketWaiter", "whom_to_wake"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
@@ -29,12 +29,16 @@ POLLOUT = int(zmq.POLLOUT)
 SOON = 0.0005
 
 
+#: The queue of a direction in which nobody has waited yet, which is most of them. Nobody joins this one.
+_EMPTY = WaitQueue()
+
+
 def _nobody() -> None:
     """A reference to no greenlet."""
 
 
 class Direction:
-    """Receiving, or sending, on one socket.
+    """`Receiving`, or `Sending`, on one socket.
 
     Attributes
     ----------
@@ -58,17 +62,23 @@ class Direction:
         The owner that is going to tell of its own end; see `mind_owner`.
     """
 
-    __slots__ = ("credit", "dry", "event", "last", "minded", "owner", "queue", "timeout_option")
+    __slots__ = ("credit", "dry", "last", "minded", "owner", "queue")
+    event: ClassVar[int]
+    timeout_option: ClassVar[int]
 
-    def __init__(self, event: int, timeout_option: int) -> None:
-        self.event = event
-        self.timeout_option = timeout_option
-        self.queue = WaitQueue()
+    def __init__(self) -> None:
+        self.queue = _EMPTY
         self.credit = CREDIT
         self.dry = False
         self.last: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
         self.minded: weakref.ref[greenlet] | None = None
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand at the end of the queue."""
+        if self.queue is _EMPTY:
+            self.queue = WaitQueue()
+        self.queue.join(waiter)
 
     def note_receiver(self) -> None:
         """This greenlet has received last, and is not the one that did before."""
@@ -117,6 +127,22 @@ class Direction:
         """Whether anybody besides this greenlet stands in the queue."""
         first = self.queue.first
         return first is not None and (first is not self.queue.last or first.greenlet is not getcurrent())
+
+
+class Receiving(Direction):
+    """See `Direction`."""
+
+    __slots__ = ()
+    event = POLLIN
+    timeout_option = int(zmq.RCVTIMEO)
+
+
+class Sending(Direction):
+    """See `Direction`."""
+
+    __slots__ = ()
+    event = POLLOUT
+    timeout_option = int(zmq.SNDTIMEO)
 
 
 class SocketWaiter(Waiter):

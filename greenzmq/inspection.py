@@ -418,7 +418,7 @@ def _own(local: dict[str, Any]) -> _Subject:
 _KNOWN: dict[CodeType, Callable[[dict[str, Any]], _Subject]] = {
     function.__code__: look
     for function, look in (
-        (Readiness.wait, _operation),
+        (Readiness.perform, _operation),
         (Readiness.poll, _socket_poll),
         (Poller.poll, _poller_poll),
         (proxies.proxy_steerable, _proxy),

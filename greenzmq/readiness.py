@@ -41,7 +41,7 @@ from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
-from .directions import POLLIN, POLLOUT, Direction, Listener, SocketWaiter, whom_to_wake
+from .directions import POLLIN, POLLOUT, Direction, Listener, Receiving, Sending, SocketWaiter, whom_to_wake
 from .errors import WrongHubError
 from .turns import CREDIT, TakesTurns
 from .waiting import Waiter, pause
@@ -58,12 +58,10 @@ RCVMORE = int(zmq.RCVMORE)
 EVENTS = int(zmq.EVENTS)
 #: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
-
 #: The outcome of an attempt that met EAGAIN.
 _MET_AGAIN: Any = object()
 #: In place of an empty dict for each socket. Never changed.
 _NO_LISTENERS: dict[Listener, None] = {}
-
 Result = TypeVar("Result")
 Call = Callable[..., Result]
 Args = tuple[Any, ...]
@@ -88,13 +86,14 @@ class Readiness(TakesTurns):
         "receiving",
         "sending",
         "signals",
+        "since",
         "socket",
     )
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
-        self.receiving = Direction(POLLIN, int(zmq.RCVTIMEO))
-        self.sending = Direction(POLLOUT, int(zmq.SNDTIMEO))
+        self.receiving = Receiving()
+        self.sending = Sending()
         self.listeners = _NO_LISTENERS
         self.attended = False
         self.lockstep = False
@@ -102,6 +101,7 @@ class Readiness(TakesTurns):
         self.socket: Any = None
         self.loan: Any = None  # `native_proxies.Loan`, while a native thread has the socket
         self.signals = 0
+        self.since: float | None = None  # when the operation began that is about to wait, if it has paused since
 
     def keep_turns(self) -> None:
         """For a REQ or REP, which receives and sends in turn: what is out of turn is an error (EFSM), and no wait.
@@ -120,35 +120,55 @@ class Readiness(TakesTurns):
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
-    def perform(self, socket: Any, direction: Direction, call: Call[Result], flags: int, *args: Any) -> Result:
+    def perform(
+        self, socket: Any, direction: Direction, call: Call[Result], flags: int, *args: Any, met_again: bool = False
+    ) -> Result:
         """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
 
-        Parameters
-        ----------
-        socket : Socket
-            The green socket.
-        direction : Direction
-            `receiving` or `sending`.
-        call : callable
-            All of the operation. It raises `zmq.Again` only if nothing of it was done.
-        flags : int
-            Its flags; `zmq.DONTWAIT` among them forbids to wait.
+        `call` is all of the operation; it raises `zmq.Again` only if nothing was done. `zmq.DONTWAIT` among `flags`
+        forbids to wait. `met_again`: it has been tried already. A greenlet that waits keeps its stack, 300 bytes or
+        more for each frame: so it waits in this one.
         """
+        if not met_again:
+            result = self._without_waiting(socket, direction, call, flags, args)
+            if result is not _MET_AGAIN:
+                return result
+        waiter = self._new_waiter(socket, direction)
+        try:
+            direction.join(waiter)
+            self._park_here(socket)
+            if direction is self.sending or self.parked > 1 or self.listeners:
+                # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at
+                # EVENTS since, which has taken the signal of whatever came: this greenlet is among those whom it has to
+                # wake. After the EAGAIN of a recv that is alone there is nothing to see.
+                self.look(socket)
+            while True:
+                if not self.ended:
+                    waiter.park()
+                result = self._attempt_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
+                if result is not _MET_AGAIN:
+                    return result
+                if waiter.expired:
+                    raise zmq.Again()
+        finally:
+            direction.queue.leave(waiter)
+            waiter.close()
+            self._gone(socket, waiter.paused)
+
+    def _without_waiting(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
+        """The operation, if it need not wait or must not; else `_MET_AGAIN`."""
         since = None
         if direction is self.receiving and direction.last() is not getcurrent():
             self._respect_last_receiver(socket)
         taken = direction.taken()
         if direction.owner is not None and not taken and direction.holder() is not None:
-            return self._go_on_with_message(socket, direction, call, flags, args)
+            return self._next_part(socket, direction, call, flags, args)
         if flags & DONTWAIT:
             if taken:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
-        if (
-            not taken
-            and direction.queue.first is None
-            and (not self._asks_first(direction) or self.look(socket) & direction.event)
-        ):
+        free = not taken and direction.queue.first is None
+        if free and (not self._asks_first(direction) or self.look(socket) & direction.event):
             if self.turn_is_over(not (direction.credit or self.attended or direction.dry)):
                 since = monotonic()
                 self._let_hub_go_round(socket, direction)
@@ -160,7 +180,8 @@ class Readiness(TakesTurns):
                     direction.dry = False
                     self._grant_credit(direction, 1)
                     return result
-        return self.wait(socket, direction, call, flags, args, since)
+        self.since = since
+        return cast("Result", _MET_AGAIN)
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
         """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
@@ -180,10 +201,8 @@ class Readiness(TakesTurns):
                 self.make_good(socket)
         return result
 
-    def _go_on_with_message(
-        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args
-    ) -> Result:
-        """The next part: past the queue, and it need not wait.
+    def _next_part(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
+        """Go on with a message: past the queue, and it need not wait.
 
         EAGAIN means that the peer has gone, and the message with it. libzmq then drops the part, and those that follow,
         and a blocking send says nothing of it (lb.cpp).
@@ -196,10 +215,9 @@ class Readiness(TakesTurns):
         self._note_message_end(socket, direction, flags)
         return cast("Result", None)  # nothing is in flight that a tracker could follow
 
-    def wait(
-        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, since: float | None = None
-    ) -> Result:
-        """`perform`, for an operation that has just met EAGAIN. Time counts from `since`, else from now."""
+    def _new_waiter(self, socket: Any, direction: Direction) -> SocketWaiter:
+        """Its time counts from `since`, else from now."""
+        since, self.since = self.since, None
         milliseconds = _get(socket, direction.timeout_option)
         if milliseconds == 0:
             raise zmq.Again()
@@ -207,44 +225,27 @@ class Readiness(TakesTurns):
         direction.dry = not self.lockstep
         if direction.owner is not None:
             direction.mind_owner(self._owner_gone)
-        try:
-            direction.queue.join(waiter)
-            self._park_here(socket)
-            return self._wait_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
-        finally:
-            direction.queue.leave(waiter)
-            waiter.close()
-            self._gone(socket, waiter.paused)
+        return waiter
 
-    def _wait_in_queue(
+    def _attempt_in_queue(
         self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, waiter: SocketWaiter
     ) -> Result:
-        if direction is self.sending or self.parked > 1 or self.listeners:
-            # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at EVENTS
-            # since, which has taken the signal of whatever came: this greenlet is among those whom it has to wake.
-            # After the EAGAIN of a recv that is alone there is nothing to see.
-            self.look(socket)
-        while True:
-            woken = self.ended or waiter.park()
-            if not self.ended and (direction.taken() or not (woken or direction.queue.first is waiter)):
-                if waiter.expired:
-                    raise zmq.Again()
-                waiter.woken = False  # somebody has begun a message since; its end wakes the first
-                continue
-            if direction is self.sending and direction.queue.first is not waiter and self.is_signalled():
-                self.signals += 1  # what this attempt is going to process may be room for those who were refused
-            try:
-                result = call(socket, flags, *args)
-            except zmq.ZMQError as error:
-                if error.errno not in NOT_NOW:
-                    raise
-                if waiter.expired:
-                    raise zmq.Again() from None
-                waiter.woken = False
+        """Try, once woken or when the time is over; `_MET_AGAIN` if in vain."""
+        woken, waiter.woken = waiter.woken, False
+        if not self.ended and (direction.taken() or not (woken or direction.queue.first is waiter)):
+            return cast("Result", _MET_AGAIN)  # somebody has begun a message since; its end wakes the first
+        if direction is self.sending and direction.queue.first is not waiter and self.is_signalled():
+            self.signals += 1  # what this attempt is going to process may be room for those who were refused
+        try:
+            result = call(socket, flags, *args)
+        except zmq.ZMQError as error:
+            if error.errno not in NOT_NOW:
+                raise
+            if not waiter.expired:
                 self._look_after_refusal(socket, direction, waiter)
-            else:
-                self._note_message_end(socket, direction, flags)
-                return result
+            return cast("Result", _MET_AGAIN)
+        self._note_message_end(socket, direction, flags)
+        return result
 
     def _look_after_refusal(self, socket: Any, direction: Direction, waiter: SocketWaiter) -> None:
         """EAGAIN in spite of the promise: somebody else was faster, or the promise was for another."""

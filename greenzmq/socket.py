@@ -126,7 +126,7 @@ class Socket(zmq.Socket[bytes]):
                 return result
             except zmq.Again:
                 pass
-            return self._readiness.wait(self, sending, _send_part, 0, (data, copy, track))
+            return self._readiness.perform(self, sending, _send_part, 0, data, copy, track, met_again=True)
         if track:
             data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
@@ -146,7 +146,7 @@ class Socket(zmq.Socket[bytes]):
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.wait(self, receiving, _recv, 0, (copy, track))
+            return self._readiness.perform(self, receiving, _recv, 0, copy, track, met_again=True)
         return self._readiness.perform(self, receiving, _recv, int(flags), copy, track)
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
@@ -178,7 +178,7 @@ class Socket(zmq.Socket[bytes]):
                 return result
             except zmq.Again:
                 pass
-            return self._readiness.wait(self, sending, _send_message, 0, (msg_parts, copy, track))
+            return self._readiness.perform(self, sending, _send_message, 0, msg_parts, copy, track, met_again=True)
         return self._readiness.perform(self, sending, _send_message, int(flags), msg_parts, copy, track)
 
     @_typed_as(zmq.Socket.recv_multipart)
@@ -191,7 +191,7 @@ class Socket(zmq.Socket[bytes]):
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.wait(self, receiving, _receive_message, 0, (copy, track))
+            return self._readiness.perform(self, receiving, _receive_message, 0, copy, track, met_again=True)
         return self._readiness.perform(self, receiving, _receive_message, int(flags), copy, track)
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------

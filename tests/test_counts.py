@@ -18,7 +18,7 @@ from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waitin
 
 import greenzmq
 from greenzmq import readiness
-from greenzmq.directions import Direction, SocketWaiter, whom_to_wake
+from greenzmq.directions import Direction, Receiving, Sending, SocketWaiter, whom_to_wake
 from greenzmq.turns import CREDIT
 
 TRIPS = 200
@@ -414,11 +414,11 @@ SIGNAL = 7
 
 def a_direction(event: int, refused: list[int], owner: str) -> Direction:
     """A direction in which waiters stand that were last refused at these signals."""
-    direction = Direction(event, 0)
+    direction = Receiving() if event == IN else Sending()
     for signal in refused:
         waiter = SocketWaiter(SimpleNamespace(greenlet=None), None)  # type: ignore[arg-type]
         waiter.refused = signal
-        direction.queue.join(waiter)
+        direction.join(waiter)
     if owner:
         direction.owner = lambda: OWNERS[owner]  # type: ignore[assignment]
     return direction
