@@ -34,7 +34,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
 from greenlet import getcurrent
@@ -121,7 +121,7 @@ class Readiness(TakesTurns):
     # -- one operation ------------------------------------------------------------------------------------------------
 
     def perform(
-        self, socket: Any, direction: Direction, call: Call[Result], flags: int, *args: Any, met_again: bool = False
+        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, met_again: bool = False
     ) -> Result:
         """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
 
@@ -130,7 +130,7 @@ class Readiness(TakesTurns):
         more for each frame: so it waits in this one.
         """
         if not met_again:
-            result = self._without_waiting(socket, direction, call, flags, args)
+            result: Result = self._without_waiting(socket, direction, call, flags, args)
             if result is not _MET_AGAIN:
                 return result
         waiter = self._new_waiter(socket, direction)
@@ -155,7 +155,7 @@ class Readiness(TakesTurns):
             waiter.close()
             self._gone(socket, waiter.paused)
 
-    def _without_waiting(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
+    def _without_waiting(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """The operation, if it need not wait or must not; else `_MET_AGAIN`."""
         since = None
         if direction is self.receiving and direction.last() is not getcurrent():
@@ -181,9 +181,9 @@ class Readiness(TakesTurns):
                     self._grant_credit(direction, 1)
                     return result
         self.since = since
-        return cast("Result", _MET_AGAIN)
+        return _MET_AGAIN
 
-    def _attempt(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
+    def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
 
         A frame that has seen an exception costs 300 bytes as long as it goes on, and an exception that is being
@@ -195,13 +195,13 @@ class Readiness(TakesTurns):
         except zmq.Again:
             if flags & DONTWAIT:
                 raise
-            return cast("Result", _MET_AGAIN)
+            return _MET_AGAIN
         finally:
             if self.attended:
                 self.make_good(socket)
         return result
 
-    def _next_part(self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args) -> Result:
+    def _next_part(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Go on with a message: past the queue, and it need not wait.
 
         EAGAIN means that the peer has gone, and the message with it. libzmq then drops the part, and those that follow,
@@ -213,7 +213,7 @@ class Readiness(TakesTurns):
         if direction is self.receiving:
             raise zmq.Again()
         self._note_message_end(socket, direction, flags)
-        return cast("Result", None)  # nothing is in flight that a tracker could follow
+        return None  # nothing is in flight that a tracker could follow
 
     def _new_waiter(self, socket: Any, direction: Direction) -> SocketWaiter:
         """Its time counts from `since`, else from now."""
@@ -228,12 +228,12 @@ class Readiness(TakesTurns):
         return waiter
 
     def _attempt_in_queue(
-        self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, waiter: SocketWaiter
-    ) -> Result:
+        self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: SocketWaiter
+    ) -> Any:
         """Try, once woken or when the time is over; `_MET_AGAIN` if in vain."""
         woken, waiter.woken = waiter.woken, False
         if not self.ended and (direction.taken() or not (woken or direction.queue.first is waiter)):
-            return cast("Result", _MET_AGAIN)  # somebody has begun a message since; its end wakes the first
+            return _MET_AGAIN  # somebody has begun a message since; its end wakes the first
         if direction is self.sending and direction.queue.first is not waiter and self.is_signalled():
             self.signals += 1  # what this attempt is going to process may be room for those who were refused
         try:
@@ -243,7 +243,7 @@ class Readiness(TakesTurns):
                 raise
             if not waiter.expired:
                 self._look_after_refusal(socket, direction, waiter)
-            return cast("Result", _MET_AGAIN)
+            return _MET_AGAIN
         self._note_message_end(socket, direction, flags)
         return result
 

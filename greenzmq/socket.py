@@ -126,12 +126,14 @@ class Socket(zmq.Socket[bytes]):
                 return result
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, sending, _send_part, 0, data, copy, track, met_again=True)
+            return self._readiness.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
             data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
-            return self._readiness.perform(self, sending, _send_part, int(flags), data, copy, track)
-        return self._readiness.perform(self, sending, _send_addressed, int(flags), data, copy, track, routing_id, group)
+            return self._readiness.perform(self, sending, _send_part, int(flags), (data, copy, track))
+        return self._readiness.perform(
+            self, sending, _send_addressed, int(flags), (data, copy, track, routing_id, group)
+        )
 
     @_typed_as(zmq.Socket.recv)
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
@@ -146,12 +148,12 @@ class Socket(zmq.Socket[bytes]):
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, receiving, _recv, 0, copy, track, met_again=True)
-        return self._readiness.perform(self, receiving, _recv, int(flags), copy, track)
+            return self._readiness.perform(self, receiving, _recv, 0, (copy, track), True)
+        return self._readiness.perform(self, receiving, _recv, int(flags), (copy, track))
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive one frame into a buffer; see `zmq.Socket.recv_into`. Switches: as `recv`."""
-        return self._readiness.perform(self, self._receiving, _receive_into, int(flags), buffer, nbytes)
+        return self._readiness.perform(self, self._receiving, _receive_into, int(flags), (buffer, nbytes))
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -169,7 +171,9 @@ class Socket(zmq.Socket[bytes]):
             msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
             send = partial(zmq.Socket.send, **kwargs)
-            return self._readiness.perform(self, self._sending, _send_message, int(flags), msg_parts, copy, track, send)
+            return self._readiness.perform(
+                self, self._sending, _send_message, int(flags), (msg_parts, copy, track, send)
+            )
         sending = self._sending
         if sending.credit > 0 and not flags:
             try:
@@ -178,8 +182,8 @@ class Socket(zmq.Socket[bytes]):
                 return result
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, sending, _send_message, 0, msg_parts, copy, track, met_again=True)
-        return self._readiness.perform(self, sending, _send_message, int(flags), msg_parts, copy, track)
+            return self._readiness.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
+        return self._readiness.perform(self, sending, _send_message, int(flags), (msg_parts, copy, track))
 
     @_typed_as(zmq.Socket.recv_multipart)
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
@@ -191,8 +195,8 @@ class Socket(zmq.Socket[bytes]):
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, receiving, _receive_message, 0, copy, track, met_again=True)
-        return self._readiness.perform(self, receiving, _receive_message, int(flags), copy, track)
+            return self._readiness.perform(self, receiving, _receive_message, 0, (copy, track), True)
+        return self._readiness.perform(self, receiving, _receive_message, int(flags), (copy, track))
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from helpers_sockets import connected, fill, never_switches, open_context, until
 from variants import Variant
 
 import greenzmq
-from greenzmq import inspection, readiness, unpatched, waiting
+from greenzmq import inspection, readiness, turns, unpatched, waiting
 
 __all__ = ["loop_name"]
 
@@ -321,7 +321,8 @@ def test_it_costs_nothing_until_asked(hub, monkeypatch):
     waits: list[float] = []
     others: list[float] = []
     monkeypatch.setattr(waiting, "monotonic", lambda: waits.append(0) or monotonic())
-    monkeypatch.setattr(readiness, "monotonic", lambda: others.append(0) or monotonic())
+    for module in (readiness, turns):
+        monkeypatch.setattr(module, "monotonic", lambda: others.append(0) or monotonic())
     with open_context(hub, turn=0) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         for number in range(3):
