@@ -170,8 +170,9 @@ def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = 
     arguments = [absolute(argument) for argument in session.posargs]
     session.chdir(ROOT / "tests")
     environment = {"GREENZMQ_TEST_INSTALLED": "1", **(env or {})}
-    # Most tests wait more than they compute: one process more than there are cores.
-    workers = ("-n", str((os.cpu_count() or 1) + 1))
+    # Most tests wait more than they compute: one process more than there are cores. The slow ones stand together; the
+    # process that has got them is relieved of the rest of its share.
+    workers = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
     session.run(
         "pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment, success_codes=[0, 1]
     )

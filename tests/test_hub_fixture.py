@@ -165,7 +165,7 @@ def test_stuck_tests_are_failures(run, tmp_path: Path) -> None:
         for how, code in STUCK.items()
     ]
     report = tmp_path / "report.xml"
-    options = ("-n2", f"--junit-xml={report}", "--hub=selector", "-o", "faulthandler_timeout=3")
+    options = ("-n2", "--dist=worksteal", f"--junit-xml={report}", "--hub=selector", "-o", "faulthandler_timeout=3")
     output, code = run("\n".join(tests), *options)
     assert code == 1
     assert f"{len(STUCK)} failed, {len(STUCK)} passed" in output
