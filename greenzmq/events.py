@@ -52,7 +52,7 @@ class Waitable(Protocol):
     """Something that becomes ready, and tells who asks to be told. What `Poller.register` takes besides sockets."""
 
     def ready(self) -> bool:
-        """Whether waiting for it is over. Any thread may ask."""
+        """Whether waiting for it is over. Any thread may ask. What this raises comes out of the poll that asks."""
 
     def rawlink(self, callback: Link, /) -> object:
         """Call ``callback(self)`` when it becomes ready, at least once, then or soon, in whatever thread.

@@ -24,7 +24,7 @@ from torture import scale
 
 import greenzmq
 
-STEPS, LONG_STEPS = 150, 50_000
+STEPS, LONG_STEPS = 150, 20_000
 
 
 class Churn:

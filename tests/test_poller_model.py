@@ -274,4 +274,4 @@ class Walk(RuleBasedStateMachine):
 def test_one_greenlet_gets_pyzmqs_answers(hub):
     """Whatever one greenlet does with sockets and files, its Poller answers as pyzmq's does for their twins."""
     machine = seeded(lambda: Walk(hub))
-    run_state_machine_as_test(machine, settings=examples(30, 3000, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=examples(30, 1000, stateful_step_count=40))
