@@ -234,8 +234,8 @@ def test_close_in_a_signal_handler(child, children, request):
     """A handler closes the socket while the hub sleeps: all who wait are told at once. And it does so in the midst of a
     hot loop, again and again: the loop gets ENOTSOCK.
 
-    Seen to fail when the handler's `close` woke nobody; and, on eventlet, when a descriptor that is closed in the midst of
-    the start of its watch was an error.
+    Seen to fail when the handler's `close` woke nobody; and, on eventlet, when a descriptor that is closed while its
+    watch is being started was an error.
     """
     need(request, CHILDREN[child])
     done = children[child]
