@@ -49,6 +49,9 @@ class Watched:
         try:
             if self.watch is watch:
                 watch.start() if self.parked else watch.stop()
+        except OSError:
+            if self.watch is watch:
+                raise  # else its descriptor has been closed under it, of which the caller learns by ENOTSOCK
         finally:
             self.steering = False
             if self.watch is not watch:

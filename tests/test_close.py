@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torture
 import zmq
+from helpers_children import Child, Children, need
 from helpers_interruptions import Interruption
 from helpers_invariants import idle
 from helpers_polling import goes_on
@@ -26,34 +27,10 @@ from helpers_sockets import (
     until,
 )
 from hubthread import new_descriptors, open_descriptors
-from zmq.utils.monitor import recv_monitor_message
+from programs_close import ROUNDS, WAITS
 
 import greenzmq
 from greenzmq.waiting import Waiter
-
-
-def polled(socket: greenzmq.Socket) -> greenzmq.Poller:
-    poller = greenzmq.Poller()
-    poller.register(socket, zmq.POLLIN)
-    return poller
-
-
-#: All that waits on a socket which has neither a message nor room.
-WAITS: dict[str, Callable[[greenzmq.Socket], Any]] = {
-    "recv": lambda socket: socket.recv(),
-    "recv, limited": lambda socket: (socket.set(zmq.RCVTIMEO, 60_000), socket.recv()),
-    "recv_multipart": lambda socket: socket.recv_multipart(),
-    "recv_into": lambda socket: socket.recv_into(bytearray(9)),
-    "send": lambda socket: socket.send(b"more"),
-    "send_multipart": lambda socket: socket.send_multipart([b"more", b"parts"]),
-    "poll": lambda socket: socket.poll(),
-    "poll, limited": lambda socket: socket.poll(60_000),
-    "Poller": lambda socket: polled(socket).poll(),
-    "select": lambda socket: greenzmq.select([socket], [], []),
-    "zmq_poll": lambda socket: greenzmq.zmq_poll([(socket, zmq.POLLIN)]),
-    "proxy": lambda socket: greenzmq.proxy(socket, socket.context.kept[-1]),
-    "monitor": recv_monitor_message,
-}
 
 
 def in_a_greenlet(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
@@ -235,3 +212,32 @@ def test_open_wait_close_many_times(hub, monkeypatch):
             woken = [waiter for waiter in wakes if isinstance(waiter, greenzmq.directions.SocketWaiter)]
             assert len(woken) == len(set(map(id, woken))) == 2, n
         assert not new_descriptors(before)
+
+
+# -- by a signal ------------------------------------------------------------------------------------------------------
+
+CHILDREN = {
+    name: Child(f"import programs_close; programs_close.run({name!r})", needs=(name,) if name != "selector" else ())
+    for name in ("gevent", "eventlet", "selector", "asyncio")
+}
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Iterator[Children]:
+    running = Children.of_tests(request, CHILDREN)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_close_in_a_signal_handler(child, children, request):
+    """A handler closes the socket while the hub sleeps: all who wait are told at once. And it does so in the midst of a
+    hot loop, again and again: the loop gets ENOTSOCK.
+
+    Seen to fail when the handler's `close` woke nobody; and, on eventlet, when a descriptor that is closed while its
+    watch is being started was an error.
+    """
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.err, done.status) == ("", 0)
+    assert done.out.splitlines() == [*WAITS, f"{ROUNDS} hot loops"]
