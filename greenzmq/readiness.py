@@ -62,6 +62,7 @@ NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 _MET_AGAIN: Any = object()
 #: In place of an empty dict for each socket. Never changed.
 _NO_LISTENERS: dict[Listener, None] = {}
+
 Result = TypeVar("Result")
 Call = Callable[..., Result]
 Args = tuple[Any, ...]
@@ -77,18 +78,8 @@ class Readiness(TakesTurns):
     - `socket` is set and the watch is started exactly while a greenlet is parked on the socket itself.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "attended",
-        "listeners",
-        "loan",
-        "lockstep",
-        "receiving",
-        "sending",
-        "signals",
-        "since",
-        "socket",
-    )
+    __slots__ = ("__weakref__", "attended", "listeners", "loan", "lockstep")
+    __slots__ += ("receiving", "sending", "signals", "since", "socket")
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
@@ -220,6 +211,7 @@ class Readiness(TakesTurns):
         since, self.since = self.since, None
         milliseconds = _get(socket, direction.timeout_option)
         if milliseconds == 0:
+            direction.credit = 0  # it has not been made: see `keep_turns`
             raise zmq.Again()
         waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, since)
         direction.dry = not self.lockstep

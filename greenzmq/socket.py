@@ -119,13 +119,15 @@ class Socket(zmq.Socket[bytes]):
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
         sending = self._sending
-        if sending.credit > 0 and not (flags or track) and routing_id is None and group is None:
+        if sending.credit and not (flags or track) and routing_id is None and group is None:
+            sending.credit -= 1
             try:
-                result = _send(self, data, DONTWAIT, copy)
-                sending.credit -= 1
-                return result
+                return _send(self, data, DONTWAIT, copy)
             except zmq.Again:
                 pass
+            except BaseException:
+                sending.credit = 0  # it has not sent: see `Readiness.keep_turns`
+                raise
             return self._readiness.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
             data = tracked(data, copy, self.copy_threshold)
@@ -175,13 +177,15 @@ class Socket(zmq.Socket[bytes]):
                 self, self._sending, _send_message, int(flags), (msg_parts, copy, track, send)
             )
         sending = self._sending
-        if sending.credit > 0 and not flags:
+        if sending.credit and not flags:
+            sending.credit -= 1
             try:
-                result = _send_message(self, DONTWAIT, msg_parts, copy, track)
-                sending.credit -= 1
-                return result
+                return _send_message(self, DONTWAIT, msg_parts, copy, track)
             except zmq.Again:
                 pass
+            except BaseException:
+                sending.credit = 0
+                raise
             return self._readiness.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
         return self._readiness.perform(self, sending, _send_message, int(flags), (msg_parts, copy, track))
 
