@@ -91,7 +91,7 @@ def _curve(results: Results, pyplot: Any, group: str, members: Sequence[dict[str
     label, metric = CURVES[group]
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
     _lines(results, axes, [(one["x"], one["name"]) for one in members], metric)
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel=METRICS[metric].unit, title=f"{group}: {GROUPS[group]}")
+    axes.set(xlabel=label, ylabel=METRICS[metric].unit, title=f"{group}: {GROUPS[group]}")
     axes.legend(fontsize=7)
     return figure
 
@@ -106,7 +106,7 @@ def _sizes(results: Results, pyplot: Any, members: Sequence[dict[str, Any]]) -> 
     figure, panels = _panels(pyplot, len(ways), 4.2, 3.2)
     for axes, (way, points) in zip(panels, ways.items(), strict=False):
         _lines(results, axes, points, "rate")
-        axes.set(xscale="log", yscale="log", title=way, xlabel="bytes", ylabel="messages/s")
+        axes.set(title=way, xlabel="bytes", ylabel="messages/s")
     panels[0].legend(fontsize=6)
     figure.tight_layout()
     return figure
@@ -119,6 +119,8 @@ def _lines(results: Results, axes: Any, workloads: Sequence[tuple[float, str]], 
         if points:
             style = "--" if contender.startswith("greenzmq-") else "-"
             axes.plot(*zip(*points, strict=True), style, marker=".", color=COLORS.get(contender), label=contender)
+    axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
 
 
 def _panels(pyplot: Any, number: int, width: float, height: float) -> tuple[Any, list[Any]]:
