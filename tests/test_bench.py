@@ -246,6 +246,14 @@ def test_tables_replace_what_stands_between_the_marks():
     assert ("first" in twice, twice.count("second"), twice.endswith("\nAfter.\n")) == (False, 1, True)
 
 
+def test_a_busy_machine_is_mentioned():
+    """A run that began while the machine had other work says so above its figures."""
+    results = results_of({})
+    assert [bool("busy" in tables.headline(results)) for results.document["machine"] in (
+        {"load": 0.9, "cores": 2}, {"load": 1.5, "cores": 2}, {"load": None, "cores": None},
+    )] == [False, True, False]  # fmt: skip
+
+
 def test_plots(tmp_path, monkeypatch):
     """Bars, curves and lines over sizes where matplotlib is installed; where it is not, the line that installs it."""
     chosen = [one for one in WORKLOADS if one.group in {"one-way", "poller", "ready"}]

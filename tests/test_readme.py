@@ -75,6 +75,14 @@ def test_the_contract_is_as_small_as_it_says():
     assert number == {8: "eight", 9: "nine"}[len(Hub.__abstractmethods__)]
 
 
+def test_files_that_the_benchmarks_readme_names_are_there():
+    """Every link and every plot of the benchmarks' README is there."""
+    folder = ROOT / "benchmarks"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
 def test_files_that_the_readme_names_are_there():
     """Every link into the repository leads somewhere."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)

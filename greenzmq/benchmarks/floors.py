@@ -63,6 +63,7 @@ FLOORS = (
     Floor("poller/10000", "us", "=poller/100", 1 / 1.5, "at most 1.5 × its time with 100 sockets", True),
     Floor("proxy/tcp/2x100B", "rate", "zmq.green", 4, "4 × zmq.green (its device)"),
     Floor("waiters/1000", "KiB", "zmq.green", 2, "at most 0.5 × zmq.green's", True),
+    Floor("waiters/1000", "KiB", "noblock", 0, "the sockets alone, nobody waiting", True),
 )
 
 

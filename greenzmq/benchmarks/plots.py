@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,8 @@ def _curve(results: Results, pyplot: Any, group: str, members: Sequence[dict[str
     label, metric = CURVES[group]
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
     _lines(results, axes, [(one["x"], one["name"]) for one in members], metric)
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel=METRICS[metric].unit, title=f"{group}: {GROUPS[group]}")
-    axes.legend(fontsize=7)
+    axes.set(xlabel=label, ylabel=METRICS[metric].unit, title=f"{group}: {GROUPS[group]}")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -106,9 +107,9 @@ def _sizes(results: Results, pyplot: Any, members: Sequence[dict[str, Any]]) -> 
     figure, panels = _panels(pyplot, len(ways), 4.2, 3.2)
     for axes, (way, points) in zip(panels, ways.items(), strict=False):
         _lines(results, axes, points, "rate")
-        axes.set(xscale="log", yscale="log", title=way, xlabel="bytes", ylabel="messages/s")
-    panels[0].legend(fontsize=6)
+        axes.set(title=way, xlabel="bytes", ylabel="messages/s")
     figure.tight_layout()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower right", fontsize=8)
     return figure
 
 
@@ -119,6 +120,17 @@ def _lines(results: Results, axes: Any, workloads: Sequence[tuple[float, str]], 
         if points:
             style = "--" if contender.startswith("greenzmq-") else "-"
             axes.plot(*zip(*points, strict=True), style, marker=".", color=COLORS.get(contender), label=contender)
+    ticker = importlib.import_module("matplotlib.ticker")
+    axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_tick)
+    axes.minorticks_off()
+
+
+def _tick(value: float, _: object) -> str:
+    """At a tick of an axis: 20k, 0.5, 100."""
+    return re.sub(r"\.?0+(?=\D?$)", "", text) if "." in (text := compact(value)) else text
 
 
 def _panels(pyplot: Any, number: int, width: float, height: float) -> tuple[Any, list[Any]]:
@@ -147,7 +159,7 @@ def _bars(results: Results, pyplot: Any, group: str, members: Sequence[dict[str,
         axes.set_title(f"{one['name']} ({metric.unit}, {better} is better)", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.locator_params(axis="x", nbins=5)
-        axes.xaxis.set_major_formatter(lambda value, _: compact(value))
+        axes.xaxis.set_major_formatter(_tick)
     figure.suptitle(f"{group}: {GROUPS[group]}")
     figure.tight_layout()
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .cells.contenders import OURS
 from .cells.workloads import GROUPS
@@ -36,7 +36,17 @@ def headline(results: Results) -> str:
     how = (
         " and ".join(str(number) for number in rounds) + " rounds" + ", quick" * document["options"].get("quick", False)
     )
-    return f"{document['began']}, {document['seconds']:.0f} s, {how}\n{machine}\n{versions}"
+    return (
+        f"{document['began']}, {document['seconds']:.0f} s, {how}\n{machine}\n{versions}{_doubt(document['machine'])}"
+    )
+
+
+def _doubt(machine: dict[str, Any]) -> str:
+    """A line more, if the machine had something else to do."""
+    load, cores = machine.get("load") or 0, machine.get("cores") or 1
+    if load <= cores / 2:
+        return ""
+    return f"\nThe machine was busy when this began, load {load} on {cores} cores: no number here means much."
 
 
 def headings(results: Results, *, short: bool = False) -> list[str]:

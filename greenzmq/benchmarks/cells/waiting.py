@@ -39,29 +39,25 @@ def waiters(runtime: Runtime, *, sockets: int) -> Job:
     """`sockets` sockets, each with a task that waits for a message. Bare, nobody waits: what libzmq itself takes."""
     runtime.context.set(zmq.MAX_SOCKETS, sockets + 16)
     runtime.context.socket(zmq.PULL)  # with the first one libzmq starts its threads
+    body = runtime.pick(wait_for_ever, wait_for_ever_async, id)
     kept: list[Any] = []
-    seen: dict[str, float] = {}
-    body = runtime.pick(wait_for_ever, wait_for_ever_async, len)
-
-    def begin() -> None:
-        seen["before"], seen["began"] = resident(), time.perf_counter()
-        for _ in range(sockets):
-            socket, _ = listen(runtime, "PULL", "inproc")
-            kept.append((socket, runtime.spawn(body, kept if runtime.contender.style == "bare" else socket)))
-
-    def note(settled: float) -> dict[str, float]:
-        return {
-            "KiB": (resident() - seen["before"]) / sockets / 1024,
-            "us": (settled - seen["began"]) / sockets * 1e6,
-        }
+    seen: list[float] = []
 
     def steps() -> Iterator[float]:
-        begin()
-        yield 0
-        seen["settled"] = time.perf_counter()
+        seen.extend((resident(), time.perf_counter()))
+        for _ in range(sockets):
+            socket, _ = listen(runtime, "PULL", "inproc")
+            kept.append((socket, runtime.spawn(body, socket)))
+        yield 0  # all tasks run up to where they wait
+        seen.append(time.perf_counter())
         yield SETTLED
+        seen.append(resident())
 
-    return stepwise(runtime, steps, lambda: note(seen["settled"]))
+    def note() -> dict[str, float]:
+        before, began, waiting, after = seen
+        return {"KiB": (after - before) / sockets / 1024, "us": (waiting - began) / sockets * 1e6}
+
+    return stepwise(runtime, steps, note)
 
 
 def idle(runtime: Runtime, *, sockets: int, duration: float) -> Job:
