@@ -78,8 +78,18 @@ class Readiness(TakesTurns):
     - `socket` is set and the watch is started exactly while a greenlet is parked on the socket itself.
     """
 
-    __slots__ = ("__weakref__", "attended", "listeners", "loan", "lockstep")
-    __slots__ += ("receiving", "sending", "signals", "since", "socket")
+    __slots__ = (
+        "__weakref__",
+        "attended",
+        "listeners",
+        "loan",
+        "lockstep",
+        "receiving",
+        "sending",
+        "signals",
+        "since",
+        "socket",
+    )
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
