@@ -66,7 +66,7 @@ _NO_LISTENERS: dict[Listener, None] = {}
 Result = TypeVar("Result")
 Call = Callable[..., Result]
 Args = tuple[Any, ...]
-_get: Callable[[Any, int], Any] = BackendSocket.get
+_get: Callable[[Any, int], int] = BackendSocket.get
 
 
 class Readiness(TakesTurns):
@@ -105,10 +105,9 @@ class Readiness(TakesTurns):
         self.since: float | None = None  # when the operation began that is about to wait, if it has paused since
 
     def keep_turns(self) -> None:
-        """For a REQ or REP, which receives and sends in turn: what is out of turn is an error (EFSM), and no wait.
+        """For a REQ or REP: what is out of turn is an error (EFSM), and no wait. ``EVENTS`` does not tell these apart.
 
-        ``EVENTS`` does not tell the one from the other. So a `recv` asks it first only if a `send` has succeeded since
-        the last one, which has left its mark on the credit. Otherwise it tries, though that costs more if in vain.
+        So a `recv` asks it first only if a `send` since the last one has left its mark on the credit; else it tries.
         """
         self.lockstep = True
         self.receiving.credit = 0
@@ -221,7 +220,7 @@ class Readiness(TakesTurns):
         since, self.since = self.since, None
         milliseconds = _get(socket, direction.timeout_option)
         if milliseconds == 0:
-            direction.credit = 0  # it has not been made: see `keep_turns`
+            direction.credit = 0  # it has not sent: see `keep_turns`
             raise zmq.Again()
         waiter = SocketWaiter(self._bind(socket), milliseconds / 1000 if milliseconds > 0 else None, since)
         direction.dry = not self.lockstep
@@ -455,8 +454,7 @@ class Readiness(TakesTurns):
 
     def _read_events(self, socket: Any) -> int:
         try:
-            events: int = _get(socket, EVENTS)
-            return events
+            return _get(socket, EVENTS)
         except zmq.ZMQError:  # the context has ended or the socket is closed: so learns everybody
             self.wake_all()
             return POLLIN | POLLOUT
