@@ -338,7 +338,8 @@ def test_ctrl_c_ends_everything(tmp_path):
     """SIGINT ends the command with status 130 while a cell runs, and the cell's process with it."""
     pid = tmp_path / "pid"
     program = f"""
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
 from greenzmq.benchmarks import command
 from greenzmq import __main__
 cell = [sys.executable, "-c", "import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"]

@@ -1,6 +1,6 @@
 """Ctrl-C, and `sys.exit` in a task, reach the main greenlet on every hub.
 
-But for asyncio: there the main greenlet runs the loop itself, and `asyncio.run` has Ctrl-C cancel the main task.
+On asyncio's the main greenlet runs the loop itself, and `asyncio.run` has Ctrl-C cancel the main task.
 """
 
 from __future__ import annotations
