@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
-import torture
 import zmq
 from helpers_invariants import check, idle
 from helpers_random import examples, seeded
@@ -154,9 +153,8 @@ class Kills(RuleBasedStateMachine):
 def test_kill_machine(hub):
     """Whatever the order: every part that was sent is received once, no greenlet hangs, nothing is left in the queues.
 
-    Seen to fail, and made smaller, when a waiter that left did not look for the next one, and when only the collection
-    of a greenlet that died inside its message was noticed.
+    Seen to fail, and made smaller, when a waiter that left did not look for the next one; and to go round for good when
+    a turn did not end beside another greenlet's message.
     """
     machine = seeded(lambda: Kills(hub))
-    full, few = torture.scale(10_000, 40), torture.scale(1_000, 6)
-    run_state_machine_as_test(machine, settings=examples(hub, full, few, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=examples(8, 2_000, stateful_step_count=30))
