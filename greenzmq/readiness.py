@@ -66,7 +66,7 @@ _NO_LISTENERS: dict[Listener, None] = {}
 Result = TypeVar("Result")
 Call = Callable[..., Result]
 Args = tuple[Any, ...]
-_get: Callable[[Any, int], int] = BackendSocket.get
+_get: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]  # of the options asked for here
 
 
 class Readiness(TakesTurns):
