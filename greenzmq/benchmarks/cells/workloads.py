@@ -125,14 +125,14 @@ def _pollers() -> Iterator[Workload]:
         slow = {"zmq.asyncio": SLOW_POLLER} if sockets > 1000 else {}
         without = SAME | slow
         yield Workload(
-            f"poller/{sockets}", "poller", "polling.poll_ready", parameters, ("us",), without, limit=20, x=sockets
+            f"poller/{sockets}", "poller", "polling.poll_ready", parameters, ("us",), without, limit=1000, x=sockets
         )
         without = BARE | slow | {"eventlet.green.zmq": NO_GREEN_POLLER}
         without |= {"zmq.green": SELECT} if sockets > 1000 else {}
         name = f"poller-waiting/{sockets}"
         if sockets != 500:
             yield Workload(
-                name, "poller-waiting", "polling.poll_waiting", parameters, ("us",), without, limit=20, x=sockets
+                name, "poller-waiting", "polling.poll_waiting", parameters, ("us",), without, limit=1000, x=sockets
             )
 
 
