@@ -79,7 +79,10 @@ class DescriptorSet:
         return [*self._without_poll.items(), *found]
 
     def watches(self, hub: Hub, callback: Callable[[], object]) -> list[Watch]:
-        """Stopped watches that call back while anything is ready. Valid until the next `want`."""
+        """Stopped watches that call back while anything is ready.
+
+        Valid until the next `want`; where the kernel `keeps` the set, until `renew` or `close`.
+        """
         if self._kernel is None:
             return []
         try:
@@ -88,6 +91,11 @@ class DescriptorSet:
             fds = self._wanted
         found = [hub.watch(fd, callback) for fd, events in fds.items() if events & ~POLLOUT]
         return found + [hub.watch(fd, callback, write=True) for fd, events in fds.items() if events & POLLOUT]
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the kernel keeps the set, so that one watch stands for whatever is in it."""
+        return hasattr(self._kernel, "fileno")
 
     def renew(self) -> None:
         """Begin a new set with what is wanted. `watches` are to be closed before, and made anew."""

@@ -13,6 +13,8 @@ The cost of a poll grows with what has changed, not with what is registered:
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +23,7 @@ import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
-from . import hubs
+from . import hubs, unpatched
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
 from .entries import Entry, fileno, is_waitable
 from .errors import WrongHubError
@@ -197,7 +199,7 @@ class Poller(zmq.Poller):
             waiter.close()
             del self._waiters[waiter]
             if not self._waiters:
-                self._close_watches()
+                self._rest()
             self._turn_began = monotonic()
         return ready
 
@@ -299,8 +301,10 @@ class Poller(zmq.Poller):
             raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
 
     def _watch_on(self, hub: Hub) -> None:
+        if self._watches and self._watches[0].hub is not hub:
+            self._close_watches()
         if not self._watches:
-            self._watches = self._descriptors.watches(hub, self._signalled)
+            self._watches = self._descriptors.watches(hub, partial(_tell, weakref.ref(self)))
         for watch in self._watches:
             watch.start()
 
@@ -310,10 +314,20 @@ class Poller(zmq.Poller):
             watch.stop()
         self._wake_waiters()
 
+    def _rest(self) -> None:
+        """Nobody waits any more. The watch stays with the hub: the kernel goes through all of a set that is added."""
+        if not self._descriptors.keeps:
+            self._close_watches()
+        for watch in self._watches:
+            watch.stop()
+
     def _close_watches(self) -> None:
         watches, self._watches = self._watches, []
         for watch in watches:
-            watch.close()
+            if watch.hub.thread_id == unpatched.get_ident():
+                watch.close()
+            else:
+                watch.hub.call_soon_threadsafe(watch.close)
 
     def _stir(self, entry: Entry) -> None:
         self._awake[entry] = None
@@ -341,6 +355,13 @@ class Poller(zmq.Poller):
     def __del__(self) -> None:
         if "_turn_began" in self.__dict__:
             self.close()
+
+
+def _tell(reference: weakref.ref[Poller]) -> None:
+    """For a watch, which does not keep its Poller alive."""
+    poller = reference()
+    if poller is not None:
+        poller._signalled()
 
 
 def zmq_poll(

@@ -42,7 +42,7 @@ ALLOWED = {
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions readiness green tracker",
     "descriptors": "errors unpatched hubs.base hubs",
     "entries": "descriptors waiting events turns directions readiness socket",
-    "poller": "errors forks hubs descriptors entries waiting events turns green socket",
+    "poller": "errors unpatched forks hubs descriptors entries waiting events turns green socket",
     "native_proxies": "errors hubs events tasks readiness socket poller",
     "proxies": "errors hubs waiting events tasks turns green directions readiness socket poller native_proxies",
     "monitoring": "socket",

@@ -17,6 +17,7 @@ import zmq
 from helpers_polling import Fds
 from helpers_random import examples, seeded
 from helpers_waiters import await_signal
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -184,6 +185,8 @@ class Walk(RuleBasedStateMachine):
             if results[0] != results[1] and results[side] == f"ZMQError {zmq.EAGAIN}":
                 world.sockets[number].get(zmq.EVENTS)
                 results[side] = world.attempt("send", number, message, zmq.NOBLOCK)
+        if results[0] != results[1] and f"ZMQError {zmq.EAGAIN}" in results:
+            reject()  # the two worlds are no twins any more, for reasons of libzmq's own threads
         assert results[0] == results[1]
 
     @rule(number=which)

@@ -199,7 +199,8 @@ class Run:
         for task in self.tasks:
             task.kill()
             task.get()
-        assert not any(poller._waiters or poller._watches for poller in self.pollers)
+        assert not any(poller._waiters for poller in self.pollers)
+        assert not any(watch.started for poller in self.pollers for watch in poller._watches)
         for number, socket in enumerate(self.plain):
             if not self.sockets[number].closed:
                 while socket.poll(0):
