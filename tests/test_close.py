@@ -112,7 +112,7 @@ SCENES: dict[str, tuple[Callable[[greenzmq.Socket], Any], Callable[[Any, Any], o
     "Poller": (WAITS["Poller"], None),
 }
 #: Of how many bytecodes in a row a normal run takes one.
-STRIDE = 1 if torture.FACTOR else 41
+STRIDE = 1 if torture.FACTOR else 71
 
 
 @pytest.mark.torture
