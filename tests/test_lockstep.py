@@ -26,7 +26,7 @@ def test_wrong_turn_is_an_error_at_once(hub):
 
     Seen to wait for good when ``EVENTS`` was asked in place of an attempt: that says neither.
     """
-    with open_context(hub) as context:
+    with open_context(hub, turn=0) as context:  # each operation of a REQ or REP looks at the clock
         rep, req = asked(hub, context)
         task = parked(hub, receives, req.recv)
         rep.send(b"answer")
@@ -81,7 +81,7 @@ def test_a_send_that_failed_gives_no_turn(hub):
 
     Seen to hang when the fast path counted a send before it was made.
     """
-    with open_context(hub) as context:
+    with open_context(hub, turn=0) as context:  # each operation of a REQ or REP looks at the clock
         lonely, met = context.socket(zmq.REQ), context.socket(zmq.REQ)
         met.bind(address("inproc"))
         peer = context.socket(zmq.REP)
