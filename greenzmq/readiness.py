@@ -114,9 +114,8 @@ class Readiness(TakesTurns):
 
     def _asks_first(self, direction: Direction) -> bool:
         """Whether an attempt is likely to be in vain, and ``EVENTS`` can tell."""
-        if self.lockstep:
-            return direction is self.receiving and 0 < self.sending.credit < CREDIT
-        return direction.dry
+        in_turn = direction is self.receiving and 0 < self.sending.credit < CREDIT
+        return in_turn if self.lockstep else direction.dry
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -169,7 +168,8 @@ class Readiness(TakesTurns):
             return self._attempt(socket, direction, call, flags, args)
         free = not taken and direction.queue.first is None
         if free and (not self._asks_first(direction) or self.look(socket) & direction.event):
-            if self.turn_is_over(not (direction.credit or self.attended or direction.dry)):
+            exhausted = not (direction.credit or self.attended or direction.dry)
+            if self.turn_is_over(exhausted) and _get(socket, direction.timeout_option) != 0:
                 since = monotonic()
                 self._let_hub_go_round(socket, direction)
                 if direction is self.receiving:

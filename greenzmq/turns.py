@@ -2,7 +2,7 @@
 
 A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. It pauses
 when its turn is over: before an operation, never after one, where a kill would lose the message; never inside a
-message, and never under NOBLOCK. Who loops over many sockets has a turn on each.
+message, and never under NOBLOCK or with a timeout of 0. Who loops over many sockets has a turn on each.
 """
 
 from __future__ import annotations

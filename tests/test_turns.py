@@ -114,6 +114,22 @@ def test_a_turn_without_an_end(hub, name):
             pass
 
 
+def test_a_timeout_of_0_never_ends_a_turn(hub):
+    """With RCVTIMEO and SNDTIMEO of 0 a call does not switch, as under NOBLOCK, however long it goes on.
+
+    Seen to fail when only NOBLOCK was asked about.
+    """
+    with open_context(hub, turn=NO_TIME) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, rcvtimeo=0, sndtimeo=0, **UNLIMITED)
+        with never_switches():
+            for _ in range(MANY):
+                push.send(b"m")
+            for _ in range(MANY):
+                pull.recv()
+            with pytest.raises(zmq.Again):
+                pull.recv()
+
+
 @pytest.mark.parametrize("turn", [NO_TIME, 0], ids=["short", "without end"])
 def test_a_proxy_has_a_turn(hub, monkeypatch, turn):
     """A proxy with messages at hand lets the hub go round between bursts; with a turn of 0 it moves all at once."""
