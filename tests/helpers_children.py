@@ -92,7 +92,14 @@ class Children:
 
 
 def missing(child: Child) -> list[str]:
-    return [runtime for runtime in child.needs if importlib.util.find_spec(runtime) is None]
+    return [module for module in child.needs if not is_installed(module)]
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it is in
+        return False
 
 
 def need(request: pytest.FixtureRequest, child: Child) -> None:
