@@ -113,7 +113,7 @@ class Readiness(TakesTurns):
         self.receiving.credit = 0
 
     def _asks_first(self, direction: Direction) -> bool:
-        """Whether an attempt is likely to be in vain, and ``EVENTS`` can tell."""
+        """Whether an attempt is likely to be in vain, and ``EVENTS`` can tell: who is about to wait asks it anyway."""
         in_turn = direction is self.receiving and 0 < self.sending.credit < CREDIT
         return in_turn if self.lockstep else direction.dry
 
@@ -136,16 +136,16 @@ class Readiness(TakesTurns):
         try:
             direction.join(waiter)
             self._park_here(socket)
-            if direction is self.sending or self.parked > 1 or self.listeners:
-                # A send's EAGAIN may have left commands unprocessed. And where others are about, there was a look at
-                # EVENTS since, which has taken the signal of whatever came: this greenlet is among those whom it has to
-                # wake. After the EAGAIN of a recv that is alone there is nothing to see.
-                self.look(socket)
+            # A send's EAGAIN may leave commands unprocessed; and a signal handler may have looked since.
+            self.look(socket)
+            if waiter.woken and self.turn_is_over(False):
+                self._let_hub_go_round(socket, direction)
             while True:
                 if not self.ended:
                     waiter.park()
                 result = self._attempt_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
                 if result is not _MET_AGAIN:
+                    direction.dry = direction.dry and waiter.paused
                     return result
                 if waiter.expired:
                     raise zmq.Again()
@@ -166,8 +166,7 @@ class Readiness(TakesTurns):
             if taken:
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
-        free = not taken and direction.queue.first is None
-        if free and (not self._asks_first(direction) or self.look(socket) & direction.event):
+        if not (taken or direction.queue or self._asks_first(direction)):
             exhausted = not (direction.credit or self.attended or direction.dry)
             if self.turn_is_over(exhausted) and _get(socket, direction.timeout_option) != 0:
                 since = monotonic()
@@ -379,6 +378,7 @@ class Readiness(TakesTurns):
             while not (ready or waiter.expired):
                 waiter.woken = False
                 self.listen(listener)
+                self.look(socket)  # see `perform`
                 waiter.park()
                 ready = self.examine(socket) & events
         finally:

@@ -56,17 +56,20 @@ def test_event_that_is_set_between_two_bytecodes(hub):
 
 
 @pytest.mark.torture
+@pytest.mark.parametrize("looks", [False, True], ids=["sends", "sends and looks"])
 @pytest.mark.parametrize("wait", ["recv", "poll"])
-def test_message_that_is_sent_between_two_bytecodes(hub, wait):
-    """A handler sends to a socket while a greenlet is about to wait there: it has the message.
+def test_message_that_is_sent_between_two_bytecodes(hub, wait, looks):
+    """A handler sends to a socket while a greenlet is about to wait there, and perhaps reads its ``EVENTS``, by which it
+    takes the signal: the greenlet has the message.
 
-    Seen to hang when the watch was not started.
+    Seen to hang when the watch was not started; when it looks, too, when a greenlet that had looked did not look again
+    after it had joined those who are woken.
     """
 
     def scene(at: int) -> bool:
         with open_context(hub) as context:
             pull, push = connected(context, zmq.PULL, zmq.PUSH)
-            interruption = Interruption(at, lambda: push.send(b"1"))
+            interruption = Interruption(at, lambda: (push.send(b"1"), looks and pull.get(zmq.EVENTS)))
             task = hub.spawn(interruption.call, getattr(pull, wait))
             if not ended(hub, task, interruption):
                 push.send(b"1")
