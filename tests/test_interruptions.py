@@ -59,8 +59,8 @@ def test_event_that_is_set_between_two_bytecodes(hub):
 @pytest.mark.parametrize("looks", [False, True], ids=["sends", "sends and looks"])
 @pytest.mark.parametrize("wait", ["recv", "poll"])
 def test_message_that_is_sent_between_two_bytecodes(hub, wait, looks):
-    """A handler sends to a socket while a greenlet is about to wait there, and perhaps reads its ``EVENTS``, by which it
-    takes the signal: the greenlet has the message.
+    """A handler sends to a socket while a greenlet is about to wait there, and may read its ``EVENTS``, which takes the
+    signal: the greenlet has the message all the same.
 
     Seen to hang when the watch was not started; when it looks, too, when a greenlet that had looked did not look again
     after it had joined those who are woken.
