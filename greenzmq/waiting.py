@@ -198,7 +198,7 @@ def pause(hub: Hub, seconds: float = 0) -> None:
     waiter = Waiter(hub, seconds if seconds > 0 else None)
     try:
         if seconds <= 0:
-            hub.call_soon(waiter.wake_now)
+            hub.call_next_round(waiter.wake_now)
         waiter.park()
     finally:
         waiter.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -102,6 +104,42 @@ def test_hot_loops(hub, name):
         longest, rounds = counted_runs(hub, HOT[name](context))
         assert longest <= 2 * CREDIT
         assert rounds
+
+
+@each("kind", ["timer", "watch"])
+def test_timers_and_watches_beside_a_hot_loop(hub, kind):
+    """At the end of a turn the hub looks at its timers and descriptors, too, and not only at who is ready to run.
+
+    Seen to fail on gevent, whose loops first run up to 1,000 callbacks that are scheduled meanwhile.
+    """
+    readable, writable = os.pipe()
+    ready: list[int] = []
+
+    def wait() -> None:
+        if kind == "timer":
+            hub.sleep(0.001)
+        else:
+            hub.wait_fd(readable)
+        ready.append(1)
+
+    with open_context(hub, turn=NO_TIME) as context:
+        task = hub.spawn(wait)
+        hub.sleep()
+        if kind == "watch":
+            os.write(writable, b"x")
+        pub, _ = connected(context, zmq.PUB, zmq.SUB)
+        due = time.monotonic() + 0.002
+        while time.monotonic() < due:
+            pass
+        operations = 0
+        while not ready and operations < 100 * CREDIT:
+            pub.send(b"m")
+            operations += 1
+        assert ready
+        assert operations <= 10 * CREDIT
+        task.join()
+    os.close(readable)
+    os.close(writable)
 
 
 @each("name", HOT)

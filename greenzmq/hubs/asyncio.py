@@ -212,12 +212,20 @@ class AsyncioHub(Hub):
     def _ring(self) -> None:
         """Some timers may be due. uvloop counts in whole milliseconds, and may come too early."""
         self._alarm = None
-        now = monotonic()
-        for timer in self.timers.pop_due(now):
-            self.loop.call_soon(timer.run)
-        when = self.timers.first_due()
-        if when is not None:
-            self._set_alarm(when, max(when - now, 0.001))
+        try:
+            for timer in self.timers.pop_due(monotonic()):
+                try:
+                    timer.run()
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.loop.call_exception_handler(
+                        {"message": f"Exception in a timer of {self!r}", "exception": error}
+                    )
+        finally:
+            when = self.timers.first_due()
+            if when is not None and not self.loop.is_closed():
+                self._set_alarm(when, max(when - monotonic(), 0.001))
 
     def when_back(self, callback: Callable[[Any], object], argument: Any, context: Any) -> None:
         """Call ``callback(argument)`` in the loop once the running greenlet has stopped.

@@ -149,6 +149,13 @@ class Hub(abc.ABC):
         called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
+    def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
+        """`call_soon`, but not before the loop has looked at its watches and timers.
+
+        For backends whose loop first runs on with what is called soon, for a while.
+        """
+        self.call_soon(callback, *args)
+
     def check_switch(self) -> None:  # noqa: B027  # most have nothing to add
         """Raise what `switch` would raise in this greenlet, for a call that does something before it waits.
 

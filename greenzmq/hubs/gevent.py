@@ -107,6 +107,10 @@ class GeventHub(Hub):
                 raise
             self._from_threads.clear()
 
+    def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
+        # gevent's loops run up to 1,000 callbacks, those that come meanwhile too, before they look at anything else.
+        self.call_soon_threadsafe(callback, *args)
+
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return _GeventTimer(self, seconds, callback, args)
 
