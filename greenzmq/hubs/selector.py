@@ -176,7 +176,8 @@ class SelectorHub(Hub):
             return 0 if self._ready else None
         now = monotonic()
         if when <= now:
-            self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(now))
+            # They have waited longer than what is ready by now.
+            self._ready.extendleft((timer.run, ()) for timer in reversed(list(self._timers.pop_due(now))))
         return 0 if self._ready else min(when - now, _LONGEST)
 
     def _wait(self, seconds: float | None) -> None:
