@@ -7,6 +7,7 @@ besides. So what the loop calls here reports by itself (`GeventHub._run`), and t
 from __future__ import annotations
 
 import math
+import os
 import sys
 import weakref
 from collections import deque
@@ -173,6 +174,8 @@ class _GeventWatch(Watch):
 
     def _arm(self) -> None:
         if self._io is None:
+            if sys.platform != "win32":
+                os.fstat(self.fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
             self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
         self._io.start(self._fire)
 
