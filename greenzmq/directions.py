@@ -52,8 +52,8 @@ class Direction:
         How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
         inside a message of this direction, and the last operation did not have to wait.
     dry : bool
-        The last operation had to wait. The next one asks ``EVENTS`` first (1.4 µs), since to try in vain costs more (an
-        exception, 3–5 µs).
+        The last operation had to wait. The next one does not try first, since to try in vain costs more (an exception,
+        3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
     last : weak reference to a greenlet, or None
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
     owner : weak reference to a greenlet, or None

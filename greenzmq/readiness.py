@@ -9,9 +9,9 @@ ZMQ_FD in four facts (libzmq 4.3.5; places are in its ``src/``):
     `disconnect` always do, a `recv` that finds nothing does, any `recv` or `send` may (socket_base.cpp,
     process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv`, even change what the
     socket can do with no signal at all.
-3.   After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered
+3.  After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered
     watch started then, with no other call on the socket in between, misses nothing.
-4.   ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one
+4.  ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one
     addressed (router.cpp, xhas_out). To loop on the promise would spin.
 
 What follows from them, and is held here:
@@ -24,8 +24,8 @@ What follows from them, and is held here:
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
 - A message that is sent or received part by part belongs to one greenlet to its end (`Direction.owner`).
-- A signal handler may close the socket between any two bytecodes. Who parks stands in a queue, or among `listeners`,
-  before it looks at `ended`.
+- A signal handler may run between any two bytecodes: close the socket, send, or look. Who parks stands in a queue, or
+  among `listeners`, before it looks at `ended` and at ``EVENTS``.
 - After a bounded time without a pause the hub goes round before the next operation; `greenzmq.turns` says when it may.
 """
 
