@@ -28,6 +28,8 @@ import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from greenlet import getcurrent
+
 from .. import unpatched
 from ..errors import WatchError
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["AT_END", "MARK", "Hub", "Timer", "Watch"]
+__all__ = ["AT_END", "MARK", "Hub", "Timer", "Watch", "main_greenlet"]
 
 #: The attribute of a greenlet that names the hub on which it was spawned.
 MARK = "_greenzmq_hub"
@@ -258,3 +260,11 @@ class Timer(abc.ABC):
     @abc.abstractmethod
     def cancel(self) -> None:
         """The call will not be made. Nothing if it was made or cancelled already; frees the callback at once."""
+
+
+def main_greenlet() -> greenlet:
+    """The native thread's main greenlet, in which `KeyboardInterrupt` and `SystemExit` belong (rule 4)."""
+    top = getcurrent()
+    while top.parent is not None:
+        top = top.parent
+    return top

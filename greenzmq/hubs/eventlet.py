@@ -21,7 +21,7 @@ from greenlet import getcurrent, greenlet
 from .. import unpatched
 from ..errors import WatchError
 from ..forks import tell_after_fork
-from .base import Hub, Timer, Watch
+from .base import Hub, Timer, Watch, main_greenlet
 from .wakeup import Wakeup
 
 __all__ = ["EventletHub"]
@@ -173,7 +173,7 @@ class EventletHub(Hub):
         try:
             callback(*args)
         except self._hub.SYSTEM_EXCEPTIONS as error:
-            _main_greenlet().throw(error)
+            main_greenlet().throw(error)
         except BaseException:
             self._hub.squelch_generic_exception(sys.exc_info())
 
@@ -350,11 +350,3 @@ def _renew_kernel_set(hub: Any) -> None:
 
 def _ignore(*_: object) -> None:
     pass
-
-
-def _main_greenlet() -> greenlet:
-    """The native thread's main greenlet."""
-    top = getcurrent()
-    while top.parent is not None:
-        top = top.parent
-    return top

@@ -19,7 +19,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..forks import tell_after_fork
-from .base import Hub, Timer, Watch
+from .base import Hub, Timer, Watch, main_greenlet
 from .timers import TimerHeap
 from .wakeup import Wakeup
 
@@ -66,7 +66,7 @@ class SelectorHub(Hub):
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
-        self._greenlet = greenlet(self._run, _root())
+        self._greenlet = greenlet(self._run, main_greenlet())
         tell_after_fork(self, hub=True)
 
     @classmethod
@@ -156,7 +156,7 @@ class SelectorHub(Hub):
             except Exception:
                 _report()
             except BaseException as error:  # KeyboardInterrupt, SystemExit: the main greenlet's, by rule 4 of base.py
-                _root().throw(error)
+                main_greenlet().throw(error)
 
     def _round(self) -> None:
         ready = self._ready
@@ -277,14 +277,6 @@ class _SelectorWatch(Watch):
     def __del__(self) -> None:
         if not sys.is_finalizing():
             self.close()
-
-
-def _root() -> greenlet:
-    """The native thread's main greenlet."""
-    top = getcurrent()
-    while top.parent is not None:
-        top = top.parent
-    return top
 
 
 def _report() -> None:

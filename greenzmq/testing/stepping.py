@@ -32,7 +32,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import HubError
-from ..hubs.base import Hub, Timer, Watch
+from ..hubs.base import Hub, Timer, Watch, main_greenlet
 from ..hubs.wakeup import Wakeup
 from ..inspection import report
 from ..waiting import refuse_in_hub
@@ -104,7 +104,7 @@ class SteppingHub(Hub):
         self._asleep = False
         self._driver: greenlet | None = None  # who wants a step
         self._act: Callable[[], bool] = self._step
-        self._greenlet = greenlet(self._run, _root())
+        self._greenlet = greenlet(self._run, main_greenlet())
         _here.hub = self
 
     @classmethod
@@ -250,7 +250,7 @@ class SteppingHub(Hub):
             except Exception:
                 _report()
             except BaseException as error:  # KeyboardInterrupt, SystemExit: the main greenlet's, by rule 4 of base.py
-                _root().throw(error)
+                main_greenlet().throw(error)
 
     def _step(self) -> bool:
         if self._round <= 0:
@@ -275,7 +275,9 @@ class SteppingHub(Hub):
         if self._look(self.give_up if due is None else self.patience):
             return
         if due is None:
-            _root().throw(StalledError(f"{self!r}: nobody can go on, and nothing will happen any more\n{report()}"))
+            main_greenlet().throw(
+                StalledError(f"{self!r}: nobody can go on, and nothing will happen any more\n{report()}")
+            )
         else:
             self._now = max(self._now, due)
 
@@ -357,14 +359,6 @@ class _SteppingTimer(Timer):
 
     def cancel(self) -> None:
         self.callback, self.args = None, ()
-
-
-def _root() -> greenlet:
-    """The native thread's main greenlet."""
-    top = getcurrent()
-    while top.parent is not None:
-        top = top.parent
-    return top
 
 
 def _report() -> None:
