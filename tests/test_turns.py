@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import zmq
-from helpers_sockets import connected, each, never_switches, open_context, until
+from helpers_sockets import connected, each, fill, never_switches, open_context, until
 
 import greenzmq
-from greenzmq import proxies
+from greenzmq import proxies, readiness
 from greenzmq.socket import _receive_message
+from greenzmq.testing import check_socket
 from greenzmq.turns import CREDIT
 
 #: So short that it is over whenever the clock is looked at, in milliseconds.
@@ -150,6 +151,45 @@ def test_a_turn_without_an_end(hub, name):
     with open_context(hub, turn=0) as context, never_switches():
         for _ in HOT[name](context):
             pass
+
+
+def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
+    """A sender that finds room as it joins the queue, and is killed as it lets the hub go round: nothing was sent,
+    nobody is left in the queue, and the socket goes on.
+
+    Seen to fail when the pause came after the attempt, and when the dead one stayed in the queue.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    def kill(_: object) -> None:
+        assert push._readiness.sending.queue, "the turn has ended before the queue"
+        raise Killed
+
+    with open_context(hub, turn=NO_TIME) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+        for _ in range(1000):  # libzmq may look for room by itself, but once in a millisecond only
+            fill(push)
+            received = 0
+            while pull.poll(0):
+                pull.recv(zmq.NOBLOCK)
+                received += 1
+            with monkeypatch.context() as patch:
+                patch.setattr(readiness, "pause", kill)
+                push._sending.dry, push._sending.credit, push._readiness.budget = False, 1, 1
+                try:
+                    push.send(b"lost")
+                except Killed:
+                    break
+            pull.recv()
+        else:
+            pytest.fail("no sender has met EAGAIN and then found room")
+        assert received
+        assert not pull.poll(0)
+        check_socket(push, idle=True)
+        push.send(b"kept")
+        assert pull.recv() == b"kept"
 
 
 def test_a_timeout_of_0_never_ends_a_turn(hub):
