@@ -19,6 +19,7 @@ that::
     watched        the one watch on a socket's ZMQ_FD
     turns          how long a greenlet may go on before the hub goes round
     directions     receiving and sending: who waits, and whom an event lets go on
+    attendance     who waits on a socket, and whom to wake when it is signalled
     readiness      ZMQ_FD explained; the one slow path of all operations
     tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread

@@ -17,9 +17,8 @@ from .waiting import Waiter, WaitQueue
 if TYPE_CHECKING:
     from greenlet import greenlet
 
-    from .hubs import Hub
 
-__all__ = ["Direction", "Listener", "Receiving", "Sending", "SocketWaiter", "whom_to_wake"]
+__all__ = ["Direction", "Listener", "Receiving", "Refusal", "Sending", "whom_to_wake"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
@@ -29,16 +28,12 @@ POLLOUT = int(zmq.POLLOUT)
 SOON = 0.0005
 
 
-#: The queue of a direction in which nobody has waited yet, which is most of them. Nobody joins this one.
-_EMPTY = WaitQueue()
-
-
 def _nobody() -> None:
     """A reference to no greenlet."""
 
 
-class Direction:
-    """`Receiving`, or `Sending`, on one socket.
+class Direction(WaitQueue):
+    """`Receiving`, or `Sending`, on one socket: the queue of those who wait, and what they have to know of each other.
 
     Attributes
     ----------
@@ -46,51 +41,49 @@ class Direction:
         ``POLLIN`` or ``POLLOUT``.
     timeout_option : int
         ``RCVTIMEO`` or ``SNDTIMEO``.
-    queue : WaitQueue
-        Who waits, in the order of arrival.
     credit : int
         How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
         inside a message of this direction, and the last operation did not have to wait.
     dry : bool
         The last operation had to wait. The next one does not try first, since to try in vain costs more (an exception,
         3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
-    last : weak reference to a greenlet, or None
+    last_receiver : weak reference to a greenlet
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
     owner : weak reference to a greenlet, or None
         Who is inside a multipart message, part by part; the others stand back until its end.
+    full : int
+        What `credit` is when all of it is there: 0 for the receiving of a REQ or REP.
     minded : weak reference to a greenlet, or None
         The owner that is going to tell of its own end; see `mind_owner`.
+    spare : Waiter or None
+        One whose wait is over, for the next wait: to make one costs twice as much as to begin again. Who still wakes it
+        for its last wait does no harm: whoever is woken looks for itself (rules 1 and 2 of `greenzmq.waiting`).
     """
 
-    __slots__ = ("credit", "dry", "last", "minded", "owner", "queue")
+    __slots__ = ("credit", "dry", "full", "last_receiver", "minded", "owner", "spare")
     event: ClassVar[int]
     timeout_option: ClassVar[int]
 
     def __init__(self) -> None:
-        self.queue = _EMPTY
-        self.credit = CREDIT
+        super().__init__()
+        self.credit = self.full = CREDIT
         self.dry = False
-        self.last: Callable[[], greenlet | None] = _nobody
+        self.last_receiver: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
         self.minded: weakref.ref[greenlet] | None = None
-
-    def join(self, waiter: Waiter) -> None:
-        """Stand at the end of the queue."""
-        if self.queue is _EMPTY:
-            self.queue = WaitQueue()
-        self.queue.join(waiter)
+        self.spare: Waiter | None = None
 
     def note_receiver(self) -> None:
         """This greenlet has received last, and is not the one that did before."""
         current = getcurrent()
-        self.last = weakref.ref(current)
+        self.last_receiver = weakref.ref(current)
         at_end = getattr(current, AT_END, None)
         if at_end is not None:
             at_end.append(self._forget_receiver)
 
     def _forget_receiver(self) -> None:
-        if self.last() is getcurrent():
-            self.last = _nobody
+        if self.last_receiver() is getcurrent():
+            self.last_receiver = _nobody
 
     def holder(self) -> greenlet | None:
         """The living greenlet that is inside a message, if any."""
@@ -123,11 +116,6 @@ class Direction:
         if minded is not None:
             minded.unlink(callback)
 
-    def contended(self) -> bool:
-        """Whether anybody besides this greenlet stands in the queue."""
-        first = self.queue.first
-        return first is not None and (first is not self.queue.last or first.greenlet is not getcurrent())
-
 
 class Receiving(Direction):
     """See `Direction`."""
@@ -145,27 +133,32 @@ class Sending(Direction):
     timeout_option = int(zmq.SNDTIMEO)
 
 
-class SocketWaiter(Waiter):
-    """A waiter that remembers at which signal it was promised room and met EAGAIN."""
+class Refusal:
+    """What a sender remembers, as its waiter's `note`, that was promised room and met EAGAIN.
 
-    __slots__ = ("looked", "looked_at", "refused")
+    Attributes
+    ----------
+    signal : int
+        The number of the signal that was the promise.
+    """
 
-    def __init__(self, hub: Hub, timeout: float | None, since: float | None = None) -> None:
-        super().__init__(hub, timeout, since)
-        self.refused = -1
-        self.looked = -1
-        self.looked_at = 0.0
+    __slots__ = ("_looked", "_looked_at", "signal")
+
+    def __init__(self) -> None:
+        self.signal = -1
+        self._looked = -1
+        self._looked_at = 0.0
 
     def has_to_try_again(self, signals: int) -> bool:
-        """Whether a sender that was refused has to try once more after the look at ``EVENTS`` that follows.
+        """Whether the sender has to try once more after the look at ``EVENTS`` that follows.
 
         The look may take the signal of room that comes just then, and only the attempt tells. That one takes no signal
         from the others: it is throttled, so soon after the first. If it did not come soon, all is to be done again.
         """
         now = monotonic()
-        if self.looked == signals and now - self.looked_at < SOON:
+        if self._looked == signals and now - self._looked_at < SOON:
             return False
-        self.looked, self.looked_at = signals, now
+        self._looked, self._looked_at = signals, now
         return True
 
 
@@ -204,8 +197,8 @@ def whom_to_wake(
     signals : int
         The number of the signal behind `events`: a sender that was refused since is passed over.
     """
-    reader = receiving.queue.first if events & POLLIN and receiving.holder() is None else None
-    writer = sending.queue.first if events & POLLOUT and sending.holder() is None else None
-    while isinstance(writer, SocketWaiter) and writer.refused == signals:
+    reader = receiving.first if events & POLLIN and receiving.holder() is None else None
+    writer = sending.first if events & POLLOUT and sending.holder() is None else None
+    while writer is not None and writer.note is not None and writer.note.signal == signals:
         writer = writer.next
     return reader, writer

@@ -311,7 +311,7 @@ class Poller(zmq.Poller):
     def _signalled(self) -> None:
         """Something in the set is ready; in the hub. Whoever waits looks, then starts the watches again."""
         for watch in self._watches:
-            watch.stop()
+            watch.rest()
         self._wake_waiters()
 
     def _rest(self) -> None:
@@ -319,7 +319,7 @@ class Poller(zmq.Poller):
         if not self._descriptors.keeps:
             self._close_watches()
         for watch in self._watches:
-            watch.stop()
+            watch.rest()
 
     def _close_watches(self) -> None:
         watches, self._watches = self._watches, []

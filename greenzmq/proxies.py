@@ -23,10 +23,11 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
+from .attendance import EVENTS
 from .directions import POLLIN, POLLOUT
 from .native_proxies import run_native
 from .poller import Poller
-from .readiness import DONTWAIT, EVENTS
+from .readiness import DONTWAIT
 from .socket import Socket, _receive_message, _send_message
 from .tasks import Task
 from .turns import default_turn
@@ -222,7 +223,7 @@ class _Way:
     def _is_contested(self) -> bool:
         """Whether other greenlets wait to send to a target, or are in the middle of a message."""
         return any(
-            isinstance(socket, Socket) and (socket._sending.owner is not None or socket._sending.queue)
+            isinstance(socket, Socket) and (socket._sending.owner is not None or socket._sending.first is not None)
             for socket in self.targets
         )
 

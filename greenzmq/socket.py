@@ -16,9 +16,10 @@ import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
+from .attendance import EVENTS
 from .directions import POLLIN
 from .forks import tell_after_fork
-from .readiness import DONTWAIT, EVENTS, SNDMORE, Readiness
+from .readiness import DONTWAIT, SNDMORE, Readiness
 from .tracker import tracked
 from .turns import default_turn
 
@@ -91,6 +92,7 @@ class Socket(zmq.Socket[bytes]):
         if readiness is None:
             turn = getattr(self.context, "turn_seconds", None)
             readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
+            readiness.owned = not self._shadow
         if _get(self, TYPE) in LOCKSTEP:
             readiness.keep_turns()
         # pyzmq looks every attribute that is set up among libzmq's options first.
@@ -144,7 +146,7 @@ class Socket(zmq.Socket[bytes]):
         Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
         """
         receiving = self._receiving
-        if receiving.credit and not flags and receiving.last() is getcurrent():
+        if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
             receiving.credit -= 1
             try:
                 return _recv(self, DONTWAIT, copy, track)
@@ -193,7 +195,7 @@ class Socket(zmq.Socket[bytes]):
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
         receiving = self._receiving
-        if receiving.credit and not flags and receiving.last() is getcurrent():
+        if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
             receiving.credit -= 1
             try:
                 return _receive_message(self, DONTWAIT, copy, track)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
@@ -40,6 +40,19 @@ class Waiter:
     since : float, optional
         When the wait began, as `time.monotonic` counts; None means now.
 
+    Attributes
+    ----------
+    woken, expired : bool
+        Why `park` returns.
+    parked : bool
+        Whether the greenlet is in `park` now.
+    paused : bool
+        Whether it has ever given control to the hub.
+    previous, next : Waiter or None
+        The neighbours in a `WaitQueue`.
+    note : object
+        Whatever those who wake want to remember of this one.
+
     Raises
     ------
     BlockingCallError
@@ -52,6 +65,7 @@ class Waiter:
         "greenlet",
         "hub",
         "next",
+        "note",
         "parked",
         "paused",
         "previous",
@@ -59,21 +73,24 @@ class Waiter:
         "timeout",
         "woken",
     )
+    _timer: Timer | None
+    previous: Waiter | None
+    next: Waiter | None
+    note: Any
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
-        current = getcurrent()
-        if current is hub.greenlet:
-            refuse_in_hub(hub)
-        self.greenlet: greenlet = current
-        self.hub = hub
-        self.woken = False
-        self.expired = False
+        refuse_in_hub(hub)
         self.parked = False
-        self.paused = False  # whether it has ever given control to the hub
-        self.previous: Waiter | None = None  # the neighbours in a WaitQueue
-        self.next: Waiter | None = None
+        self.previous = self.next = self._timer = None
+        self.begin(hub, timeout, since)
+
+    def begin(self, hub: Hub, timeout: float | None, since: float | None) -> None:
+        """For another wait, after `close`. In the hub's own greenlet it is not refused."""
+        self.greenlet: greenlet = getcurrent()
+        self.hub = hub
+        self.woken = self.expired = self.paused = False
+        self.note = None
         self.timeout = timeout
-        self._timer: Timer | None = None
         if since is None:
             self.since = monotonic()
         else:
@@ -164,16 +181,17 @@ class WaitQueue:
 
     def leave(self, waiter: Waiter) -> None:
         """Step out, from wherever; nothing if not in the queue."""
-        if waiter.previous is None and self.first is not waiter:
+        before, after = waiter.previous, waiter.next
+        if before is not None:
+            before.next = after
+        elif self.first is waiter:
+            self.first = after
+        else:
             return
-        if waiter.previous is None:
-            self.first = waiter.next
+        if after is not None:
+            after.previous = before
         else:
-            waiter.previous.next = waiter.next
-        if waiter.next is None:
-            self.last = waiter.previous
-        else:
-            waiter.next.previous = waiter.previous
+            self.last = before
         waiter.previous = waiter.next = None
 
     def forget_all(self) -> None:

@@ -1,5 +1,8 @@
 """The one watch on a socket's ZMQ_FD: started while greenlets are parked on the socket, dropped before it is closed.
 
+Mostly a wait is followed by another one. So a watch that nobody needs rests, and is stopped only if the socket is
+signalled meanwhile (`greenzmq.hubs.base.Watch`): to stop and start it would be a tenth of what a wait costs.
+
 A signal handler may close the socket between any two bytecodes, also while the watch is being started or stopped. Then
 whoever is doing that closes the watch when it is done.
 """
@@ -25,37 +28,56 @@ class Watched:
         The socket is closed, or is about to be. No watch is started any more.
     hub : Hub or None
         Where the watch is.
+    owned : bool
+        It is a green object that closes the socket, and drops the watch before. Another one's watch does not rest:
+        libuv aborts the process over a descriptor that was closed before its loop went round.
     parked : int
         How many are parked on the socket.
     watch : Watch or None
-        Started exactly while somebody is.
+        Started, and not resting, exactly while somebody is.
     """
 
-    __slots__ = ("ended", "hub", "parked", "steering", "watch")
+    __slots__ = ("ended", "hub", "owned", "parked", "steering", "watch")
 
     def __init__(self) -> None:
         self.ended = False
         self.hub: Hub | None = None
+        self.owned = True
         self.parked = 0
         self.steering = False  # the watch is being started or stopped
         self.watch: Watch | None = None
 
-    def steer_watch(self) -> None:
-        """Have the watch started, or stopped, as the invariant wants it."""
+    def start_watch(self) -> None:
+        """For the first who parks, if it does not rest only. Nothing if the socket has ended."""
         watch = self.watch
-        if watch is None or self.ended or watch.started is bool(self.parked):
+        if watch is None or self.ended:
             return
         self.steering = True
         try:
             if self.watch is watch:
-                watch.start() if self.parked else watch.stop()
+                watch.start()
         except OSError:
             if self.watch is watch:
                 raise  # else its descriptor has been closed under it, of which the caller learns by ENOTSOCK
         finally:
-            self.steering = False
-            if self.watch is not watch:
-                watch.close()
+            self._end_steering(watch)
+
+    def stop_watch(self) -> None:
+        """For the last who was parked, where the watch may not rest."""
+        watch = self.watch
+        if watch is None:
+            return
+        self.steering = True
+        try:
+            if self.watch is watch:
+                watch.stop()
+        finally:
+            self._end_steering(watch)
+
+    def _end_steering(self, watch: Watch) -> None:
+        self.steering = False
+        if self.watch is not watch:
+            watch.close()
 
     def drop_watch(self) -> None:
         """Before the socket is closed, or when it has gone to another hub. Who waits is to be woken after a close."""

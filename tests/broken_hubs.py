@@ -211,6 +211,15 @@ class KeepsWatches(BrokenHub):
         return self.kept[-1]
 
 
+class FiresAtRest(BrokenHub):
+    noticed_by = "check_watch_rest"
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Any:
+        handle = Handle(super().watch(fd, callback, write=write))
+        handle.rest = lambda: None
+        return handle
+
+
 class ReplacesWatches(BrokenHub):
     noticed_by = "check_watch_is_alone"
 

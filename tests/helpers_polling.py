@@ -16,8 +16,8 @@ from helpers_sockets import connected, tick, until
 from helpers_waiters import TURNS, plain
 
 import greenzmq
+from greenzmq import attendance
 from greenzmq import poller as poller_module
-from greenzmq import readiness as readiness_module
 
 __all__ = [
     "IN",
@@ -119,14 +119,14 @@ class Fds(ExitStack):
 def count_reads() -> Iterator[list[Any]]:
     """The sockets whose ``EVENTS`` greenzmq reads during the block, in order."""
     reads: list[Any] = []
-    get = readiness_module._get
+    get = attendance.get_option
 
     def spy(socket: Any, option: int) -> Any:
         if option == zmq.EVENTS:
             reads.append(socket)
         return get(socket, option)
 
-    with mock.patch.object(readiness_module, "_get", spy), mock.patch.object(poller_module, "_get", spy):
+    with mock.patch.object(attendance, "get_option", spy), mock.patch.object(poller_module, "_get", spy):
         yield reads
 
 
@@ -169,7 +169,7 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
             stack.enter_context(mock.patch.object(loop, "_round", counted(loop._round)))
         else:
             # libuv's loops do not let their rounds be counted; but one that spins calls back.
-            stack.enter_context(mock.patch.object(readiness_module.Readiness, "_signalled", counted(count)))
+            stack.enter_context(mock.patch.object(attendance.Attendance, "signalled", counted(count)))
             stack.enter_context(mock.patch.object(greenzmq.Poller, "_signalled", counted(count)))
         yield lambda: rounds
 

@@ -103,12 +103,12 @@ def connected(
 
 def receives(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for a message of `socket`."""
-    return bool(socket._readiness.receiving.queue)
+    return bool(socket._readiness.receiving)
 
 
 def sends(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for room in `socket`."""
-    return bool(socket._readiness.sending.queue)
+    return bool(socket._readiness.sending)
 
 
 def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:

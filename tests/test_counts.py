@@ -17,9 +17,10 @@ from helpers_sockets import connected, count_switches, never_switches, open_cont
 from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
 
 import greenzmq
-from greenzmq import readiness
-from greenzmq.directions import Direction, Receiving, Sending, SocketWaiter, whom_to_wake
+from greenzmq import attendance, readiness
+from greenzmq.directions import Direction, Receiving, Refusal, Sending, whom_to_wake
 from greenzmq.turns import CREDIT
+from greenzmq.waiting import Waiter
 
 TRIPS = 200
 
@@ -30,12 +31,12 @@ class Spies:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read: list[int] = []
         self.made: list[Any] = []
-        get, waiters = readiness._get, (readiness.SocketWaiter, readiness.Waiter)
-        monkeypatch.setattr(
-            readiness, "_get", lambda socket, option: (self.read.append(option), get(socket, option))[1]
-        )
-        for kind in waiters:
-            monkeypatch.setattr(readiness, kind.__name__, lambda *args, kind=kind: self._note(kind(*args)))
+        get, make = readiness.get_option, readiness.Waiter
+        for module in (attendance, readiness):
+            monkeypatch.setattr(
+                module, "get_option", lambda socket, option: (self.read.append(option), get(socket, option))[1]
+            )
+        monkeypatch.setattr(readiness, "Waiter", lambda *args: self._note(make(*args)))
 
     def _note(self, waiter: Any) -> Any:
         self.made.append(waiter)
@@ -44,7 +45,7 @@ class Spies:
     @property
     def looks(self) -> int:
         """How often EVENTS was read."""
-        return self.read.count(readiness.EVENTS)
+        return self.read.count(attendance.EVENTS)
 
 
 @pytest.fixture
@@ -226,7 +227,7 @@ def test_idle_behind_a_message(hub, operation):
         until(hub, lambda: receives(gate) or receives(pull))
         task = hub.spawn(*((pull.recv,) if operation == "recv" else (push.send, b"2")))
         if operation == "recv":
-            until(hub, lambda: length(pull._readiness.receiving.queue) == 2)
+            until(hub, lambda: length(pull._readiness.receiving) == 2)
             push.send_multipart([b"1", b"one"])
         until(hub, lambda: receives(gate) and socket._readiness.parked == 1)
         plain(socket).bind("tcp://127.0.0.1:*")  # a signal that is neither a message nor room
@@ -336,8 +337,8 @@ def test_turn_ends_in_time(hub, program, room):
 def test_turn_never_ends_inside_a_message(hub, monkeypatch):
     """A turn ends before the first part of a message, never before another: neither in sending nor in receiving."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    monkeypatch.setattr(readiness, "CREDIT", 1)
-    monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
+    for module in ("readiness", "directions", "turns"):
+        monkeypatch.setattr(f"greenzmq.{module}.CREDIT", 1)
     pauses: list[int] = []
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
@@ -416,8 +417,9 @@ def a_direction(event: int, refused: list[int], owner: str) -> Direction:
     """A direction in which waiters stand that were last refused at these signals."""
     direction = Receiving() if event == IN else Sending()
     for signal in refused:
-        waiter = SocketWaiter(SimpleNamespace(greenlet=None), None)  # type: ignore[arg-type]
-        waiter.refused = signal
+        waiter = Waiter(SimpleNamespace(greenlet=None))  # type: ignore[arg-type]
+        waiter.note = Refusal()
+        waiter.note.signal = signal
         direction.join(waiter)
     if owner:
         direction.owner = lambda: OWNERS[owner]  # type: ignore[assignment]
@@ -476,7 +478,7 @@ def test_whom_to_wake(events, readers, writers, owner, expected):
         found = whom_to_wake(events, receiving, sending, SIGNAL)
         places = []
         for direction, waiter in zip((receiving, sending), found, strict=True):
-            places.append(None if waiter is None else list(direction.queue).index(waiter))
+            places.append(None if waiter is None else list(direction).index(waiter))
         assert tuple(places) == expected
 
 

@@ -32,7 +32,7 @@ def situation(hub: greenzmq.GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzm
 
 def in_queue(hub: greenzmq.GreenHub, victim: Victim, direction: Any, place: int) -> None:
     """Wait until the victim stands in the queue; its time may be over already."""
-    until(hub, lambda: length(direction.queue) == place or victim.ended)
+    until(hub, lambda: length(direction) == place or victim.ended)
 
 
 def take_room(push: greenzmq.Socket) -> None:
@@ -50,7 +50,7 @@ def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) ->
         victim = weapon(hub, pull.recv_multipart)
         in_queue(hub, victim, pull._receiving, len(before) + 1)
         others = [*before, hub.spawn(pull.recv_multipart)]
-        until(hub, lambda: length(pull._receiving.queue) == len(others) + (not victim.ended))
+        until(hub, lambda: length(pull._receiving) == len(others) + (not victim.ended))
         check(pull)
         sent = [[b"%d" % n] for n in range(len(others) + 1)]
         if point == "woken":
@@ -80,7 +80,7 @@ def sender_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> N
         victim = weapon(hub, push.send_multipart, [b"the", b"victim's"])
         in_queue(hub, victim, push._sending, len(before) + 1)
         others = [*before, hub.spawn(push.send, b"behind")]
-        until(hub, lambda: length(push._sending.queue) == len(others) + (not victim.ended))
+        until(hub, lambda: length(push._sending) == len(others) + (not victim.ended))
         check(push)
         if point == "woken":
             victim.strike()

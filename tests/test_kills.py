@@ -96,7 +96,7 @@ def test_foreign_kill(hub):
         got: list[bytes] = []
         for n in range(10):
             tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
-            until(hub, lambda: length(pull._readiness.receiving.queue) == 2)
+            until(hub, lambda: length(pull._readiness.receiving) == 2)
             push.send(b"%d" % n)
             if n % 2:
                 pull.get(zmq.EVENTS)

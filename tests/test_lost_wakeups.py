@@ -32,8 +32,8 @@ from helpers_waiters import (
 )
 
 import greenzmq
-from greenzmq import readiness
-from greenzmq.readiness import SocketWaiter
+from greenzmq import attendance
+from greenzmq.waiting import Waiter
 
 # A port that nobody listens on: 1 is reserved, and nothing is sent that leaves this machine.
 NOBODY = "tcp://127.0.0.1:1"
@@ -268,12 +268,12 @@ def test_receiver_sees_what_its_own_look_found(hub, monkeypatch):
         sender = waiting_sender(hub, socket, [b"waiter"])
         arrived = []
 
-        def get(asked, option, get=readiness._get):
-            if option == readiness.EVENTS and not arrived:
+        def get(asked, option, get=attendance.get_option):
+            if option == attendance.EVENTS and not arrived:
                 arrived.append(plain(peer).send(b"m"))  # as another thread might, just here
             return get(asked, option)
 
-        monkeypatch.setattr(readiness, "_get", get)
+        monkeypatch.setattr(attendance, "get_option", get)
         receiver = hub.spawn(socket.recv)
         until(hub, lambda: arrived)
         let_go_on(hub, receiver, socket)
@@ -316,16 +316,16 @@ def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch,
     with open_context(hub) as context:
         router, peers = mandatory_router(context, b"a", b"b", b"c")
         first, second = (waiting_sender_to(hub, router, name) for name in (b"a", b"b"))
-        waiters = list(router._readiness.sending.queue)
+        waiters = list(router._readiness.sending)
         room: list[Any] = []
 
-        def wake(waiter, wake=SocketWaiter.wake):
+        def wake(waiter, wake=Waiter.wake):
             if waiter is waiters[1] and not room:
                 room.append(drain(peers[b"a"]))
                 time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
             wake(waiter)
 
-        monkeypatch.setattr(SocketWaiter, "wake", wake)
+        monkeypatch.setattr(Waiter, "wake", wake)
         peers[b"c"].send(b"any signal")
         until(hub, lambda: first.done or not signalled(router))
         for _ in range(5):

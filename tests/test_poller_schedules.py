@@ -200,7 +200,7 @@ class Run:
             task.kill()
             task.get()
         assert not any(poller._waiters for poller in self.pollers)
-        assert not any(watch.started for poller in self.pollers for watch in poller._watches)
+        assert not any(watch.started and not watch.resting for poller in self.pollers for watch in poller._watches)
         for number, socket in enumerate(self.plain):
             if not self.sockets[number].closed:
                 while socket.poll(0):

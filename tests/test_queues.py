@@ -53,7 +53,7 @@ def of(got: list[bytes], receiver: greenzmq.Socket) -> list[bytes]:
 
 def waiting(socket: greenzmq.Socket, tasks: list[greenzmq.Task[Any]]) -> bool:
     """Whether all of these senders stand in the queue, but for those that found room, as may be over tcp."""
-    return length(socket._readiness.sending.queue) == sum(not task.done for task in tasks)
+    return length(socket._readiness.sending) == sum(not task.done for task in tasks)
 
 
 # -- ten of each ------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_receivers_are_served_in_order(hub, pattern, transport):
     """Ten greenlets wait to receive; the first that came gets the first message, and so on."""
     with situation(hub, pattern, transport) as (sender, receiver):
         tasks = [waiting_receiver(hub, receiver) for _ in range(TEN)]
-        assert length(receiver._readiness.receiving.queue) == TEN
+        assert length(receiver._readiness.receiving) == TEN
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [of(task.get(), receiver) for task in tasks] == [message(n) for n in range(TEN)]
@@ -132,7 +132,7 @@ def test_parts_are_received_in_one_piece(hub, transport):
 
     with situation(hub, "PUSH-PULL", transport) as (sender, receiver):
         tasks = [hub.spawn(part_by_part if n % 2 else receiver.recv_multipart) for n in range(TEN)]
-        until(hub, lambda: length(receiver._readiness.receiving.queue) == TEN)
+        until(hub, lambda: length(receiver._readiness.receiving) == TEN)
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [task.get() for task in tasks] == [message(n) for n in range(TEN)]
@@ -313,7 +313,7 @@ def test_timeouts_in_the_middle(hub):
         for n in range(TEN):
             receiver.rcvtimeo = 5 if n % 3 == 1 else -1
             tasks.append(hub.spawn(receiver.recv))
-            until(hub, lambda n=n, task=tasks[-1]: task.done or receiver._readiness.receiving.queue.last)
+            until(hub, lambda n=n, task=tasks[-1]: task.done or receiver._readiness.receiving.last)
             hub.sleep()
         expired = [task for n, task in enumerate(tasks) if n % 3 == 1]
         until(hub, lambda: all(task.done for task in expired))
@@ -422,12 +422,12 @@ def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
         for name in (b"a", b"b"):
             fill_up(router, [name, b"fill"])
             tasks[name] = hub.spawn(router.send_multipart, [name, b"waiter"])
-            until(hub, lambda: length(router._readiness.sending.queue) == len(tasks))
+            until(hub, lambda: length(router._readiness.sending) == len(tasks))
         assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
         for _ in range(10):
             hub.sleep()
         attempts = count_calls(monkeypatch, greenzmq.socket, "_send")
-        reads = count_calls(monkeypatch, greenzmq.readiness, "_get")
+        reads = count_calls(monkeypatch, greenzmq.attendance, "get_option")
         hub.sleep(0.05)
         assert (attempts, reads) == ([], [])
         drain(peers[b"b"])

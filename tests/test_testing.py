@@ -85,11 +85,11 @@ WRONG = {
     "watch": ("watch", "started", False, "the watch is started"),
     "hub": ("watch", "hub", None, "on the hub"),
     "watching": ("hub", "watching", {}, "in hub.watching"),
-    "first": ("receiving.queue", "first", None, "`parked` counts|`last` is the last"),
-    "last": ("receiving.queue", "last", None, "`last` is the last"),
-    "previous": ("receiving.queue.last", "previous", None, "the one before it"),
-    "other hub": ("receiving.queue.first", "hub", None, "on the socket's hub"),
-    "dead": ("receiving.queue.first", "greenlet", SimpleNamespace(dead=True), "has ended"),
+    "first": ("receiving", "first", None, "`parked` counts|`last` is the last"),
+    "last": ("receiving", "last", None, "`last` is the last"),
+    "previous": ("receiving.last", "previous", None, "the one before it"),
+    "other hub": ("receiving.first", "hub", None, "on the socket's hub"),
+    "dead": ("receiving.first", "greenlet", SimpleNamespace(dead=True), "has ended"),
 }
 
 

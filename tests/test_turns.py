@@ -164,7 +164,7 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
         pass
 
     def kill(_: object) -> None:
-        assert push._readiness.sending.queue, "the turn has ended before the queue"
+        assert push._readiness.sending, "the turn has ended before the queue"
         raise Killed
 
     with open_context(hub, turn=NO_TIME) as context:

@@ -96,8 +96,6 @@ class AsyncioHub(Hub):
         The loop.
     stepping : asyncio.Task, optional
         The task in whose step the running greenlet was switched into, if any: by `begin`, or when it was collected.
-    armed : dict
-        What the loop watches, by ``(fd, write)``; see `_AsyncioWatch`.
     idle : list
         Greenlets for `begin`.
     firing : bool
@@ -119,7 +117,6 @@ class AsyncioHub(Hub):
         package = type(loop).__module__.partition(".")[0]
         self._variant = type(getattr(loop, "_selector", None)).__name__ if package == "asyncio" else package
         self.stepping: asyncio.Task[Any] | None = None
-        self.armed: dict[tuple[int, bool], weakref.ref[_AsyncioWatch]] = {}
         self.idle: list[Worker] = []
         self.late: dict[Any, int] = {}
         self.firing = False
@@ -263,12 +260,9 @@ class AsyncioHub(Hub):
         finally:
             self.stepping = current_task(self.loop)
             if reference is not None:
-                self._unpark(reference)
-
-    def _unpark(self, reference: weakref.ref[Any]) -> None:
-        self._parked.discard(reference)
-        if self._left is not None:
-            self._left.set()
+                self._parked.discard(reference)
+                if self._left is not None:
+                    self._left.set()
 
     def begin(self, job: Callable[[], None]) -> asyncio.Task[Any] | None:
         """Run ``job()`` in a greenlet, for a coroutine. It shares this context, and does not raise.
@@ -305,11 +299,6 @@ class AsyncioHub(Hub):
             raise HubError(f"{self!r} is closed: nothing can be waited for on it any more")
         if self.inherited:
             raise HubError(f"{self!r} is the parent process's; start a loop in this one: asyncio.run(main())")
-
-    def disarm(self, fd: int, write: bool) -> None:
-        """Take from the loop what it has for this descriptor, if anything."""
-        if self.armed.pop((fd, write), None) is not None and not (self.loop.is_closed() or self.inherited):
-            (self.loop.remove_writer if write else self.loop.remove_reader)(fd)
 
     def _is_ours(self, current: Any) -> bool:
         while current is not None and getattr(current, MARK, None) is not self:
@@ -376,61 +365,32 @@ def _is_asleep() -> bool:
 
 
 class _AsyncioWatch(Watch):
-    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the loop's next
-    event on the descriptor, or to the close: two system calls saved for most waits. The loop's reference is a weak one.
-    """
+    """See `Watch`. In its callback `AsyncioHub.when_back` works."""
 
-    __slots__ = ("reference",)
+    __slots__ = ()
     hub: AsyncioHub
 
-    def __init__(self, hub: AsyncioHub, fd: int, callback: Callable[[], object], write: bool) -> None:
-        super().__init__(hub, fd, callback, write)
-        self.reference = weakref.ref(self)
-
     def _arm(self) -> None:
-        hub, key = self.hub, (self.fd, self.write)
-        if hub.armed.get(key) is self.reference:
-            return
-        hub.check_open()
-        # What the loop has under this number may be another file, closed since, of a stopped watch.
-        hub.disarm(*key)
-        if (self.fd, not self.write) not in hub.watching:
-            hub.disarm(self.fd, not self.write)
-        add = hub.loop.add_writer if self.write else hub.loop.add_reader
-        add(self.fd, _fire, self.reference)
-        hub.armed[key] = self.reference
+        self.hub.check_open()
+        loop = self.hub.loop
+        (loop.add_writer if self.write else loop.add_reader)(self.fd, self._fire)
 
     def _disarm(self) -> None:
-        """Left to the loop."""
+        loop = self.hub.loop
+        if not (loop.is_closed() or self.hub.inherited):
+            (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
 
-    def close(self) -> None:
-        super().close()
-        if self.hub.armed.get((self.fd, self.write)) is self.reference:
-            self.hub.disarm(self.fd, self.write)
-
-    def __del__(self) -> None:
-        hub = self.hub
-        if sys.is_finalizing() or (self.fd, self.write) not in hub.armed:
+    def _fire(self, *_: object) -> None:
+        if self.resting:
+            self.stop()
+        if not self.started:
             return
-        if hub.thread_id == unpatched.get_ident():
-            self.close()
-        else:
-            hub.call_soon_threadsafe(hub.disarm, self.fd, self.write)
-
-
-def _fire(reference: weakref.ref[_AsyncioWatch]) -> None:
-    watch = reference()
-    if watch is None:
-        return
-    hub = watch.hub
-    if not watch.started:
-        hub.disarm(watch.fd, watch.write)
-        return
-    hub.firing = True
-    try:
-        watch.callback()
-    finally:
-        hub.firing = False
-        if hub.back is not None:
-            (context, callback, argument), hub.back = hub.back, None
-            context.run(callback, argument)
+        hub = self.hub
+        hub.firing = True
+        try:
+            self.callback()
+        finally:
+            hub.firing = False
+            if hub.back is not None:
+                (context, callback, argument), hub.back = hub.back, None
+                context.run(callback, argument)

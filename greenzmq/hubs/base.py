@@ -171,13 +171,18 @@ class Hub(abc.ABC):
 class Watch(abc.ABC):
     """One file descriptor's registration with a hub; started and stopped many times. Made by `Hub.watch`.
 
-    After `stop` or `close` has returned the callback is not called again, not even for an event that the loop had
-    already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is ready.
+    After `stop`, `rest` or `close` has returned the callback is not called again, not even for an event that the loop
+    had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is ready.
 
-    Invariant: ``hub.watching[fd, write] is self`` exactly while the watch is started.
+    Attributes
+    ----------
+    started : bool
+        ``hub.watching[fd, write] is self`` exactly while this is true.
+    resting : bool
+        See `rest`. Only while started.
     """
 
-    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "started", "write")
+    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "resting", "started", "write")
 
     def __init__(self, hub: Hub, fd: int, callback: Callable[[], object], write: bool) -> None:
         self.hub = hub
@@ -185,6 +190,7 @@ class Watch(abc.ABC):
         self.callback = callback
         self.write = write
         self.started = False
+        self.resting = False
         self.closed = False
 
     def start(self) -> None:
@@ -197,11 +203,15 @@ class Watch(abc.ABC):
         OSError or ValueError
             The system does not take this descriptor.
         """
+        self.resting = False
         if self.started:
             return
         if self.closed:
             raise WatchError(f"the watch on file descriptor {self.fd} is closed; make a new one with hub.watch()")
         key = (self.fd, self.write)
+        other = self.hub.watching.get(key)
+        if other is not None and other.resting:
+            other.stop()
         if self.hub.watching.setdefault(key, self) is not self:
             direction = "writing" if self.write else "reading"
             raise WatchError(
@@ -219,9 +229,17 @@ class Watch(abc.ABC):
     def stop(self) -> None:
         """Call the callback no more. Nothing if stopped already."""
         if self.started:
-            self.started = False
+            self.started = self.resting = False
             del self.hub.watching[self.fd, self.write]
             self._disarm()
+
+    def rest(self) -> None:
+        """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
+
+        The registration stays with the loop until `start`, or until the first event, which stops the watch. So does the
+        start of another watch in its place. Nothing if stopped already.
+        """
+        self.resting = self.started
 
     def close(self) -> None:
         """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
@@ -240,7 +258,9 @@ class Watch(abc.ABC):
 
     def _fire(self, *_: object) -> None:
         """For backends: the descriptor is ready."""
-        if self.started:
+        if self.resting:
+            self.stop()
+        elif self.started:
             self.callback()
 
     @abc.abstractmethod

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import eventlet.hubs
@@ -60,7 +58,6 @@ class EventletHub(Hub):
         self._scheduled_in: greenlet | None = None  # the hub greenlet that has a timer for _run_soon
         self._calling = False  # the hub runs a callback of ours, and goes round after it
         self._closed = False
-        self._armed: dict[tuple[int, bool], weakref.ref[_EventletWatch]] = {}  # what the hub listens to
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
         self._listen()
@@ -146,36 +143,32 @@ class EventletHub(Hub):
     def _run_soon(self) -> None:
         soon = self._soon
         self._scheduled_in = None
-        self._calling = True
         try:
             for _ in range(len(soon)):
                 callback, args = soon.popleft()
-                self._call(callback, args)
+                self._run(callback, args)
         finally:
             if soon:
+                self._calling = True
                 self._schedule()
-            self._calling = False
+                self._calling = False
 
     def _run(self, callback: Callable[..., object], args: tuple[Any, ...] = ()) -> None:
-        """Run a callback for the loop."""
-        self._calling = True
-        try:
-            self._call(callback, args)
-        finally:
-            self._calling = False
-
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Call. What is raised is printed, as eventlet does; system exceptions go to the main greenlet.
+        """Run a callback for the loop. What is raised is printed, as eventlet does; system exceptions go to the main
+        greenlet.
 
         Eventlet lets the latter through, which ends the hub's greenlet, and on its asyncio loop leaves it in a state in
         which no new one can run.
         """
+        self._calling = True
         try:
             callback(*args)
         except self._hub.SYSTEM_EXCEPTIONS as error:
             main_greenlet().throw(error)
         except BaseException:
             self._hub.squelch_generic_exception(sys.exc_info())
+        finally:
+            self._calling = False
 
     def _listen(self) -> None:
         if not self._closed:
@@ -214,9 +207,7 @@ class EventletHub(Hub):
 
 
 class _EventletWatch(Watch):
-    """A socket's watch stops at each message and starts at the next wait. So to stop it is left to the hub's next event
-    on the descriptor, or to the close: two system calls saved for most waits. The hub's reference is a weak one.
-    """
+    """See `Watch`."""
 
     __slots__ = ("_checked", "_listener")
 
@@ -228,35 +219,22 @@ class _EventletWatch(Watch):
         self._listener: Any = None
 
     def _arm(self) -> None:
-        if self._listener is not None:
-            return
         hub = self.hub._hub
         kind = hub.WRITE if self.write else hub.READ
-        self._disarm_others()
         if self.fd in hub.listeners[kind]:
             raise WatchError(
                 f"file descriptor {self.fd} is already waited for in this eventlet hub, to {kind}, by "
                 f"{hub.listeners[kind][self.fd]!r}; let one greenlet wait for it"
             )
         self._check()
-        reference = weakref.ref(self)
         try:
-            self._listener = hub.add(kind, self.fd, partial(_fire, reference), _ignore, partial(_obsolete, reference))
+            self._listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
         except BaseException:  # the hub notes the listener first and asks the system then
             hub.listeners[kind].pop(self.fd, None)
             raise
         self._listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
-        self.hub._armed[self.fd, self.write] = reference
         if self.hub._is_interrupted():
             self.hub._wakeup.notify()
-
-    def _disarm_others(self) -> None:
-        """What the hub has under this number may be another file, closed since, of a stopped watch."""
-        for write in (False, True):
-            reference = self.hub._armed.get((self.fd, write))
-            watch = None if reference is None else reference()
-            if watch is not None and watch is not self and not watch.started:
-                watch.disarm()
 
     def _check(self) -> None:
         # poll() and select() learn of a bad descriptor in the loop, where it cannot be told to anyone.
@@ -265,51 +243,28 @@ class _EventletWatch(Watch):
             self._checked = True
 
     def _disarm(self) -> None:
-        """Left to the hub."""
-
-    def disarm(self) -> None:
-        """Take the listener from the hub, if it has one."""
         listener, self._listener = self._listener, None
-        self.hub._armed.pop((self.fd, self.write), None)
         _remove(self.hub._hub, listener)
 
-    def close(self) -> None:
-        super().close()
-        if self._listener is not None:
-            self.disarm()
+    def _fire(self, *_: object) -> None:
+        if self.resting:
+            self.stop()
+        elif self.started:
+            self.hub._run(self.callback)
 
-    def __del__(self) -> None:
-        if self._listener is None or sys.is_finalizing():
-            return
-        if self.hub.thread_id == unpatched.get_ident():
-            self.disarm()
-        else:
-            self.hub.call_soon_threadsafe(_remove, self.hub._hub, self._listener)
-
-    def arm_again(self) -> None:
+    def _obsolete(self) -> None:
         """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a
         second object for the same one, and only the system can tell.
         """
+        self._listener = None
+        self.hub.call_soon(self._arm_again)
+
+    def _arm_again(self) -> None:
         if self.started and self._listener is None:
+            resting = self.resting
             self.stop()
-            self.start()
-
-
-def _fire(reference: weakref.ref[_EventletWatch], _: object) -> None:
-    watch = reference()
-    if watch is None:
-        return
-    if watch.started:
-        watch.hub._run(watch.callback)
-    else:
-        watch.disarm()
-
-
-def _obsolete(reference: weakref.ref[_EventletWatch]) -> None:
-    watch = reference()
-    if watch is not None:
-        watch._listener = None
-        watch.hub.call_soon(watch.arm_again)
+            if not resting:
+                self.start()
 
 
 class _EventletTimer(Timer):

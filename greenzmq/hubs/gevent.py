@@ -13,16 +13,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
 
 from .. import unpatched
 from .base import Hub, Timer, Watch
-
-if TYPE_CHECKING:
-    from greenlet import greenlet
 
 __all__ = ["GeventHub"]
 
@@ -52,10 +49,11 @@ class GeventHub(Hub):
     """See `Hub`. Once the gevent hub is destroyed, `call_soon` and `call_later` raise; the rest does nothing."""
 
     name = "gevent"
+    greenlet: Any = None  # no property: each wait asks
 
     def __init__(self, hub: Any) -> None:
         super().__init__()
-        self._hub = hub
+        self._hub = self.greenlet = hub
         self._loop = hub.loop
         kind = type(self._loop).__module__
         self._coarse = "libuv" in kind
@@ -84,10 +82,6 @@ class GeventHub(Hub):
         if place is None or place.hub._hub is not hub:
             place = _here.place = _Place(cls(hub))
         return place.hub
-
-    @property
-    def greenlet(self) -> greenlet:
-        return self._hub  # type: ignore[no-any-return]
 
     @property
     def variant(self) -> str:
@@ -176,7 +170,8 @@ class _GeventWatch(Watch):
         if self._io is None:
             if sys.platform != "win32":
                 os.fstat(self.fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
-            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
+            # Not what keeps the loop going: that is for who is parked (`GeventHub.switch`), and a watch may rest.
+            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ, ref=False)
         self._io.start(self._fire)
 
     def _disarm(self) -> None:
@@ -184,7 +179,9 @@ class _GeventWatch(Watch):
             self._io.stop()
 
     def _fire(self, *_: object) -> None:
-        if self.started:
+        if self.resting:
+            self.stop()
+        elif self.started:
             try:
                 self.callback()
             except BaseException:

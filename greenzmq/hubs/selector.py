@@ -53,11 +53,12 @@ class SelectorHub(Hub):
     """See `Hub`."""
 
     name = "selector"
+    greenlet: Any = None  # no property: each wait asks
 
     def __init__(self) -> None:
         super().__init__()
         self._selector: Any = unpatched.DefaultSelector()
-        self._registered: dict[int, int] = {}  # fd -> the mask that the selector has; wider than what is started
+        self._registered: dict[int, int] = {}  # fd -> the mask that the selector has
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._timers = TimerHeap()
         self._asleep = False
@@ -66,7 +67,7 @@ class SelectorHub(Hub):
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, _READ)
-        self._greenlet = greenlet(self._run, main_greenlet())
+        self.greenlet = greenlet(self._run, main_greenlet())
         tell_after_fork(self, hub=True)
 
     @classmethod
@@ -81,10 +82,6 @@ class SelectorHub(Hub):
             hub = cls()
             _here.end = _ThreadEnd(hub)
         return hub
-
-    @property
-    def greenlet(self) -> greenlet:
-        return self._greenlet
 
     @property
     def variant(self) -> str:
@@ -111,7 +108,7 @@ class SelectorHub(Hub):
         reference = weakref.ref(getcurrent())
         self._parked.add(reference)
         try:
-            return self._greenlet.switch()
+            return self.greenlet.switch()
         finally:
             self._parked.discard(reference)
 
@@ -119,8 +116,8 @@ class SelectorHub(Hub):
         """End the loop and free its descriptors; for the end of the thread."""
         if not self._closed:
             self._closed = True
-            if self._greenlet:
-                self._greenlet.throw(GreenletExit)
+            if self.greenlet:
+                self.greenlet.throw(GreenletExit)
             self._end_parked()
             self._wakeup.close()
             self._selector.close()
@@ -199,29 +196,22 @@ class SelectorHub(Hub):
     def _fire(self, fd: int, write: bool) -> None:
         watch = self.watching.get((fd, write))
         if watch is None:
-            self._register(fd)
-            return
+            return  # stopped since
         try:
-            watch.callback()
+            watch._fire()
         except Exception:
             _report()
 
     def _register(self, fd: int) -> None:
-        """Tell the selector what is wanted of `fd` now.
-
-        A socket's watch stops at each message and starts at the next wait. So a stop is left to the selector's next
-        event on `fd`, which nobody wants (`_fire`), or to the close: two system calls saved for most waits.
-        """
+        """Tell the selector what is wanted of `fd` now."""
         wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
         registered = self._registered.get(fd, 0)
-        if wanted == registered:
-            return
         if not wanted:
             self._forget(fd)
-            return
-        change = self._selector.modify if registered else self._selector.register
-        change(fd, wanted)
-        self._registered[fd] = wanted
+        elif wanted != registered:
+            change = self._selector.modify if registered else self._selector.register
+            change(fd, wanted)
+            self._registered[fd] = wanted
 
     def _forget(self, fd: int) -> None:
         if self._registered.pop(fd, 0):
@@ -248,35 +238,18 @@ class SelectorHub(Hub):
 
 
 class _SelectorWatch(Watch):
-    __slots__ = ("fresh",)
+    __slots__ = ()
     hub: SelectorHub
 
-    def __init__(self, hub: SelectorHub, fd: int, callback: Callable[[], object], write: bool) -> None:
-        super().__init__(hub, fd, callback, write)
-        self.fresh = True
-
     def _arm(self) -> None:
-        hub = self.hub
-        if self.fresh:
-            # What the selector has under this number may be another file, closed since, of a stopped watch.
-            if (self.fd, not self.write) not in hub.watching:
-                hub._forget(self.fd)
-            self.fresh = False
-        if not hub._registered.get(self.fd, 0) & (_WRITE if self.write else _READ):
-            hub._register(self.fd)
+        self.hub._register(self.fd)
 
     def _disarm(self) -> None:
-        """Left to the loop: see `SelectorHub._register`."""
-
-    def close(self) -> None:
-        super().close()
-        hub = self.hub
-        if not hub._closed and self.fd in hub._registered:
-            hub._register(self.fd)
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()
+        if not self.hub._closed:
+            try:
+                self.hub._register(self.fd)
+            except OSError:  # of a descriptor that is gone one direction is watched still
+                self.hub._forget(self.fd)
 
 
 def _report() -> None:

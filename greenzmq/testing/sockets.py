@@ -38,16 +38,17 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
     readiness = socket._readiness
     _check_attendance(readiness)
     for direction in (readiness.receiving, readiness.sending):
-        _check_queue(direction.queue, readiness)
+        _check_queue(direction, readiness)
         _check_credit(direction, readiness)
     if idle:
         require(not readiness.parked, f"{readiness.parked} greenlets wait on {socket!r}")
         require(not readiness.listeners, f"{len(readiness.listeners)} listeners wait for {socket!r}")
-        require(readiness.watch is None or not readiness.watch.started, f"{socket!r} is watched for nobody")
+        watch = readiness.watch
+        require(watch is None or watch.resting or not watch.started, f"{socket!r} is watched for nobody")
 
 
 def _check_attendance(readiness: Readiness) -> None:
-    waiting = sum(1 for direction in (readiness.receiving, readiness.sending) for _ in direction.queue)
+    waiting = sum(1 for direction in (readiness.receiving, readiness.sending) for _ in direction)
     require(readiness.parked >= waiting, "`parked` counts those in the queues, and those who poll")
     attended = bool(readiness.parked or readiness.listeners)
     require(readiness.attended == attended, "`attended` is true exactly while somebody waits")
@@ -56,7 +57,7 @@ def _check_attendance(readiness: Readiness) -> None:
     watch = readiness.watch
     if watch is None:
         return  # nobody has waited yet, or the socket is closed and those who waited are on their way out
-    require(watch.started == parked, "the watch is started exactly while a greenlet is parked")
+    require((watch.started and not watch.resting) == parked, "the watch is started exactly while a greenlet is parked")
     require(watch.hub is readiness.hub, "the watch is on the hub on which greenlets wait")
     known = watch.hub.watching.get((watch.fd, False)) is watch
     require(known or not watch.started, "a started watch is in hub.watching")

@@ -82,6 +82,7 @@ class SteppingHub(Hub):
     """
 
     name = "stepping"
+    greenlet: Any = None
 
     def __init__(self, seed: int | None = None, *, patience: float = 0, give_up: float = 5) -> None:
         if SteppingHub.current() is not None:
@@ -104,7 +105,7 @@ class SteppingHub(Hub):
         self._asleep = False
         self._driver: greenlet | None = None  # who wants a step
         self._act: Callable[[], bool] = self._step
-        self._greenlet = greenlet(self._run, main_greenlet())
+        self.greenlet = greenlet(self._run, main_greenlet())
         _here.hub = self
 
     @classmethod
@@ -114,10 +115,6 @@ class SteppingHub(Hub):
     @classmethod
     def get(cls) -> SteppingHub:
         return cls.current() or cls()
-
-    @property
-    def greenlet(self) -> greenlet:
-        return self._greenlet
 
     @property
     def variant(self) -> str:
@@ -146,7 +143,7 @@ class SteppingHub(Hub):
         return timer
 
     def switch(self) -> object:
-        return self._greenlet.switch()
+        return self.greenlet.switch()
 
     # -- for tests ----------------------------------------------------------------------------------------------------
 
@@ -208,8 +205,8 @@ class SteppingHub(Hub):
         if self._closed:
             return
         self._closed = True
-        if self._greenlet:
-            self._greenlet.throw(GreenletExit)
+        if self.greenlet:
+            self.greenlet.throw(GreenletExit)
         self._wakeup.close()
         self._selector.close()
         if _here.hub is self:
@@ -234,7 +231,7 @@ class SteppingHub(Hub):
             raise HubError(f"{self!r} is in the middle of a step; one begins where the last has ended")
         self._driver, self._act = getcurrent(), act
         try:
-            return bool(self._greenlet.switch())
+            return bool(self.greenlet.switch())
         finally:
             self._driver = None
 

@@ -72,6 +72,29 @@ def check_watch_lifecycle(hub: Hub) -> None:
             require(not fired, "a stopped watch does not fire")
 
 
+def check_watch_rest(hub: Hub) -> None:
+    """A resting watch is silent; an event stops it, `start` wakes it, and another watch takes its place."""
+    fired, second_fired = Calls(), Calls()
+    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
+        watch.start()
+        watch.rest()
+        watch.start()
+        theirs.send(b"x")
+        until(hub, fired.__len__, "a watch that was resting and is started again fires")
+        watch.rest()
+        fired.clear()
+        park(hub, LOOK)
+        require(not fired, "a resting watch does not fire")
+        require(not (watch.started or watch.resting or hub.watching), "an event stops a resting watch")
+        watch.start()
+        until(hub, fired.__len__, "a watch that was stopped while it rested can be started again")
+        watch.rest()
+        with watching(hub, ours.fileno(), second_fired) as second:
+            second.start()
+            require(not watch.started, "a watch that takes the place of a resting one stops it")
+            until(hub, second_fired.__len__, "a second watch takes over from one that rests")
+
+
 def check_watch_close(hub: Hub) -> None:
     """A closed watch is silent for good, and cannot be started."""
     fired = Calls()
@@ -241,6 +264,7 @@ CHECKS = checks(
     check_watch_read,
     check_watch_write,
     check_watch_lifecycle,
+    check_watch_rest,
     check_watch_close,
     check_watch_is_alone,
     check_watch_bad_descriptor,

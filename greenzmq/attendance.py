@@ -1,0 +1,240 @@
+"""Who waits on a socket, and whom to wake: the half of `greenzmq.readiness` that has no operations.
+
+Greenlets wait in the queue of a direction, and take what comes. Listeners wait for events and take nothing: `poll`, and
+Pollers. The reasons for all of this are in `greenzmq.readiness`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from zmq.backend import Socket as BackendSocket
+
+from . import hubs
+from .directions import POLLIN, POLLOUT, Listener, Receiving, Sending, whom_to_wake
+from .errors import WrongHubError
+from .turns import TakesTurns
+from .waiting import refuse_in_hub
+
+if TYPE_CHECKING:
+    from .hubs import Hub
+
+__all__ = ["EVENTS", "Attendance", "get_option"]
+
+# Plain ints: an operation on pyzmq's enums costs more than a whole recv.
+EVENTS = int(zmq.EVENTS)
+FD = int(zmq.FD)
+
+#: In place of an empty dict for each socket. Never changed.
+_NO_LISTENERS: dict[Listener, None] = {}
+
+#: Of the options asked for here and in `greenzmq.readiness`, which are numbers.
+get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]
+
+
+class Attendance(TakesTurns):
+    """Who waits on one libzmq socket.
+
+    Invariants:
+
+    - `attended` is true exactly while a queue is not empty or `listeners` is not; then every credit is 0.
+    - `socket` is set and the watch calls exactly while a greenlet is parked on the socket itself; else it rests.
+
+    Attributes
+    ----------
+    receiving, sending : Direction
+        The queues.
+    listeners : dict
+        The set of those who wait for events and take nothing.
+    socket : Socket or None
+        A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
+    signals : int
+        How often it has been looked at what the socket can do; the number of each look.
+    """
+
+    __slots__ = ("attended", "listeners", "receiving", "sending", "signals", "socket")
+
+    def __init__(self, turn: float) -> None:
+        super().__init__(turn)
+        self.receiving = Receiving()
+        self.sending = Sending()
+        self.listeners = _NO_LISTENERS
+        self.attended = False
+        self.socket: Any = None
+        self.signals = 0
+
+    # -- who waits ----------------------------------------------------------------------------------------------------
+
+    def bind_hub(self, socket: Any) -> Hub:
+        """The hub of this greenlet, with the watch on it."""
+        hub = hubs.get_hub(socket.hub_choice)
+        refuse_in_hub(hub)
+        if hub is not self.hub:
+            if self.parked and self.hub is not None:
+                raise WrongHubError(
+                    f"two hubs wait on {socket!r}: {self.hub!r} and {hub!r}; give each thread and hub its own socket"
+                )
+            self.drop_watch()
+            self.hub = hub
+        if self.watch is None:
+            self.watch = hub.watch(get_option(socket, FD), self.signalled)
+        return hub
+
+    def arrive(self, socket: Any) -> None:
+        """A greenlet is about to park on the socket itself; `depart` is due when it has left, in whatever way."""
+        self.parked += 1
+        self.socket = socket
+        self.attended = True
+        self.receiving.credit = self.sending.credit = 0
+        watch = self.watch
+        if watch is not None and watch.started:
+            watch.resting = False
+        elif self.parked == 1:
+            self.start_watch()
+
+    def depart(self, socket: Any, paused: bool) -> None:
+        """A greenlet has left, in whatever way. `paused`: it has given control to the hub."""
+        self.parked -= 1
+        if paused:
+            self.begin_turn()
+        if not self.parked:
+            self.socket = None
+            watch = self.watch
+            if watch is not None and self.owned:
+                watch.resting = watch.started
+            elif watch is not None:
+                self.stop_watch()
+            self._attend()
+        if self.attended:
+            self.make_good(socket)
+
+    def _attend(self) -> None:
+        """Take all credit while somebody waits, and give it when nobody does, within the turn."""
+        receiving, sending = self.receiving, self.sending
+        if self.parked or self.listeners:
+            self.attended = True
+            receiving.credit = sending.credit = 0
+            return
+        self.attended = False
+        if self.budget > 0:
+            if not receiving.dry and receiving.owner is None:
+                receiving.credit = receiving.full
+            if not sending.dry and sending.owner is None:
+                sending.credit = sending.full
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener`, once, when its events may have come; right after ``EVENTS`` has shown none of them."""
+        if self.listeners is _NO_LISTENERS:
+            self.listeners = {}
+        self.listeners[listener] = None
+        self._attend()
+        if self.ended:
+            self._tell_listeners(-1)
+
+    def forget(self, listener: Listener) -> None:
+        """Take `listen` back."""
+        if self.listeners.pop(listener, self) is not self:
+            self._attend()
+
+    # -- whom to wake -------------------------------------------------------------------------------------------------
+
+    def examine(self, socket: Any) -> int:
+        """Read ``EVENTS`` and wake who can go on. Raises what libzmq answers, having told everybody. Never switches."""
+        try:
+            events: int = get_option(socket, EVENTS)
+        except zmq.ZMQError:
+            self.wake_all()
+            raise
+        if self.attended:
+            self.heed(events)
+        return events
+
+    def look(self, socket: Any) -> int:
+        """`examine`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
+        events = self.read_events(socket)
+        if self.attended:
+            self.heed(events)
+        return events
+
+    def make_good(self, socket: Any) -> None:
+        """After a call that may have taken a signal: `look`, or let who has time to do so look later. Never switches.
+
+        A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
+        """
+        if not self.parked:
+            self._tell([listener for listener in list(self.listeners) if not listener.waits()])
+        if self.attended:
+            self.look(socket)
+
+    def heed(self, events: int) -> None:
+        """Wake who can go on, knowing ``EVENTS``."""
+        self.signals += 1
+        self.wake(events)
+
+    def wake_all(self) -> None:
+        """Every waiter tries once more, to meet what there is to meet: ``ETERM``, ``ENOTSOCK``. Never switches."""
+        for direction in (self.receiving, self.sending):
+            for waiter in direction:
+                waiter.wake_threadsafe() if self.is_elsewhere() else waiter.wake()
+        self._tell_listeners(-1)
+
+    def disown(self) -> None:
+        """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
+        self.receiving.forget_all()
+        self.sending.forget_all()
+        self.listeners.clear()
+        if self.watch is not None:
+            self.watch.disown()
+        self.socket = self.watch = self.hub = None
+
+    def read_events(self, socket: Any) -> int:
+        """``EVENTS``; both, and everybody woken, if that raises: the context has ended, or the socket is closed."""
+        try:
+            return get_option(socket, EVENTS)
+        except zmq.ZMQError:
+            self.wake_all()
+            return POLLIN | POLLOUT
+
+    def wake(self, events: int) -> None:
+        """Wake those whom `events` let go on: the first of each direction, and listeners."""
+        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
+        if reader is not None:
+            reader.wake()
+        if writer is not None:
+            writer.wake()
+        if self.listeners:
+            self._tell_listeners(events)
+
+    def _tell_listeners(self, events: int) -> None:
+        self._tell([listener for listener in list(self.listeners) if listener.events & events])
+
+    def _tell(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
+            if self.listeners.pop(listener, self) is not self:
+                listener.wake()
+        if listeners:
+            self._attend()
+
+    def signalled(self) -> None:
+        """The descriptor is readable; in the hub."""
+        if self.socket is None:
+            return
+        self.signals += 1
+        receiving = self.receiving
+        first = receiving.first
+        if first is not None and self.parked == 1 and receiving.owner is None and not self.listeners:
+            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
+            return
+        events = self.read_events(self.socket)
+        if self.listeners:
+            self._tell_listeners(events)
+        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
+        if reader is not None and writer is not None:
+            writer.wake()
+            reader.wake_now()
+        elif reader is not None:
+            reader.wake_now()
+        elif writer is not None:
+            writer.wake_now()
