@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -216,6 +217,31 @@ def test_open_wait_close_many_times(hub, monkeypatch):
             assert len(woken) == len(set(map(id, woken))) == 2, n
             made.clear()
         assert not new_descriptors(before)
+
+
+def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
+    """A green object receives from a plain socket, which is then closed, and its descriptor gone, before the loop goes
+    round: the loop hears nothing of it.
+
+    Seen to fail when a stopped watch stayed with the loop: uvloop aborted the process.
+    """
+    with open_context(hub) as context:
+        plain, peer = context.socket(zmq.PULL, zmq.Socket), context.socket(zmq.PUSH, zmq.Socket)
+        plain.bind(address("inproc"))
+        peer.connect(plain.last_endpoint.decode())
+        green = greenzmq.Socket(plain)
+        green._receiving.dry = True  # so that it asks, and begins to wait, before it tries
+        peer.send(b"x")
+        with never_switches():
+            assert green.recv() == b"x"
+        fd = plain.FD
+        plain.close()
+        peer.close()
+        while is_open(fd):  # a thread of libzmq's closes it
+            time.sleep(0.001)
+        for _ in range(3):
+            hub.sleep(0.001)
+        idle(green)
 
 
 # -- by a signal ------------------------------------------------------------------------------------------------------
