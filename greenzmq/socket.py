@@ -333,19 +333,28 @@ def _send_message(
 
 def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
     """All parts, without a switch: they arrive together (libzmq's pipe.cpp flushes whole messages)."""
-    frame: zmq.Frame = _recv(socket, flags, False, track and not copy)
-    parts: list[Any] = [frame.bytes if copy else frame]
+    if not copy:
+        frames: list[zmq.Frame] = [_recv(socket, flags, False, track)]
+        while frames[-1].more:
+            frames.append(_recv(socket, DONTWAIT, False, track))
+        return frames
+    # A frame knows whether it is the last one. To copy at once and ask the socket that costs more.
+    frame: zmq.Frame = _recv(socket, flags, False)
+    parts = [frame.bytes]
     while frame.more:
-        frame = _recv(socket, DONTWAIT, False, track and not copy)
-        parts.append(frame.bytes if copy else frame)
+        frame = _recv(socket, DONTWAIT, False)
+        parts.append(frame.bytes)
     return parts
 
 
 def _check_parts(parts: Sequence[Any], track: bool) -> None:
     """Refuse what cannot be sent before anything is sent."""
+    for part in parts:
+        if type(part) is not bytes:
+            break
+    else:
+        return
     for index, part in enumerate(parts):
-        if isinstance(part, bytes):
-            continue
         if isinstance(part, zmq.Frame):
             if track and not part.tracker:
                 raise ValueError("Not a tracked message")
