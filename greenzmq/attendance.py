@@ -138,6 +138,17 @@ class Attendance(TakesTurns):
         if self.listeners.pop(listener, self) is not self:
             self._attend()
 
+    def share(self) -> None:
+        """Somebody asks for the socket's address: from now on a plain object may set its options, and close it."""
+        self.owned = False
+        self.forget_timeouts()
+        if self.watch is not None and self.watch.resting:
+            self.stop_watch()
+
+    def forget_timeouts(self) -> None:
+        """An option was set, or may be without a word, or the socket has ended: the next wait has to ask."""
+        self.receiving.timeout = self.sending.timeout = None
+
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
     def examine(self, socket: Any) -> int:
@@ -185,6 +196,7 @@ class Attendance(TakesTurns):
         self.receiving.forget_all()
         self.sending.forget_all()
         self.listeners.clear()
+        self.forget_timeouts()
         if self.watch is not None:
             self.watch.disown()
         self.socket = self.watch = self.hub = None

@@ -41,6 +41,8 @@ class Direction(WaitQueue):
         ``POLLIN`` or ``POLLOUT``.
     timeout_option : int
         ``RCVTIMEO`` or ``SNDTIMEO``.
+    timeout : int, optional
+        What it is, in milliseconds; None if that has to be asked. To ask is 5 % of what a short wait costs.
     credit : int
         How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
         inside a message of this direction, and the last operation did not have to wait.
@@ -60,7 +62,7 @@ class Direction(WaitQueue):
         for its last wait does no harm: whoever is woken looks for itself (rules 1 and 2 of `greenzmq.waiting`).
     """
 
-    __slots__ = ("credit", "dry", "full", "last_receiver", "minded", "owner", "spare")
+    __slots__ = ("credit", "dry", "full", "last_receiver", "minded", "owner", "spare", "timeout")
     event: ClassVar[int]
     timeout_option: ClassVar[int]
 
@@ -72,6 +74,7 @@ class Direction(WaitQueue):
         self.owner: weakref.ref[greenlet] | None = None
         self.minded: weakref.ref[greenlet] | None = None
         self.spare: Waiter | None = None
+        self.timeout: int | None = None
 
     def note_receiver(self) -> None:
         """This greenlet has received last, and is not the one that did before."""

@@ -11,7 +11,7 @@ from .descriptors import POLLIN
 from .directions import Listener
 from .events import Waitable
 from .readiness import Readiness
-from .socket import Socket, _by_address
+from .socket import Socket, _by_address, address_of
 from .turns import default_turn
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _readiness_of(socket: Any) -> Readiness:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
     if isinstance(socket, Socket):
         return socket._readiness
-    return _by_address.setdefault(socket.underlying, Readiness(default_turn()))
+    return _by_address.setdefault(address_of(socket), Readiness(default_turn()))
 
 
 def fileno(what: Any) -> int:

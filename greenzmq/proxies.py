@@ -28,7 +28,7 @@ from .directions import POLLIN, POLLOUT
 from .native_proxies import run_native
 from .poller import Poller
 from .readiness import DONTWAIT
-from .socket import Socket, _receive_message, _send_message
+from .socket import Socket, _receive_message, _send_message, address_of
 from .tasks import Task
 from .turns import default_turn
 from .waiting import pause
@@ -158,7 +158,7 @@ class _Way:
         self.hub = hub
         self.source = source
         self.targets = [target] if capture is None else [capture, target]
-        self.target_differs = source.underlying != target.underlying
+        self.target_differs = address_of(source) != address_of(target)
         # A message that goes back through its own socket cannot wait for room: a REP has none until it has received.
         self.waits_for_room = self.targets if self.target_differs else self.targets[:-1]
         self.frames = 0

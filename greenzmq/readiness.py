@@ -200,7 +200,11 @@ class Readiness(Attendance):
     def _new_waiter(self, socket: Any, direction: Direction) -> Waiter:
         """Its time counts from `since`, else from now."""
         since, self.since = self.since, None
-        milliseconds = get_option(socket, direction.timeout_option)
+        milliseconds = direction.timeout
+        if milliseconds is None:
+            milliseconds = get_option(socket, direction.timeout_option)
+            if self.owned:
+                direction.timeout = milliseconds
         if milliseconds == 0:
             direction.credit = 0  # it has not sent: see `keep_turns`
             raise zmq.Again()

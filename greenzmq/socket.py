@@ -35,6 +35,8 @@ TYPE = int(zmq.TYPE)
 LOCKSTEP = (int(zmq.REQ), int(zmq.REP))
 
 _get = BackendSocket.get
+#: The number of a libzmq socket, for our own use: see `Socket.underlying`.
+address_of: Callable[[Any], int] = BackendSocket.underlying.__get__
 _send = BackendSocket.send
 _recv = BackendSocket.recv
 
@@ -85,7 +87,7 @@ class Socket(zmq.Socket[bytes]):
     ) -> None:
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)
-        address = self.underlying
+        address = address_of(self)
         readiness = _by_address.get(address) if self._shadow else None
         if readiness is not None and readiness.watch is not None and readiness.watch.fd != _get(self, FD):
             readiness = None  # of a socket that has gone without close(), whose address is another's now
@@ -103,6 +105,17 @@ class Socket(zmq.Socket[bytes]):
     def hub_choice(self) -> Choice | None:
         """What its context, or else its namespace, says about the hub; None leaves it to `greenzmq.hubs.decide`."""
         return getattr(self.context, "hub_choice", None) or self._default_hub
+
+    @property
+    def underlying(self) -> int:
+        """The address of the libzmq socket; see `zmq.Socket.underlying`. Never switches.
+
+        What others make of it may change the socket without a word, so from now on less is taken for granted.
+        """
+        readiness: Readiness | None = self.__dict__.get("_readiness")
+        if readiness is not None:
+            readiness.share()
+        return address_of(self)
 
     # -- one frame ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +228,7 @@ class Socket(zmq.Socket[bytes]):
     def set(self, option: int, optval: int | bytes) -> None:
         """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
         self._and_look(super().set, option, optval)
+        self._readiness.forget_timeouts()
 
     setsockopt = set  # noqa: A003
 
@@ -263,8 +277,9 @@ class Socket(zmq.Socket[bytes]):
             readiness.loan.close(self, linger)
             return
         readiness.ended = True
+        readiness.forget_timeouts()
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
-        _by_address.pop(self.underlying, None)
+        _by_address.pop(address_of(self), None)
         try:
             super().close(linger=linger)
         finally:

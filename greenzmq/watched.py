@@ -29,8 +29,8 @@ class Watched:
     hub : Hub or None
         Where the watch is.
     owned : bool
-        It is a green object that closes the socket, and drops the watch before. Another one's watch does not rest:
-        libuv aborts the process over a descriptor that was closed before its loop went round.
+        Only green objects know the socket, so all that is done to it comes by here. Else the watch does not rest: libuv
+        aborts the process over a descriptor that was closed before its loop went round.
     parked : int
         How many are parked on the socket.
     watch : Watch or None
@@ -42,7 +42,7 @@ class Watched:
     def __init__(self) -> None:
         self.ended = False
         self.hub: Hub | None = None
-        self.owned = True
+        self.owned = False
         self.parked = 0
         self.steering = False  # the watch is being started or stopped
         self.watch: Watch | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from time import monotonic
 
 import pytest
@@ -18,6 +19,8 @@ from helpers_sockets import (
     tick,
     until,
 )
+
+import greenzmq
 
 SHORT = 10  # milliseconds
 
@@ -238,6 +241,33 @@ def test_time_in_the_queue_counts(hub):
         tick(hub, first)
         left.send(b"x")
         assert first.get() == b"x"
+
+
+SHADOWS = {
+    "plain": zmq.Socket,
+    "plain, of the object": zmq.Socket.shadow,
+    "plain, of the address": lambda socket: zmq.Socket.shadow(socket.underlying),
+    "green": lambda socket: greenzmq.Socket.shadow(socket.underlying),
+    "copy": copy.copy,
+}
+
+
+@each("way", SHADOWS)
+@each("when", ["before", "after"])
+def test_a_timeout_that_a_shadow_sets(hub, way, when):
+    """What another object for the same socket sets counts for the next wait, though the last one had no limit; it makes
+    no difference whether the other was made before that or after.
+
+    Seen to fail when the timeout was kept from wait to wait whoever knew the socket.
+    """
+    with open_context(hub) as context:
+        left, right = pair(context)
+        shadow = SHADOWS[way](right) if when == "before" else None
+        first = parked(hub, receives, right.recv)
+        left.send(b"x")
+        assert first.get() == b"x"
+        (shadow or SHADOWS[way](right)).rcvtimeo = SHORT
+        again_not_before(SHORT, right.recv)
 
 
 def test_both_directions_have_their_own_timeout(hub):
