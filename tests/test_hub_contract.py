@@ -9,6 +9,7 @@ from broken_hubs import BROKEN_HUBS, BrokenHub
 from hubthread import HubThread
 from variants import VARIANTS
 
+from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
 from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support
 
@@ -24,6 +25,15 @@ def test_contract(contract_hub: Hub, check: Check) -> None:
 def test_contract_of_the_main_greenlet(contract_hub: Hub, check: Check) -> None:
     """Each backend passes each check that belongs into the main greenlet."""
     check(contract_hub)
+
+
+def test_contract_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no epoll the selector hub keeps the contract with what `selectors` has."""
+    monkeypatch.setattr(unpatched, "epoll", None)
+    thread = HubThread(next(variant for variant in VARIANTS if variant.id == "selector"))
+    assert isinstance(thread.hub._selector, unpatched.DefaultSelector)
+    thread.call_in_main(lambda: check_hub(lambda: thread.hub))
+    thread.close()
 
 
 @pytest.mark.parametrize("broken", BROKEN_HUBS, ids=lambda broken: broken.__name__)

@@ -51,7 +51,6 @@ SOCKET_KEPT = {
     "shadow": "a constructor, of whatever class it is called on",
     "socket_type": "a deprecated name of an option",
     "subscribe": NO_SIGNAL,
-    "underlying": NO_SIGNAL,
     "unsubscribe": NO_SIGNAL,
 }
 CONTEXT_KEPT = {

@@ -1,4 +1,4 @@
-"""The hub of plain Python: a greenlet that loops over `selectors.DefaultSelector`.
+"""The hub of plain Python: a greenlet that loops over epoll, or over what `selectors` has for the system.
 
 In a program without a green runtime this is what waits: the main greenlet parks, the loop's greenlet sleeps in
 ``epoll`` or ``kqueue``, and to the caller it is an ordinary blocking call that Ctrl-C ends. Greenlets spawned on it run
@@ -25,7 +25,7 @@ from .wakeup import Wakeup
 
 __all__ = ["SelectorHub"]
 
-_READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
+_IN, _OUT = 1, 4  # select.EPOLLIN, select.EPOLLOUT
 #: Seconds that the loop sleeps at most: epoll takes no more than 24 days.
 _LONGEST = 86400
 
@@ -57,7 +57,7 @@ class SelectorHub(Hub):
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector: Any = unpatched.DefaultSelector()
+        self._selector: Any = _new_selector()
         self._registered: dict[int, int] = {}  # fd -> the mask that the selector has
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._timers = TimerHeap()
@@ -66,7 +66,7 @@ class SelectorHub(Hub):
         self._parked: set[weakref.ref[greenlet]] = set()
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wakeup = Wakeup(self._take_from_threads)
-        self._selector.register(self._wakeup.fd, _READ)
+        self._selector.register(self._wakeup.fd, _IN)
         self.greenlet = greenlet(self._run, main_greenlet())
         tell_after_fork(self, hub=True)
 
@@ -85,7 +85,7 @@ class SelectorHub(Hub):
 
     @property
     def variant(self) -> str:
-        return type(self._selector).__name__
+        return (EpollSelector if unpatched.epoll is not None else unpatched.DefaultSelector).__name__
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _SelectorWatch(self, fd, callback, write)
@@ -184,19 +184,18 @@ class SelectorHub(Hub):
             events = self._selector.select(0 if self._ready else seconds)
         finally:
             self._asleep = False
-        for key, mask in events:
-            if key.fd == self._wakeup.fd:
-                self._wakeup.drain()
-                continue
-            if mask & _READ:
-                self._fire(key.fd, False)
-            if mask & _WRITE:
-                self._fire(key.fd, True)
+        for fd, flags in events:
+            if flags & ~_OUT:
+                self._fire(fd, False)
+            if flags & ~_IN:
+                self._fire(fd, True)
 
     def _fire(self, fd: int, write: bool) -> None:
         watch = self.watching.get((fd, write))
         if watch is None:
-            return  # stopped since
+            if fd == self._wakeup.fd:
+                self._wakeup.drain()
+            return  # else it was stopped since
         try:
             watch._fire()
         except Exception:
@@ -204,7 +203,7 @@ class SelectorHub(Hub):
 
     def _register(self, fd: int) -> None:
         """Tell the selector what is wanted of `fd` now."""
-        wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
+        wanted = (_IN if (fd, False) in self.watching else 0) | (_OUT if (fd, True) in self.watching else 0)
         registered = self._registered.get(fd, 0)
         if not wanted:
             self._forget(fd)
@@ -229,9 +228,9 @@ class SelectorHub(Hub):
         if SelectorHub.current() is not self:  # another thread's, which is gone
             self._closed = True
             return
-        self._selector = unpatched.DefaultSelector()
+        self._selector = _new_selector()
         self._wakeup = Wakeup(self._take_from_threads)
-        self._selector.register(self._wakeup.fd, _READ)
+        self._selector.register(self._wakeup.fd, _IN)
         self._registered.clear()
         for fd, _ in list(self.watching):
             self._register(fd)
@@ -250,6 +249,56 @@ class _SelectorWatch(Watch):
                 self.hub._register(self.fd)
             except OSError:  # of a descriptor that is gone one direction is watched still
                 self.hub._forget(self.fd)
+
+
+class EpollSelector:
+    """What the loop needs of `selectors.EpollSelector`, whose `select` takes as long again as the system call."""
+
+    def __init__(self) -> None:
+        epoll: Any = unpatched.epoll
+        self._epoll = epoll()
+        self.register = self._epoll.register
+        self.modify = self._epoll.modify
+        self.close = self._epoll.close
+
+    def unregister(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except OSError:  # closed before
+            pass
+
+    def select(self, seconds: float | None) -> list[tuple[int, int]]:
+        """What is ready, by descriptor; errors as flags that are neither `_IN` nor `_OUT`."""
+        events: list[tuple[int, int]] = self._epoll.poll(seconds)
+        return events
+
+
+def _new_selector() -> Any:
+    return _PortableSelector() if unpatched.epoll is None else EpollSelector()
+
+
+class _PortableSelector(unpatched.DefaultSelector):  # type: ignore[misc]
+    """The one of `selectors` that suits the system, with the numbers of epoll."""
+
+    def register(self, fd: int, flags: int) -> None:
+        super().register(fd, _translated(flags))
+
+    def modify(self, fd: int, flags: int) -> None:
+        super().modify(fd, _translated(flags))
+
+    def unregister(self, fd: int) -> None:
+        try:
+            super().unregister(fd)
+        except KeyError:  # a `modify` that failed has done so
+            pass
+
+    def select(self, seconds: float | None) -> list[tuple[int, int]]:
+        return [(key.fd, mask & 1 | (mask & 2) << 1) for key, mask in super().select(seconds)]
+
+
+def _translated(flags: int) -> int:
+    """`_IN` and `_OUT` as `selectors.EVENT_READ` and `selectors.EVENT_WRITE`."""
+    return flags & 1 | (flags & 4) >> 1
 
 
 def _report() -> None:
