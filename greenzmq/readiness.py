@@ -143,7 +143,10 @@ class Readiness(Attendance):
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
         # Where an attempt is likely to be in vain and ``EVENTS`` can tell: who is about to wait asks it anyway.
-        if taken or direction.first is not None or direction.dry or (self.lockstep and self._is_in_turn(direction)):
+        asks_first = direction.dry
+        if self.lockstep and direction is self.receiving:
+            asks_first = 0 < self.sending.credit < CREDIT  # see `keep_turns`
+        if asks_first or taken or direction.first is not None:
             return _MET_AGAIN
         since = None
         exhausted = not (direction.credit or self.attended)
@@ -160,10 +163,6 @@ class Readiness(Attendance):
                 return result
         self.since = since
         return _MET_AGAIN
-
-    def _is_in_turn(self, direction: Direction) -> bool:
-        """Whether the `recv` of a REQ or REP is no error, as far as is known: see `keep_turns`."""
-        return direction is self.receiving and 0 < self.sending.credit < CREDIT
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
