@@ -183,7 +183,10 @@ class Socket(zmq.Socket[bytes]):
         **kwargs: Any,
     ) -> zmq.MessageTracker | None:
         """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`. Switches: as `send`."""
-        _check_parts(msg_parts, track)
+        for part in msg_parts:
+            if type(part) is not bytes:
+                _check_parts(msg_parts, track)
+                break
         if track:
             msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
@@ -364,11 +367,6 @@ def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> lis
 
 def _check_parts(parts: Sequence[Any], track: bool) -> None:
     """Refuse what cannot be sent before anything is sent."""
-    for part in parts:
-        if type(part) is not bytes:
-            break
-    else:
-        return
     for index, part in enumerate(parts):
         if isinstance(part, zmq.Frame):
             if track and not part.tracker:
