@@ -2,6 +2,17 @@
 
 Greenlets wait in the queue of a direction, and take what comes. Listeners wait for events and take nothing: `poll`, and
 Pollers. The reasons for all of this are in `greenzmq.readiness`.
+
+===============  =====================  =====================================================
+method           reads ``EVENTS``       wakes
+===============  =====================  =====================================================
+`read_events`    yes                    nobody; everybody, instead of raising
+`examine`        yes, and may raise     who can go on
+`look`           yes                    who can go on
+`make_good`      if anybody waits       who can go on; listeners who have no need yet, in any case
+`heed`, `wake`   no: they are told      who can go on; `heed` counts as a new signal
+`signalled`      unless one waits       who can go on, the first at once
+===============  =====================  =====================================================
 """
 
 from __future__ import annotations
@@ -40,7 +51,8 @@ class Attendance(TakesTurns):
     Invariants:
 
     - `attended` is true exactly while a queue is not empty or `listeners` is not; then every credit is 0.
-    - `socket` is set and the watch calls exactly while a greenlet is parked on the socket itself; else it rests.
+    - `socket` is set and the watch calls exactly while a greenlet is parked on the socket itself; else it rests, or is
+      stopped.
 
     Attributes
     ----------
@@ -50,11 +62,13 @@ class Attendance(TakesTurns):
         The set of those who wait for events and take nothing.
     socket : Socket or None
         A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
+    settings : int
+        How often an option was set.
     signals : int
         How often it has been looked at what the socket can do; the number of each look.
     """
 
-    __slots__ = ("attended", "listeners", "receiving", "sending", "signals", "socket")
+    __slots__ = ("attended", "listeners", "receiving", "sending", "settings", "signals", "socket")
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
@@ -63,6 +77,7 @@ class Attendance(TakesTurns):
         self.listeners = _NO_LISTENERS
         self.attended = False
         self.socket: Any = None
+        self.settings = 0
         self.signals = 0
 
     # -- who waits ----------------------------------------------------------------------------------------------------
@@ -78,6 +93,8 @@ class Attendance(TakesTurns):
                 )
             self.drop_watch()
             self.hub = hub
+            # The old hub may be about to resume them, or would live as long as they do.
+            self.receiving.spare = self.sending.spare = None
         if self.watch is None:
             self.watch = hub.watch(get_option(socket, FD), self.signalled)
         return hub
@@ -89,7 +106,7 @@ class Attendance(TakesTurns):
         self.attended = True
         self.receiving.credit = self.sending.credit = 0
         watch = self.watch
-        if watch is not None and watch.started:
+        if watch is not None and watch.resting:
             watch.resting = False
         elif self.parked == 1:
             self.start_watch()
@@ -102,8 +119,8 @@ class Attendance(TakesTurns):
         if not self.parked:
             self.socket = None
             watch = self.watch
-            if watch is not None and self.owned:
-                watch.resting = watch.started
+            if watch is not None and watch.may_rest and self.unshared:
+                watch.rest()
             elif watch is not None:
                 self.stop_watch()
             self._attend()
@@ -140,13 +157,18 @@ class Attendance(TakesTurns):
 
     def share(self) -> None:
         """Somebody asks for the socket's address: from now on a plain object may set its options, and close it."""
-        self.owned = False
+        self.unshared = False
         self.forget_timeouts()
-        if self.watch is not None and self.watch.resting:
-            self.stop_watch()
+        watch = self.watch
+        if watch is not None and watch.resting:
+            if self.is_elsewhere():
+                watch.hub.call_soon_threadsafe(watch.stop)
+            else:
+                self.stop_watch()
 
     def forget_timeouts(self) -> None:
         """An option was set, or may be without a word, or the socket has ended: the next wait has to ask."""
+        self.settings += 1
         self.receiving.timeout = self.sending.timeout = None
 
     # -- whom to wake -------------------------------------------------------------------------------------------------
@@ -197,6 +219,7 @@ class Attendance(TakesTurns):
         self.sending.forget_all()
         self.listeners.clear()
         self.forget_timeouts()
+        self.receiving.spare = self.sending.spare = None
         if self.watch is not None:
             self.watch.disown()
         self.socket = self.watch = self.hub = None

@@ -58,8 +58,8 @@ class Direction(WaitQueue):
     minded : weak reference to a greenlet, or None
         The owner that is going to tell of its own end; see `mind_owner`.
     spare : Waiter or None
-        One whose wait is over, for the next wait: to make one costs twice as much as to begin again. Who still wakes it
-        for its last wait does no harm: whoever is woken looks for itself (rules 1 and 2 of `greenzmq.waiting`).
+        One whose wait on this hub is over, for the next wait: to make one costs twice as much as to begin again. Who
+        wakes it late, for its last wait, does no harm: whoever is woken looks for itself.
     """
 
     __slots__ = ("credit", "dry", "full", "last_receiver", "minded", "owner", "spare", "timeout")

@@ -199,7 +199,7 @@ class Poller(zmq.Poller):
             waiter.close()
             del self._waiters[waiter]
             if not self._waiters:
-                self._rest()
+                self._rest_watches()
             self._turn_began = monotonic()
         return ready
 
@@ -314,7 +314,7 @@ class Poller(zmq.Poller):
             watch.rest()
         self._wake_waiters()
 
-    def _rest(self) -> None:
+    def _rest_watches(self) -> None:
         """Nobody waits any more. The watch stays with the hub: the kernel goes through all of a set that is added."""
         if not self._descriptors.keeps:
             self._close_watches()

@@ -56,6 +56,8 @@ RCVMORE = int(zmq.RCVMORE)
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 #: The outcome of an attempt that met EAGAIN.
 _MET_AGAIN: Any = object()
+#: The outcome where no attempt was made, since it would probably be in vain.
+_UNTRIED: Any = object()
 
 Result = TypeVar("Result")
 Call = Callable[..., Result]
@@ -102,11 +104,14 @@ class Readiness(Attendance):
         forbids to wait. `met_again`: it has been tried already. A greenlet that waits keeps its stack, 300 bytes or
         more for each frame: so it waits in this one.
         """
-        if not met_again:
-            result: Result = self._without_waiting(socket, direction, call, flags, args)
-            if result is not _MET_AGAIN:
-                return result
+        result: Result = _MET_AGAIN if met_again else self._without_waiting(socket, direction, call, flags, args)
+        if result is not _MET_AGAIN and result is not _UNTRIED:
+            return result
         waiter = self._new_waiter(socket, direction)
+        if waiter is None:
+            if result is _MET_AGAIN:
+                raise zmq.Again()
+            return self._without_waiting(socket, direction, call, flags | DONTWAIT, args)  # type: ignore[no-any-return]
         try:
             direction.join(waiter)
             self.arrive(socket)
@@ -128,11 +133,11 @@ class Readiness(Attendance):
         finally:
             direction.leave(waiter)
             waiter.close()
-            direction.spare = waiter
             self.depart(socket, waiter.paused)
+            direction.spare = waiter
 
     def _without_waiting(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """The operation, if it need not wait or must not; else `_MET_AGAIN`."""
+        """The operation, if it need not wait or must not; else `_MET_AGAIN`, or `_UNTRIED`."""
         if direction is self.receiving and direction.last_receiver() is not getcurrent():
             self._respect_last_receiver(socket)
         taken = direction.owner is not None and direction.taken()
@@ -147,7 +152,11 @@ class Readiness(Attendance):
         if self.lockstep and direction is self.receiving:
             asks_first = 0 < self.sending.credit < CREDIT  # see `keep_turns`
         if asks_first or taken or direction.first is not None:
-            return _MET_AGAIN
+            return _UNTRIED
+        return self._try_first(socket, direction, call, flags, args)
+
+    def _try_first(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+        """Try, in a new turn if the last one is over; `_MET_AGAIN` if in vain, `_UNTRIED` if others came meanwhile."""
         since = None
         exhausted = not (direction.credit or self.attended)
         if self.turn_is_over(exhausted) and get_option(socket, direction.timeout_option) != 0:
@@ -155,14 +164,15 @@ class Readiness(Attendance):
             self._let_hub_go_round(socket, direction)
             if direction is self.receiving:
                 self._respect_last_receiver(socket)
-        if not (direction or direction.taken()):
+        result = _UNTRIED
+        if direction.first is None and not direction.taken():
             result = self._attempt(socket, direction, call, flags, args)
             if result is not _MET_AGAIN:
                 direction.dry = False
                 self._grant_credit(direction, 1)
                 return result
         self.since = since
-        return _MET_AGAIN
+        return result
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
@@ -196,17 +206,15 @@ class Readiness(Attendance):
         self._note_message_end(socket, direction, flags)
         return None  # nothing is in flight that a tracker could follow
 
-    def _new_waiter(self, socket: Any, direction: Direction) -> Waiter:
-        """Its time counts from `since`, else from now."""
+    def _new_waiter(self, socket: Any, direction: Direction) -> Waiter | None:
+        """Its time counts from `since`, else from now. None if there is no time: a timeout of 0."""
         since, self.since = self.since, None
         milliseconds = direction.timeout
         if milliseconds is None:
-            milliseconds = get_option(socket, direction.timeout_option)
-            if self.owned:
-                direction.timeout = milliseconds
+            milliseconds = self._ask_timeout(socket, direction)
         if milliseconds == 0:
             direction.credit = 0  # it has not sent: see `keep_turns`
-            raise zmq.Again()
+            return None
         hub = self.hub
         if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
             hub = self.bind_hub(socket)
@@ -220,6 +228,16 @@ class Readiness(Attendance):
         if direction.owner is not None:
             direction.mind_owner(self._owner_gone)
         return waiter
+
+    def _ask_timeout(self, socket: Any, direction: Direction) -> int:
+        """In milliseconds; kept for the next wait if that could not miss a change."""
+        settings = self.settings
+        milliseconds = get_option(socket, direction.timeout_option)
+        if self.unshared:
+            direction.timeout = milliseconds
+            if self.settings != settings:  # a signal handler has set it after the look
+                direction.timeout = None
+        return milliseconds
 
     def _attempt_in_queue(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter
@@ -276,7 +294,7 @@ class Readiness(Attendance):
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
             direction.credit = 0
-            if direction:
+            if direction.first is not None:
                 direction.mind_owner(self._owner_gone)
         elif direction.owner is not None:
             direction.end_message(self._owner_gone)

@@ -94,7 +94,7 @@ class Socket(zmq.Socket[bytes]):
         if readiness is None:
             turn = getattr(self.context, "turn_seconds", None)
             readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
-            readiness.owned = not self._shadow
+            readiness.unshared = not self._shadow
         if _get(self, TYPE) in LOCKSTEP:
             readiness.keep_turns()
         # pyzmq looks every attribute that is set up among libzmq's options first.
@@ -230,8 +230,10 @@ class Socket(zmq.Socket[bytes]):
 
     def set(self, option: int, optval: int | bytes) -> None:
         """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
-        self._and_look(super().set, option, optval)
-        self._readiness.forget_timeouts()
+        try:
+            self._and_look(super().set, option, optval)
+        finally:
+            self._readiness.forget_timeouts()
 
     setsockopt = set  # noqa: A003
 

@@ -5,7 +5,8 @@ Everything in greenzmq that waits makes a `Waiter` and parks it; nothing else ca
 1.  Parking is a loop: a greenlet goes on when its waiter was woken or its time is over, whoever switched into it. Other
     libraries switch into greenlets too, late and for reasons of their own.
 2.  Waking is two steps: `Waiter.wake` marks the waiter and schedules its resumption; the hub resumes it later, and only
-    if it still is parked. Between the two it may be killed or time out: the scheduled resumption then does nothing.
+    if it still is parked. Between the two it may be killed or time out: the scheduled resumption then does nothing, or
+    meets the next wait of this waiter, for which rule 1 holds.
 3.  An exception thrown into a parked greenlet (a kill, anybody's timeout) comes out of `Waiter.park` as it is. Who
     parks has a ``finally`` that takes the waiter out of wherever it was registered, and calls `Waiter.close`.
 """

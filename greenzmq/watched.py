@@ -28,23 +28,23 @@ class Watched:
         The socket is closed, or is about to be. No watch is started any more.
     hub : Hub or None
         Where the watch is.
-    owned : bool
-        Only green objects know the socket, so all that is done to it comes by here. Else the watch does not rest: libuv
-        aborts the process over a descriptor that was closed before its loop went round.
     parked : int
         How many are parked on the socket.
+    unshared : bool
+        Only green objects know the socket, so it is closed, and its options are set, by way of these. Else the watch
+        does not rest, and each wait asks for its timeout.
     watch : Watch or None
         Started, and not resting, exactly while somebody is.
     """
 
-    __slots__ = ("ended", "hub", "owned", "parked", "steering", "watch")
+    __slots__ = ("ended", "hub", "parked", "steering", "unshared", "watch")
 
     def __init__(self) -> None:
         self.ended = False
         self.hub: Hub | None = None
-        self.owned = False
         self.parked = 0
         self.steering = False  # the watch is being started or stopped
+        self.unshared = False
         self.watch: Watch | None = None
 
     def start_watch(self) -> None:

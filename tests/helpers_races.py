@@ -24,6 +24,7 @@ from typing import Any
 import zmq
 
 import greenzmq.asyncio
+from greenzmq.socket import address_of
 
 __all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "Spawned", "ZmqAsyncio", "race"]
 
@@ -107,8 +108,8 @@ class Race:
         self.loop = asyncio.get_running_loop()
         self.push, self.pull = library.context.socket(zmq.PUSH), library.context.socket(zmq.PULL)
         self.plain_push, self.plain_pull = (
-            zmq.Socket.shadow(self.push.underlying),
-            zmq.Socket.shadow(self.pull.underlying),
+            zmq.Socket.shadow(address_of(self.push)),
+            zmq.Socket.shadow(address_of(self.pull)),
         )
         for socket in (self.push, self.pull):
             socket.linger, socket.hwm = 0, 1

@@ -14,6 +14,7 @@ from helpers_invariants import check, length
 from helpers_sockets import parked, receives, sends, until
 
 import greenzmq
+from greenzmq.socket import address_of
 
 __all__ = ["BIG", "TIGHT", "acquaint", "await_signal", "drain", "fill_for_good", "fill_up", "let_go_on", "plain"]
 __all__ += ["in_the_polling_phase", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
@@ -26,8 +27,8 @@ TURNS = 2
 
 
 def plain(socket: zmq.Socket[Any]) -> zmq.Socket[bytes]:
-    """pyzmq's own socket for the same libzmq socket: greenzmq does not learn what is done with it."""
-    return zmq.Socket.shadow(socket.underlying)
+    """pyzmq's own socket for the same libzmq socket: greenzmq learns neither of it, nor what is done with it."""
+    return zmq.Socket.shadow(address_of(socket))
 
 
 def signalled(socket: zmq.Socket[Any], seconds: float = 0) -> bool:

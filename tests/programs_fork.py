@@ -22,6 +22,7 @@ from variants import VARIANTS, Variant
 
 import greenzmq
 from greenzmq import GreenHub
+from greenzmq.socket import address_of
 
 #: Seconds of CPU time that a child has; one that spins is ended by the system.
 CPU = 10
@@ -64,7 +65,7 @@ class Parent:
         tick(hub, *self.tasks.values())
 
     def receive_again(self) -> None:
-        """Wait on a socket whose watch the loop still has from the last time, though it is stopped."""
+        """Wait on a socket whose watch the loop still has from the last time, resting."""
         socket, peer = self.pairs["rested"]
         task = self.hub.spawn(socket.recv)
         until(self.hub, lambda: receives(socket))
@@ -93,14 +94,14 @@ class Parent:
         assert self.tasks["thread"].get() is True
         assert self.tasks["event"].get() is True
         for name in ("recv", "poll", "poller"):
-            plain = zmq.Socket.shadow(self.pairs[name][1].underlying)  # no look at anybody's EVENTS but by the signal
+            plain = zmq.Socket.shadow(address_of(self.pairs[name][1]))  # no look at anybody's EVENTS but by the signal
             plain.send(b"message")
         assert self.tasks["recv"].get() == b"message"
         assert self.tasks["poll"].get() == zmq.POLLIN
         assert self.tasks["poller"].get() == [(self.pairs["poller"][0], zmq.POLLIN)]
         os.write(self.pipe[1], b"x")
         assert self.tasks["wait_fd"].get() == 1
-        plain = zmq.Socket.shadow(self.pairs["send"][1].underlying)
+        plain = zmq.Socket.shadow(address_of(self.pairs["send"][1]))
         while plain.recv() != b"last":
             if plain.poll(0) == 0:
                 self.tasks["send"].get()

@@ -104,6 +104,30 @@ def test_destroyed_hub(variant: Variant) -> None:
     theirs.close()
 
 
+def test_a_watch_keeps_the_loop_going_but_at_rest(variant: Variant) -> None:
+    """The loop goes on for a watch that is started, and ends, or can be destroyed, if it rests.
+
+    Seen to fail on libuv, whose loop goes on for whatever is watched, when watches rested there.
+    """
+    ours, theirs = unpatched.wakeup_pair()
+    theirs.send(b"x")
+
+    def use(hub: Any) -> None:
+        fired: list[object] = []
+        watch = hub.watch(ours.fileno(), lambda: fired.append(ours.recv(1)))
+        watch.start()
+        assert hub.greenlet.join(timeout=0.02) is False
+        assert fired == [b"x"]
+        watch.rest()
+        assert hub.greenlet.join(timeout=5) is True
+        assert watch.resting == watch.started == hub.lets_rest
+        hub.greenlet.destroy(destroy_loop=True)
+
+    in_thread(variant, use)
+    ours.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize("destroy_loop", [True, False])
 def test_next_hub(variant: Variant, destroy_loop: bool) -> None:
     """A new gevent hub in the thread has a new adapter, also if it took over the old one's loop."""

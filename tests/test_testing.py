@@ -82,7 +82,7 @@ WRONG = {
     "attended": ("", "attended", False, "`attended`"),
     "parked": ("", "parked", 1, "`parked` counts"),
     "socket": ("", "socket", None, "`socket` is set"),
-    "watch": ("watch", "started", False, "the watch is started"),
+    "watch": ("watch", "started", False, "the watch calls"),
     "hub": ("watch", "hub", None, "on the hub"),
     "watching": ("hub", "watching", {}, "in hub.watching"),
     "first": ("receiving", "first", None, "`parked` counts|`last` is the last"),

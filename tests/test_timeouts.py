@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from time import monotonic
 
 import pytest
@@ -155,6 +156,27 @@ def test_a_receive_timeout_of_0_never_switches(hub, name):
         assert right.recv() == b"[1]"
 
 
+@each("name", RECEIVERS)
+def test_a_receive_timeout_of_0_after_a_wait(hub, name):
+    """With RCVTIMEO 0 a receive gets what is there, also where the last one had to wait.
+
+    Seen to fail when a receive that looks before it tries was Again without a try.
+    """
+    message = pickle.dumps(1) if name == "recv_pyobj" else b"[1]"
+    with open_context(hub, turn=0) as context:
+        left, right = pair(context)
+        first = parked(hub, receives, right.recv)
+        left.send(b"x")
+        assert first.get() == b"x"
+        right.rcvtimeo = 0
+        with never_switches():
+            with pytest.raises(zmq.Again):
+                RECEIVERS[name](right)
+            for _ in range(3):
+                left.send(message)
+                RECEIVERS[name](right)
+
+
 @each("name", SENDERS)
 def test_a_send_timeout_of_0_never_switches(hub, name):
     """With SNDTIMEO 0 a send without room is Again at once, first or not, without one switch."""
@@ -165,6 +187,36 @@ def test_a_send_timeout_of_0_never_switches(hub, name):
             for _ in range(3):
                 with pytest.raises(zmq.Again):
                     SENDERS[name](right)
+
+
+@each("name", SENDERS)
+def test_a_send_timeout_of_0_after_a_wait(hub, name):
+    """With SNDTIMEO 0 a send goes where there is room, also where the last one had to wait. Seen to fail likewise."""
+    with open_context(hub, turn=0) as context:
+        left, right = pair(context)
+        fill(right)
+        waiting = parked(hub, sends, right.send, b"last")
+        while left.recv() != b"last":
+            hub.sleep()
+        waiting.get()
+        right.sndtimeo = 0
+        assert right.poll(1000, zmq.POLLOUT)
+        with never_switches():
+            SENDERS[name](right)
+
+
+def test_a_receive_timeout_of_0_of_a_requester(hub):
+    """An answer that `poll` has announced is there for a REQ with RCVTIMEO 0. Seen to fail likewise."""
+    with open_context(hub, turn=0) as context:
+        rep, req = connected(context, zmq.REP, zmq.REQ, rcvtimeo=0)
+        for _ in range(2):
+            req.send(b"question")
+            assert rep.poll(1000)
+            assert rep.recv() == b"question"
+            rep.send(b"answer")
+            assert req.poll(1000)
+            with never_switches():
+                assert req.recv() == b"answer"
 
 
 def test_a_message_within_the_time(hub):

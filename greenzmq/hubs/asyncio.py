@@ -380,11 +380,7 @@ class _AsyncioWatch(Watch):
         if not (loop.is_closed() or self.hub.inherited):
             (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
 
-    def _fire(self, *_: object) -> None:
-        if self.resting:
-            self.stop()
-        if not self.started:
-            return
+    def _call(self) -> None:
         hub = self.hub
         hub.firing = True
         try:

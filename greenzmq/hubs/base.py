@@ -15,8 +15,9 @@ The rules that hold for every backend:
 4.  A callback that raises an `Exception` is reported as the runtime reports such things; it harms neither the loop,
     nor the watch or timer that called it, nor the callbacks beside it. `KeyboardInterrupt` and `SystemExit` reach the
     thread's main greenlet.
-5.  A hub keeps alive what it is going to call: the callbacks of started watches, of pending timers and of scheduled
-    calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected together with their owner.
+5.  A hub keeps alive what it is going to call: the callbacks of started watches, also while these rest, of pending
+    timers and of scheduled calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected
+    together with their owner.
 
 `greenzmq.testing.check_hub` is this contract as code. To write a backend, subclass `Hub`, `Watch` and `Timer`, and
 name the hub in the entry-point group ``greenzmq.hubs``.
@@ -60,14 +61,17 @@ class Hub(abc.ABC):
     thread_name : str
         The same for messages.
     watching : dict
-        The started watches by ``(fd, write)``. Kept by `Watch`; backends may read it.
+        The started watches, the resting among them, by ``(fd, write)``. Kept by `Watch`; backends may read it.
     inherited : bool
         This is a forked child and the loop is the parent's, of no use here. Set by backends that cannot take it over.
+    lets_rest : bool
+        Whether `Watch.rest` leaves a watch with the loop. Backends set it to False if that would do harm.
     local : dict
         Whatever the layers above keep once for each hub. Backends leave it alone.
     """
 
     name: ClassVar[str]
+    lets_rest: bool = True
     cure: ClassVar[str] = "Do it in a task: greenzmq.hub().spawn(function, *args)"
 
     def __init__(self) -> None:
@@ -178,11 +182,15 @@ class Watch(abc.ABC):
     ----------
     started : bool
         ``hub.watching[fd, write] is self`` exactly while this is true.
+    may_rest : bool
+        It has called back since it was started, so the loop has come to know the descriptor; False on a hub that does
+        not let watches rest.
     resting : bool
-        See `rest`. Only while started.
+        See `rest`. Only while started. Who has called `rest` may set it to False while it is True, instead of a
+        `start`.
     """
 
-    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "resting", "started", "write")
+    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "may_rest", "resting", "started", "write")
 
     def __init__(self, hub: Hub, fd: int, callback: Callable[[], object], write: bool) -> None:
         self.hub = hub
@@ -190,6 +198,7 @@ class Watch(abc.ABC):
         self.callback = callback
         self.write = write
         self.started = False
+        self.may_rest = False
         self.resting = False
         self.closed = False
 
@@ -209,9 +218,10 @@ class Watch(abc.ABC):
         if self.closed:
             raise WatchError(f"the watch on file descriptor {self.fd} is closed; make a new one with hub.watch()")
         key = (self.fd, self.write)
-        other = self.hub.watching.get(key)
-        if other is not None and other.resting:
-            other.stop()
+        for write in (False, True):  # either may be left from another file under this number
+            other = self.hub.watching.get((self.fd, write))
+            if other is not None and other.resting:
+                other.stop()
         if self.hub.watching.setdefault(key, self) is not self:
             direction = "writing" if self.write else "reading"
             raise WatchError(
@@ -229,7 +239,7 @@ class Watch(abc.ABC):
     def stop(self) -> None:
         """Call the callback no more. Nothing if stopped already."""
         if self.started:
-            self.started = self.resting = False
+            self.started = self.resting = self.may_rest = False
             del self.hub.watching[self.fd, self.write]
             self._disarm()
 
@@ -237,9 +247,14 @@ class Watch(abc.ABC):
         """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
 
         The registration stays with the loop until `start`, or until the first event, which stops the watch. So does the
-        start of another watch in its place. Nothing if stopped already.
+        start of another watch on the descriptor. Where that will not do, this is `stop`: a loop of libev or libuv that
+        has yet to register a descriptor aborts the process if that was closed meanwhile, by another thread or by who
+        knows nothing of the watch. So only a watch that has called back rests.
         """
-        self.resting = self.started
+        if self.may_rest:
+            self.resting = True
+        else:
+            self.stop()
 
     def close(self) -> None:
         """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
@@ -261,7 +276,12 @@ class Watch(abc.ABC):
         if self.resting:
             self.stop()
         elif self.started:
-            self.callback()
+            self.may_rest = self.hub.lets_rest
+            self._call()
+
+    def _call(self) -> None:
+        """Call back. For backends whose loop wants something done around it."""
+        self.callback()
 
     @abc.abstractmethod
     def _arm(self) -> None:

@@ -246,11 +246,8 @@ class _EventletWatch(Watch):
         listener, self._listener = self._listener, None
         _remove(self.hub._hub, listener)
 
-    def _fire(self, *_: object) -> None:
-        if self.resting:
-            self.stop()
-        elif self.started:
-            self.hub._run(self.callback)
+    def _call(self) -> None:
+        self.hub._run(self.callback)
 
     def _obsolete(self) -> None:
         """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a

@@ -57,6 +57,8 @@ class GeventHub(Hub):
         self._loop = hub.loop
         kind = type(self._loop).__module__
         self._coarse = "libuv" in kind
+        # gevent's own destroy() of a libuv loop hangs over what is still watched, and such a loop goes on for it.
+        self.lets_rest = not self._coarse
         runtime = "libuv-cffi" if self._coarse else "libev-cext" if kind.endswith("corecext") else "libev-cffi"
         self._variant = f"{runtime}, {self._loop.backend}"
         self._parked = 0
@@ -170,22 +172,26 @@ class _GeventWatch(Watch):
         if self._io is None:
             if sys.platform != "win32":
                 os.fstat(self.fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
-            # Not what keeps the loop going: that is for who is parked (`GeventHub.switch`), and a watch may rest.
-            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ, ref=False)
+            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
         self._io.start(self._fire)
 
     def _disarm(self) -> None:
         if self.hub._loop.ptr:
             self._io.stop()
 
-    def _fire(self, *_: object) -> None:
-        if self.resting:
+    def _call(self) -> None:
+        try:
+            self.callback()
+        except BaseException:
+            self.hub._report(self)
+
+    def rest(self) -> None:
+        """See `Watch.rest`. Who lets watches rest parks greenlets, which keep the loop going (`GeventHub.switch`)."""
+        if self.may_rest:
+            self.resting = True
+            self._io.ref = False
+        else:
             self.stop()
-        elif self.started:
-            try:
-                self.callback()
-            except BaseException:
-                self.hub._report(self)
 
     def close(self) -> None:
         super().close()

@@ -57,7 +57,7 @@ def _check_attendance(readiness: Readiness) -> None:
     watch = readiness.watch
     if watch is None:
         return  # nobody has waited yet, or the socket is closed and those who waited are on their way out
-    require((watch.started and not watch.resting) == parked, "the watch is started exactly while a greenlet is parked")
+    require((watch.started and not watch.resting) == parked, "the watch calls exactly while a greenlet is parked")
     require(watch.hub is readiness.hub, "the watch is on the hub on which greenlets wait")
     known = watch.hub.watching.get((watch.fd, False)) is watch
     require(known or not watch.started, "a started watch is in hub.watching")

@@ -80,8 +80,9 @@ def check_watch_rest(hub: Hub) -> None:
         watch.rest()
         watch.start()
         theirs.send(b"x")
-        until(hub, fired.__len__, "a watch that was resting and is started again fires")
+        until(hub, fired.__len__, "a watch that was told to rest and is started again fires")
         watch.rest()
+        require(watch.resting == watch.started == hub.lets_rest, "a watch that has called back rests")
         fired.clear()
         park(hub, LOOK)
         require(not fired, "a resting watch does not fire")
@@ -93,6 +94,10 @@ def check_watch_rest(hub: Hub) -> None:
             second.start()
             require(not watch.started, "a watch that takes the place of a resting one stops it")
             until(hub, second_fired.__len__, "a second watch takes over from one that rests")
+            second.rest()
+            with watching(hub, ours.fileno(), Calls(), write=True) as other:
+                other.start()
+                require(not second.started, "a watch for the other direction stops a resting one, too")
 
 
 def check_watch_close(hub: Hub) -> None:
