@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from helpers_random import seeded_random
 from helpers_sockets import connected, fill, never_switches, open_context, until
 
 import greenzmq
+from greenzmq.hubs.timers import TimerHeap
 
 #: Milliseconds: the shortest deadline, and how far the longest is from it.
 SHORTEST, SPAN = 20, 100
@@ -180,3 +181,16 @@ def test_no_timer_stays_behind(hub):
             one.recv()
         assert timers() - before < cancelled
         task.kill()
+
+
+@pytest.mark.runtime("selector", "asyncio")
+def test_a_timer_that_is_cancelled_as_it_becomes_due(hub, monkeypatch):
+    """A handler cancels an overdue timer after the loop has seen it, before it takes it out: later ones are on time.
+
+    Seen to hang when what was left of its time, less than nothing, was how long to sleep: epoll takes that for ever.
+    """
+    overdue = hub.hub.call_later(0.001, pytest.fail)
+    pop_due = TimerHeap.pop_due
+    monkeypatch.setattr(TimerHeap, "pop_due", lambda self, now: (overdue.cancel(), pop_due(self, now))[1])
+    sleep(0.02)
+    hub.sleep(0.03)

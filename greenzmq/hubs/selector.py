@@ -175,7 +175,7 @@ class SelectorHub(Hub):
         if when <= now:
             # They have waited longer than what is ready by now.
             self._ready.extendleft((timer.run, ()) for timer in reversed(list(self._timers.pop_due(now))))
-        return 0 if self._ready else min(when - now, _LONGEST)
+        return 0 if self._ready else min(max(when - now, 0), _LONGEST)
 
     def _wait(self, seconds: float | None) -> None:
         self._asleep = True
