@@ -31,6 +31,7 @@ from .waiting import refuse_in_hub
 
 if TYPE_CHECKING:
     from .hubs import Hub
+    from .waiting import Waiter
 
 __all__ = ["EVENTS", "Attendance", "get_option"]
 
@@ -99,9 +100,10 @@ class Attendance(TakesTurns):
             self.watch = hub.watch(get_option(socket, FD), self.signalled)
         return hub
 
-    def arrive(self, socket: Any) -> None:
+    def arrive(self, socket: Any, waiter: Waiter) -> None:
         """A greenlet is about to park on the socket itself; `depart` is due when it has left, in whatever way."""
         self.parked += 1
+        waiter.counted = True
         self.socket = socket
         self.attended = True
         self.receiving.credit = self.sending.credit = 0
@@ -111,10 +113,12 @@ class Attendance(TakesTurns):
         elif self.parked == 1:
             self.start_watch()
 
-    def depart(self, socket: Any, paused: bool) -> None:
-        """A greenlet has left, in whatever way. `paused`: it has given control to the hub."""
-        self.parked -= 1
-        if paused:
+    def depart(self, socket: Any, waiter: Waiter) -> None:
+        """A greenlet has left, in whatever way. What an exception has interrupted may be done again."""
+        if waiter.counted:
+            self.parked -= 1
+            waiter.counted = False
+        if waiter.paused:
             self.begin_turn()
         if not self.parked:
             self.socket = None

@@ -263,7 +263,7 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
 
 def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     """What there is to tell of a greenlet that waits; None if it goes on by now."""
-    greenlet = getattr(waiter, "greenlet", None)  # gone when the wait is over
+    greenlet = getattr(waiter, "greenlet", None)  # none before the wait, nor when it is over
     if greenlet is None:
         return None
     top = sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame

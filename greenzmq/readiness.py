@@ -109,12 +109,10 @@ class Readiness(Attendance):
             return result
         waiter = self._new_waiter(socket, direction)
         if waiter is None:
-            if result is _MET_AGAIN:
-                raise zmq.Again()
-            return self._without_waiting(socket, direction, call, flags | DONTWAIT, args)  # type: ignore[no-any-return]
+            return self._without_time(result, socket, direction, call, flags, args)  # type: ignore[no-any-return]
         try:
             direction.join(waiter)
-            self.arrive(socket)
+            self.arrive(socket, waiter)
             # A send's EAGAIN may leave commands unprocessed; and a signal handler may have looked since.
             events = self.read_events(socket)
             if events & direction.event or self.parked > 1 or self.listeners:
@@ -131,10 +129,19 @@ class Readiness(Attendance):
                 if waiter.expired:
                     raise zmq.Again()
         finally:
-            direction.leave(waiter)
-            waiter.close()
-            self.depart(socket, waiter.paused)
-            direction.spare = waiter
+            try:
+                self._end_wait(socket, direction, waiter)
+            except BaseException:  # of a signal handler, in the midst of it
+                self._end_wait(socket, direction, waiter)
+                raise
+
+    def _without_time(
+        self, result: Any, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
+    ) -> Any:
+        """The operation under a timeout of 0, unless it has been tried."""
+        if result is _MET_AGAIN:
+            raise zmq.Again()
+        return self._without_waiting(socket, direction, call, flags | DONTWAIT, args)
 
     def _without_waiting(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """The operation, if it need not wait or must not; else `_MET_AGAIN`, or `_UNTRIED`."""
@@ -238,6 +245,12 @@ class Readiness(Attendance):
             if self.settings != settings:  # a signal handler has set it after the look
                 direction.timeout = None
         return milliseconds
+
+    def _end_wait(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
+        direction.leave(waiter)
+        waiter.close()
+        self.depart(socket, waiter)
+        direction.spare = waiter
 
     def _attempt_in_queue(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter
@@ -344,7 +357,7 @@ class Readiness(Attendance):
         waiter = Waiter(self.bind_hub(socket), seconds, entered)
         listener = Listener(events, waiter.wake)
         try:
-            self.arrive(socket)
+            self.arrive(socket, waiter)
             while not (ready or waiter.expired):
                 waiter.woken = False
                 self.listen(listener)
@@ -352,7 +365,14 @@ class Readiness(Attendance):
                 waiter.park()
                 ready = self.examine(socket) & events
         finally:
-            waiter.close()
-            self.listeners.pop(listener, None)
-            self.depart(socket, waiter.paused)
+            try:
+                self._end_poll(socket, listener, waiter)
+            except BaseException:  # see `perform`
+                self._end_poll(socket, listener, waiter)
+                raise
         return ready
+
+    def _end_poll(self, socket: Any, listener: Listener, waiter: Waiter) -> None:
+        waiter.close()
+        self.listeners.pop(listener, None)
+        self.depart(socket, waiter)

@@ -51,6 +51,8 @@ class Waiter:
         Whether it has ever given control to the hub.
     previous, next : Waiter or None
         The neighbours in a `WaitQueue`.
+    counted : bool
+        Whether somebody counts this one among those who wait.
     note : object
         Whatever those who wake want to remember of this one.
 
@@ -62,6 +64,7 @@ class Waiter:
 
     __slots__ = (
         "_timer",
+        "counted",
         "expired",
         "greenlet",
         "hub",
@@ -81,7 +84,7 @@ class Waiter:
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
         refuse_in_hub(hub)
-        self.parked = False
+        self.parked = self.counted = False
         self.previous = self.next = self._timer = None
         self.begin(hub, timeout, since)
 
@@ -132,11 +135,14 @@ class Waiter:
         self.hub.call_soon_threadsafe(self.wake)
 
     def close(self) -> None:
-        """Drop the timer, and the greenlet, which a traceback would keep. Belongs in the ``finally`` of who parks."""
+        """Drop the timer, and the greenlet, which a traceback would keep. Belongs in the ``finally`` of who parks.
+
+        What an exception has interrupted may be done again.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        del self.greenlet
+        self.greenlet = None  # type: ignore[assignment]  # nobody asks for it any more
 
     def _expire(self) -> None:
         self.expired = True
@@ -181,17 +187,15 @@ class WaitQueue:
         self.last = waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Step out, from wherever; nothing if not in the queue."""
+        """Step out, from wherever; nothing if not in the queue. What an exception has interrupted may be done again."""
         before, after = waiter.previous, waiter.next
         if before is not None:
             before.next = after
         elif self.first is waiter:
             self.first = after
-        else:
-            return
         if after is not None:
             after.previous = before
-        else:
+        elif self.last is waiter:
             self.last = before
         waiter.previous = waiter.next = None
 

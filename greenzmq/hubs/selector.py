@@ -257,9 +257,19 @@ class EpollSelector:
     def __init__(self) -> None:
         epoll: Any = unpatched.epoll
         self._epoll = epoll()
-        self.register = self._epoll.register
-        self.modify = self._epoll.modify
         self.close = self._epoll.close
+
+    def register(self, fd: int, flags: int) -> None:
+        try:
+            self._epoll.register(fd, flags)
+        except FileExistsError:  # an exception came between the last call and the note that it was made
+            self._epoll.modify(fd, flags)
+
+    def modify(self, fd: int, flags: int) -> None:
+        try:
+            self._epoll.modify(fd, flags)
+        except FileNotFoundError:  # another file is under this number now
+            self._epoll.register(fd, flags)
 
     def unregister(self, fd: int) -> None:
         try:
