@@ -30,7 +30,7 @@ from .turns import TakesTurns
 from .waiting import refuse_in_hub
 
 if TYPE_CHECKING:
-    from .hubs import Hub
+    from .hubs import Hub, Watch
     from .waiting import Waiter
 
 __all__ = ["EVENTS", "Attendance", "get_option"]
@@ -166,7 +166,7 @@ class Attendance(TakesTurns):
         watch = self.watch
         if watch is not None and watch.resting:
             if self.is_elsewhere():
-                watch.hub.call_soon_threadsafe(watch.stop)
+                watch.hub.call_soon_threadsafe(_end_rest, watch)
             else:
                 self.stop_watch()
 
@@ -277,3 +277,9 @@ class Attendance(TakesTurns):
             reader.wake_now()
         elif writer is not None:
             writer.wake_now()
+
+
+def _end_rest(watch: Watch) -> None:
+    """In the thread of the hub, where somebody may wait again by now."""
+    if watch.resting:
+        watch.stop()

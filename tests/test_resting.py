@@ -107,6 +107,20 @@ def test_who_asks_for_the_address_ends_the_rest(hub, monkeypatch):
         assert not watch.started
 
 
+def test_who_asks_for_the_address_leaves_the_next_wait_alone(hub):
+    """The wait may begin before the loop hears of it.
+
+    Seen to hang when the watch was stopped then, though it was at work again.
+    """
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        wait_once(hub, pull, push)
+        in_thread(lambda: pull.underlying)
+        hub.hub.call_later(0.01, push.send, b"x")
+        with hub.timeout(5):
+            assert pull.recv() == b"x"
+
+
 def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
     """The waiter of a wait on one hub is not used on another, and does not keep the first hub alive.
 
