@@ -13,6 +13,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ import greenzmq
 from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
-__all__ += ["each", "is_open", "parked", "receives", "sends", "tick", "until"]
+__all__ += ["each", "go_round_without", "is_open", "parked", "receives", "sends", "tick", "until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
 #: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
@@ -170,3 +171,11 @@ def is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def go_round_without(hub: greenzmq.GreenHub, fd: int) -> None:
+    """Let the hub go round for the first time after the descriptor is closed; until then block it."""
+    while is_open(fd):
+        time.sleep(0.001)
+    for _ in range(3):
+        hub.sleep(0.001)

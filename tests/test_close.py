@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from helpers_sockets import (
     address,
     connected,
     fill,
+    go_round_without,
     is_open,
     never_switches,
     open_context,
@@ -237,10 +237,7 @@ def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
         fd = plain.FD
         plain.close()
         peer.close()
-        while is_open(fd):  # a thread of libzmq's closes it
-            time.sleep(0.001)
-        for _ in range(3):
-            hub.sleep(0.001)
+        go_round_without(hub, fd)
         idle(green)
 
 

@@ -6,7 +6,6 @@ That they are used again is counted in test_path_length.py, that a watch rests i
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_sockets import connected, is_open, never_switches, open_context, parked, receives, until
+from helpers_sockets import connected, go_round_without, never_switches, open_context, parked, receives, until
 
 import greenzmq
 import greenzmq.selector
@@ -79,10 +78,7 @@ def test_closed_in_another_thread_before_the_loop_goes_round(hub):
             assert pull.recv() == b"x"
         in_thread(pull.close)
         push.close()
-        while is_open(fd):  # a thread of libzmq's closes it
-            time.sleep(0.001)
-        for _ in range(3):
-            hub.sleep(0.001)
+        go_round_without(hub, fd)
         idle(pull)
 
 
