@@ -20,12 +20,12 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .. import unpatched
 from ..forks import tell_after_fork
 from .base import Hub, Timer, Watch, main_greenlet
+from .kernel import IN, OUT, new_selector
 from .timers import TimerHeap
 from .wakeup import Wakeup
 
 __all__ = ["SelectorHub"]
 
-_IN, _OUT = 1, 4  # select.EPOLLIN, select.EPOLLOUT
 #: Seconds that the loop sleeps at most: epoll takes no more than 24 days.
 _LONGEST = 86400
 
@@ -57,7 +57,7 @@ class SelectorHub(Hub):
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector: Any = _new_selector()
+        self._selector: Any = new_selector()
         self._registered: dict[int, int] = {}  # fd -> the mask that the selector has
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._timers = TimerHeap()
@@ -66,7 +66,7 @@ class SelectorHub(Hub):
         self._parked: set[weakref.ref[greenlet]] = set()
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._wakeup = Wakeup(self._take_from_threads)
-        self._selector.register(self._wakeup.fd, _IN)
+        self._selector.register(self._wakeup.fd, IN)
         self.greenlet = greenlet(self._run, main_greenlet())
         tell_after_fork(self, hub=True)
 
@@ -85,7 +85,8 @@ class SelectorHub(Hub):
 
     @property
     def variant(self) -> str:
-        return (EpollSelector if unpatched.epoll is not None else unpatched.DefaultSelector).__name__
+        name: str = self._selector.name
+        return name
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _SelectorWatch(self, fd, callback, write)
@@ -185,9 +186,9 @@ class SelectorHub(Hub):
         finally:
             self._asleep = False
         for fd, flags in events:
-            if flags & ~_OUT:
+            if flags & ~OUT:
                 self._fire(fd, False)
-            if flags & ~_IN:
+            if flags & ~IN:
                 self._fire(fd, True)
 
     def _fire(self, fd: int, write: bool) -> None:
@@ -203,7 +204,7 @@ class SelectorHub(Hub):
 
     def _register(self, fd: int) -> None:
         """Tell the selector what is wanted of `fd` now."""
-        wanted = (_IN if (fd, False) in self.watching else 0) | (_OUT if (fd, True) in self.watching else 0)
+        wanted = (IN if (fd, False) in self.watching else 0) | (OUT if (fd, True) in self.watching else 0)
         registered = self._registered.get(fd, 0)
         if not wanted:
             self._forget(fd)
@@ -228,9 +229,9 @@ class SelectorHub(Hub):
         if SelectorHub.current() is not self:  # another thread's, which is gone
             self._closed = True
             return
-        self._selector = _new_selector()
+        self._selector = new_selector()
         self._wakeup = Wakeup(self._take_from_threads)
-        self._selector.register(self._wakeup.fd, _IN)
+        self._selector.register(self._wakeup.fd, IN)
         self._registered.clear()
         for fd, _ in list(self.watching):
             self._register(fd)
@@ -249,66 +250,6 @@ class _SelectorWatch(Watch):
                 self.hub._register(self.fd)
             except OSError:  # of a descriptor that is gone one direction is watched still
                 self.hub._forget(self.fd)
-
-
-class EpollSelector:
-    """What the loop needs of `selectors.EpollSelector`, whose `select` takes as long again as the system call."""
-
-    def __init__(self) -> None:
-        epoll: Any = unpatched.epoll
-        self._epoll = epoll()
-        self.close = self._epoll.close
-
-    def register(self, fd: int, flags: int) -> None:
-        try:
-            self._epoll.register(fd, flags)
-        except FileExistsError:  # an exception came between the last call and the note that it was made
-            self._epoll.modify(fd, flags)
-
-    def modify(self, fd: int, flags: int) -> None:
-        try:
-            self._epoll.modify(fd, flags)
-        except FileNotFoundError:  # another file is under this number now
-            self._epoll.register(fd, flags)
-
-    def unregister(self, fd: int) -> None:
-        try:
-            self._epoll.unregister(fd)
-        except OSError:  # closed before
-            pass
-
-    def select(self, seconds: float | None) -> list[tuple[int, int]]:
-        """What is ready, by descriptor; errors as flags that are neither `_IN` nor `_OUT`."""
-        events: list[tuple[int, int]] = self._epoll.poll(seconds)
-        return events
-
-
-def _new_selector() -> Any:
-    return _PortableSelector() if unpatched.epoll is None else EpollSelector()
-
-
-class _PortableSelector(unpatched.DefaultSelector):  # type: ignore[misc]
-    """The one of `selectors` that suits the system, with the numbers of epoll."""
-
-    def register(self, fd: int, flags: int) -> None:
-        super().register(fd, _translated(flags))
-
-    def modify(self, fd: int, flags: int) -> None:
-        super().modify(fd, _translated(flags))
-
-    def unregister(self, fd: int) -> None:
-        try:
-            super().unregister(fd)
-        except KeyError:  # a `modify` that failed has done so
-            pass
-
-    def select(self, seconds: float | None) -> list[tuple[int, int]]:
-        return [(key.fd, mask & 1 | (mask & 2) << 1) for key, mask in super().select(seconds)]
-
-
-def _translated(flags: int) -> int:
-    """`_IN` and `_OUT` as `selectors.EVENT_READ` and `selectors.EVENT_WRITE`."""
-    return flags & 1 | (flags & 4) >> 1
 
 
 def _report() -> None:
