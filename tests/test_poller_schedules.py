@@ -98,6 +98,7 @@ class Run:
 
     def receive_in_time(self, task: int, number: int, milliseconds: int) -> None:
         socket = self.sockets[number]
+        self.wait_for(task, number, IN)  # for ever, if another one takes the limit back before this one's turn
         socket.rcvtimeo = milliseconds
         try:
             self.received[number].append(socket.recv())
