@@ -334,6 +334,29 @@ def test_a_failure_shows_in_the_exit_status(monkeypatch, capsys):
     assert "tiny, 1/s" in said.out
 
 
+def test_ctrl_c_while_a_process_is_started():
+    """SIGINT that comes when a cell's process has been made, and nobody knows of it yet, ends that one all the same.
+
+    Seen to fail, and `test_ctrl_c_ends_everything` now and then, when it came out of the start.
+    """
+    program = """
+import signal, subprocess, sys
+from greenzmq.cli.child import Child
+signal.signal(signal.SIGINT, signal.default_int_handler)
+init = subprocess.Popen.__init__
+def interrupted(self, *args, **options):
+    init(self, *args, **options)
+    print(self.pid, flush=True)
+    signal.raise_signal(signal.SIGINT)
+subprocess.Popen.__init__ = interrupted
+with Child({}, [sys.executable, "-c", "import time; time.sleep(60)"]):
+    print("it has begun")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    until_gone(int(done.stdout))
+
+
 def test_ctrl_c_ends_everything(tmp_path):
     """SIGINT ends the command with status 130 while a cell runs, and the cell's process with it."""
     pid = tmp_path / "pid"

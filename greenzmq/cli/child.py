@@ -49,13 +49,20 @@ class Child:
         self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
+        with _interrupts_held() as interrupts:
+            self._start()
+        if interrupts:
+            self.__exit__(None, None, None)
+            signal.raise_signal(signal.SIGINT)
+        return self
+
+    def _start(self) -> None:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, start_new_session=True)
         self.stdin = cast("IO[bytes]", self.process.stdin)
         self.stdout = cast("IO[bytes]", self.process.stdout)
         self.courier = threading.Thread(target=self._carry, daemon=True)
         self.courier.start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._kill()
@@ -121,3 +128,18 @@ class Child:
         if status >= 0:
             return f"ended with exit status {status}"
         return f"was ended by {signal.Signals(-status).name}"
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[list[Any]]:
+    """Note each Ctrl-C of the block, and do no more: a process that is just being started would stay, unknown."""
+    interrupts: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    signal.signal(signal.SIGINT, lambda *said: interrupts.append(said))
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
