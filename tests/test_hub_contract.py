@@ -12,6 +12,7 @@ from variants import VARIANTS
 from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
 from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support
+from greenzmq.waiting import pause
 
 
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
@@ -33,6 +34,23 @@ def test_contract_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     thread = HubThread(next(variant for variant in VARIANTS if variant.id == "selector"))
     assert isinstance(thread.hub._selector, unpatched.DefaultSelector)
     thread.call_in_main(lambda: check_hub(lambda: thread.hub))
+    thread.close()
+
+
+def test_a_loop_that_cannot_ask_the_system() -> None:
+    """Where something has closed the loop's epoll, whoever waits in the main greenlet gets the error, each time.
+
+    Seen to hang, and print without an end, when the loop reported it as a callback's and went round again.
+    """
+    thread = HubThread(next(variant for variant in VARIANTS if variant.id == "selector"))
+    thread.hub._selector.close()
+
+    def use() -> None:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="closed epoll"):
+                pause(thread.hub, 0.001)
+
+    thread.call_in_main(use)
     thread.close()
 
 

@@ -151,9 +151,9 @@ class SelectorHub(Hub):
                 self._round()
             except GreenletExit:
                 return
-            except Exception:
-                _report()
-            except BaseException as error:  # KeyboardInterrupt, SystemExit: the main greenlet's, by rule 4 of base.py
+            except BaseException as error:
+                # KeyboardInterrupt and SystemExit are the main greenlet's, by rule 4 of base.py. So is what keeps the
+                # loop from asking the system; to report that and go round would have no end.
                 main_greenlet().throw(error)
 
     def _round(self) -> None:
