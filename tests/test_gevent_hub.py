@@ -173,10 +173,7 @@ def test_dropped_watch_leaves_nothing(contract_hub: Any) -> None:
         watches[0].stop()
         assert ours.fileno() in loop._io_watchers
         drop(watches)
-        from gevent import sleep
-
-        sleep(0.01)
-        assert ours.fileno() not in loop._io_watchers
+        until(contract_hub, lambda: ours.fileno() not in loop._io_watchers, "libuv's handle is closed")
     ours.close()
     theirs.close()
 

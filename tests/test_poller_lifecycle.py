@@ -218,7 +218,7 @@ def give_up(hub, poll):
     with runtime.Timeout(0.005, False):
         poll()
     killed = runtime.spawn(poll)
-    runtime.sleep(0.005)
+    until(hub, lambda: any(waiter.greenlet is killed for waiter in greenzmq.waiters()))
     killed.kill()
 
 
@@ -260,7 +260,8 @@ def test_a_cancelled_poll(loop_name):
         poller.register(socket, IN)
         for poll in polls(poller, socket):
             call = asyncio.ensure_future(run(poll))
-            await asyncio.sleep(0.005)
+            while not any(waiter.hub is greenzmq.asyncio.hub().hub for waiter in greenzmq.waiters()):
+                await asyncio.sleep(0)
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
