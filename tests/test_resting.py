@@ -148,6 +148,52 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
         context.destroy(linger=0)
 
 
+def test_in_the_hub_itself_after_a_wait(hub):
+    """A callback of the hub that would have to wait is refused, though a waiter is at hand; the socket goes on.
+
+    Seen to fail when only who made a new waiter was refused.
+    """
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        wait_once(hub, pull, push)
+        outcome: list[BaseException] = []
+
+        def receive() -> None:
+            try:
+                pull.recv()
+            except BaseException as error:
+                outcome.append(error)
+
+        hub.hub.call_soon(receive)
+        until(hub, lambda: outcome)
+        assert isinstance(outcome[0], greenzmq.BlockingCallError)
+        idle(pull)
+        wait_once(hub, pull, push)
+
+
+@pytest.mark.parametrize("limit", [zmq.NOBLOCK, 0], ids=["NOBLOCK", "timeout of 0"])
+def test_who_may_not_wait_beside_one_who_does(hub, limit):
+    """NOBLOCK and a timeout of 0 are one: Again with nothing there, a message that is there, and the other waits on.
+
+    Seen to fail when under a timeout of 0 nothing was tried where others wait.
+    """
+    with open_context(hub, turn=0) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        wait_once(hub, pull, push)
+        other = parked(hub, receives, pull.recv)
+        if not limit:
+            pull.rcvtimeo = 0
+        with never_switches():
+            with pytest.raises(zmq.Again):
+                pull.recv(limit)
+            push.send(b"for who comes now")
+            assert pull.recv(limit) == b"for who comes now"
+        assert not other.done
+        push.send(b"for the other")
+        assert other.get() == b"for the other"
+        idle(pull)
+
+
 def test_an_interrupted_set_leaves_no_old_timeout(hub, monkeypatch):
     """What comes out of `set` after libzmq has taken the value, as Ctrl-C may, does not keep the next wait from it.
 
