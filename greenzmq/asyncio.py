@@ -45,7 +45,7 @@ class Socket(_socket.Socket):
     """`greenzmq.Socket` on asyncio."""
 
     _repr_cls = "greenzmq.asyncio.Socket"
-    _default_hub = "asyncio"
+    _greenzmq_default_hub = "asyncio"
 
 
 class Context(_context.Context):
@@ -53,13 +53,13 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.asyncio.Context"
     _socket_class = Socket
-    _default_hub = "asyncio"
+    _greenzmq_default_hub = "asyncio"
 
 
 class Poller(_poller.Poller):
     """`greenzmq.Poller` on asyncio."""
 
-    _default_hub = "asyncio"
+    _greenzmq_default_hub = "asyncio"
 
 
 select = partial(_poller.select, poller=Poller)

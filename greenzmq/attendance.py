@@ -85,7 +85,7 @@ class Attendance(TakesTurns):
 
     def bind_hub(self, socket: Any) -> Hub:
         """The hub of this greenlet, with the watch on it."""
-        hub = hubs.get_hub(socket.hub_choice)
+        hub = hubs.get_hub(socket._greenzmq_choice)
         refuse_in_hub(hub)
         if hub is not self.hub:
             if self.parked and self.hub is not None:

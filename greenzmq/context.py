@@ -49,15 +49,15 @@ class Context(zmq.Context[Socket]):
 
     _repr_cls = "greenzmq.Context"
     _socket_class: type[Socket] = Socket
-    _default_hub: ClassVar[Choice | None] = None
+    _greenzmq_default_hub: ClassVar[Choice | None] = None
     _instance: Any = None
     _instance_pid: int | None = None
     _instance_lock: Any = unpatched.allocate_lock()
 
-    hub_choice: Choice | None
-    turn_seconds: float
-    _ending: NativeCall[None] | None
-    _finalizing = False
+    _greenzmq_choice: Choice | None
+    _greenzmq_turn: float
+    _greenzmq_ending: NativeCall[None] | None
+    _greenzmq_finalizing = False
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class Context(zmq.Context[Socket]):
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
-        seconds = getattr(other, "turn_seconds", None) if turn is None else turn_in_seconds(turn)
+        seconds = getattr(other, "_greenzmq_turn", None) if turn is None else turn_in_seconds(turn)
         arguments: Any = (io_threads, shadow)
         self.__dict__.update(
-            hub_choice=choice or getattr(other, "hub_choice", None) or self._default_hub,
-            turn_seconds=default_turn() if seconds is None else seconds,
-            _ending=None,
+            _greenzmq_choice=choice or getattr(other, "_greenzmq_choice", None) or self._greenzmq_default_hub,
+            _greenzmq_turn=default_turn() if seconds is None else seconds,
+            _greenzmq_ending=None,
         )
         super().__init__(*arguments)
         tell_after_fork(self)
@@ -86,11 +86,11 @@ class Context(zmq.Context[Socket]):
         if isinstance(socket, Socket):
             leave_to_another(socket)  # one weak reference to each is enough
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         self.closed = True
         for socket in list(self._sockets):
             if isinstance(socket, Socket):
-                socket._after_fork_in_child()
+                socket._greenzmq_after_fork()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Each class has an `instance` of its own; pyzmq's attributes would be found on the parent."""
@@ -108,24 +108,24 @@ class Context(zmq.Context[Socket]):
         Switches: when there is something to wait for.
         """
         if (
-            self.closed or "_ending" not in self.__dict__
+            self.closed or "_greenzmq_ending" not in self.__dict__
         ):  # ended, a forked child's, or never begun: nothing to wait for
             super().term()
-        elif self._finalizing:
+        elif self._greenzmq_finalizing:
             # A finalizer may run in any greenlet, the hub's included: nobody waits for what it starts.
-            self._end()
+            self._greenzmq_end()
         else:
-            hub = hubs.get_hub(self.hub_choice)
+            hub = hubs.get_hub(self._greenzmq_choice)
             refuse_to_wait(hub)
-            self._end().get(hub)
+            self._greenzmq_end().get(hub)
 
     def __del__(self) -> None:
-        self.__dict__["_finalizing"] = True
+        self.__dict__["_greenzmq_finalizing"] = True
         super().__del__()
 
-    def _end(self) -> NativeCall[None]:
+    def _greenzmq_end(self) -> NativeCall[None]:
         """The one native thread that ends this context, however many greenlets ask for it."""
-        ending: NativeCall[None] | None = self._ending
+        ending: NativeCall[None] | None = self._greenzmq_ending
         if ending is None:
-            ending = self.__dict__["_ending"] = NativeCall(super().term)
+            ending = self.__dict__["_greenzmq_ending"] = NativeCall(super().term)
         return ending

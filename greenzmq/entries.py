@@ -127,7 +127,7 @@ def is_waitable(what: Any) -> bool:
 def _readiness_of(socket: Any) -> Readiness:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
     if isinstance(socket, Socket):
-        return socket._readiness
+        return socket._greenzmq_state
     return _by_address.setdefault(address_of(socket), Readiness(default_turn()))
 
 

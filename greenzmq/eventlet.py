@@ -29,7 +29,7 @@ class Socket(_socket.Socket):
     """`greenzmq.Socket` on eventlet."""
 
     _repr_cls = "greenzmq.eventlet.Socket"
-    _default_hub = "eventlet"
+    _greenzmq_default_hub = "eventlet"
 
 
 class Context(_context.Context):
@@ -37,13 +37,13 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.eventlet.Context"
     _socket_class = Socket
-    _default_hub = "eventlet"
+    _greenzmq_default_hub = "eventlet"
 
 
 class Poller(_poller.Poller):
     """`greenzmq.Poller` on eventlet."""
 
-    _default_hub = "eventlet"
+    _greenzmq_default_hub = "eventlet"
 
 
 select = partial(_poller.select, poller=Poller)

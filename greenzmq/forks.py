@@ -17,7 +17,7 @@ __all__ = ["Inheritable", "leave_to_another", "tell_after_fork"]
 class Inheritable(Protocol):
     """Something that a forked child must not use as it is."""
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """Become unusable, or new. The other threads are gone; the parent must not notice."""
 
 
@@ -26,7 +26,7 @@ _others: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def tell_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
-    """Call its ``_after_fork_in_child`` in every child forked from now on, as long as it lives.
+    """Call its ``_greenzmq_after_fork`` in every child forked from now on, as long as it lives.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def leave_to_another(inheritable: Inheritable) -> None:
 
 def _tell() -> None:
     for inheritable in [*_hubs, *_others]:
-        inheritable._after_fork_in_child()
+        inheritable._greenzmq_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -29,7 +29,7 @@ class Socket(_socket.Socket):
     """`greenzmq.Socket` on gevent."""
 
     _repr_cls = "greenzmq.gevent.Socket"
-    _default_hub = "gevent"
+    _greenzmq_default_hub = "gevent"
 
 
 class Context(_context.Context):
@@ -37,13 +37,13 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.gevent.Context"
     _socket_class = Socket
-    _default_hub = "gevent"
+    _greenzmq_default_hub = "gevent"
 
 
 class Poller(_poller.Poller):
     """`greenzmq.Poller` on gevent."""
 
-    _default_hub = "gevent"
+    _greenzmq_default_hub = "gevent"
 
 
 select = partial(_poller.select, poller=Poller)

@@ -45,11 +45,11 @@ class Loan:
         self._closed: list[tuple[Socket, int | None]] = []
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:
-            if socket._readiness.loan is not None or socket._readiness.parked:
+            if socket._greenzmq_state.loan is not None or socket._greenzmq_state.parked:
                 raise WrongHubError(f"a native proxy needs {socket!r} for itself, but others wait on it or have it")
         for socket in green:
-            socket._readiness.loan = self
-            self._lent.append(socket._readiness)
+            socket._greenzmq_state.loan = self
+            self._lent.append(socket._greenzmq_state)
 
     def close(self, socket: Socket, linger: int | None) -> None:
         """`Socket.close`, for later. In any thread."""

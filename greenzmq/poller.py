@@ -60,13 +60,13 @@ class Poller(zmq.Poller):
         The hub to wait on; None takes it from the first green socket's context, or else leaves it to the rules.
     """
 
-    _default_hub: ClassVar[Choice | None] = None
+    _greenzmq_default_hub: ClassVar[Choice | None] = None
 
     def __init__(self, *, hub: Choice | GreenHub | None = None) -> None:
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
-        self._choice = choice or self._default_hub
+        self._choice = choice or self._greenzmq_default_hub
         self._entries: dict[Any, Entry] = {}
         self._new: dict[Entry, None] = {}
         self._awake: dict[Entry, None] = {}
@@ -100,8 +100,8 @@ class Poller(zmq.Poller):
         if entry is None and flags:
             entry = self._entries[socket] = Entry(self, socket, int(flags), next(self._order))
             if isinstance(socket, Socket):
-                self._turn = socket._readiness.turn
-            if isinstance(socket, Socket) and socket.hub_choice is not None:
+                self._turn = socket._greenzmq_state.turn
+            if isinstance(socket, Socket) and socket._greenzmq_choice is not None:
                 self._choosers[entry] = None
         elif entry is not None and flags:
             entry.forget()
@@ -285,7 +285,7 @@ class Poller(zmq.Poller):
     def _hub_choice(self) -> Choice | None:
         if self._choice is not None:
             return self._choice
-        return next((entry.what.hub_choice for entry in self._choosers), None)
+        return next((entry.what._greenzmq_choice for entry in self._choosers), None)
 
     def _let_hub_go_round(self, now: float) -> None:
         if now - self._turn_began < self._turn:
@@ -338,7 +338,7 @@ class Poller(zmq.Poller):
         for waiter in list(self._waiters):
             wake_anywhere(waiter)
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """The kernel's set is shared with the parent: leave it alone, and begin a new one."""
         for watch in self._watches:
             watch.disown(self._descriptors)

@@ -135,7 +135,7 @@ def device(device_type: int, frontend: zmq.Socket[Any], backend: Any = None, *, 
 
 
 def _choice(socket: zmq.Socket[Any]) -> Choice | None:
-    return socket.hub_choice if isinstance(socket, Socket) else None
+    return socket._greenzmq_choice if isinstance(socket, Socket) else None
 
 
 class _Way:
@@ -180,8 +180,8 @@ class _Way:
             return self._burst(1 if contested else BURST, contested)
         finally:
             for socket in (self.source, *self.targets):
-                if isinstance(socket, Socket) and socket._readiness.attended:
-                    socket._readiness.make_good(socket)
+                if isinstance(socket, Socket) and socket._greenzmq_state.attended:
+                    socket._greenzmq_state.make_good(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
@@ -223,7 +223,8 @@ class _Way:
     def _is_contested(self) -> bool:
         """Whether other greenlets wait to send to a target, or are in the middle of a message."""
         return any(
-            isinstance(socket, Socket) and (socket._sending.owner is not None or socket._sending.first is not None)
+            isinstance(socket, Socket)
+            and (socket._greenzmq_sending.owner is not None or socket._greenzmq_sending.first is not None)
             for socket in self.targets
         )
 
@@ -268,7 +269,7 @@ class _Proxy:
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
-        self.turn = green[0]._readiness.turn if green else default_turn()
+        self.turn = green[0]._greenzmq_state.turn if green else default_turn()
         self.turn_end = monotonic() + self.turn
 
     def run(self) -> int:
@@ -344,4 +345,4 @@ class _Proxy:
 
 def _events(socket: Any) -> int:
     """``EVENTS``; of a green socket, so that those who wait on it hear of it, too."""
-    return int(socket._readiness.examine(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))
+    return int(socket._greenzmq_state.examine(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))

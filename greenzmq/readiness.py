@@ -335,7 +335,7 @@ class Readiness(Attendance):
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
-        hub = hubs.current_hub(socket.hub_choice)
+        hub = hubs.current_hub(socket._greenzmq_choice)
         if hub is not None and hub.greenlet is not getcurrent():
             if direction is self.receiving:
                 self._respect_last_receiver(socket)

@@ -29,7 +29,7 @@ class Socket(_socket.Socket):
     """`greenzmq.Socket` on selector."""
 
     _repr_cls = "greenzmq.selector.Socket"
-    _default_hub = "selector"
+    _greenzmq_default_hub = "selector"
 
 
 class Context(_context.Context):
@@ -37,13 +37,13 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.selector.Context"
     _socket_class = Socket
-    _default_hub = "selector"
+    _greenzmq_default_hub = "selector"
 
 
 class Poller(_poller.Poller):
     """`greenzmq.Poller` on selector."""
 
-    _default_hub = "selector"
+    _greenzmq_default_hub = "selector"
 
 
 select = partial(_poller.select, poller=Poller)

@@ -71,11 +71,11 @@ class Socket(zmq.Socket[bytes]):
     """
 
     _repr_cls = "greenzmq.Socket"
-    _default_hub: ClassVar[Choice | None] = None
+    _greenzmq_default_hub: ClassVar[Choice | None] = None
 
-    _readiness: Readiness
-    _receiving: Direction
-    _sending: Direction
+    _greenzmq_state: Readiness
+    _greenzmq_receiving: Direction
+    _greenzmq_sending: Direction
 
     def __init__(
         self,
@@ -92,19 +92,21 @@ class Socket(zmq.Socket[bytes]):
         if readiness is not None and readiness.watch is not None and readiness.watch.fd != _get(self, FD):
             readiness = None  # of a socket that has gone without close(), whose address is another's now
         if readiness is None:
-            turn = getattr(self.context, "turn_seconds", None)
+            turn = getattr(self.context, "_greenzmq_turn", None)
             readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
             readiness.unshared = not self._shadow
         if _get(self, TYPE) in LOCKSTEP:
             readiness.keep_turns()
         # pyzmq looks every attribute that is set up among libzmq's options first.
-        self.__dict__.update(_readiness=readiness, _receiving=readiness.receiving, _sending=readiness.sending)
+        self.__dict__.update(
+            _greenzmq_state=readiness, _greenzmq_receiving=readiness.receiving, _greenzmq_sending=readiness.sending
+        )
         tell_after_fork(self)
 
     @property
-    def hub_choice(self) -> Choice | None:
+    def _greenzmq_choice(self) -> Choice | None:
         """What its context, or else its namespace, says about the hub; None leaves it to `greenzmq.hubs.decide`."""
-        return getattr(self.context, "hub_choice", None) or self._default_hub
+        return getattr(self.context, "_greenzmq_choice", None) or self._greenzmq_default_hub
 
     @property
     def underlying(self) -> int:
@@ -112,7 +114,7 @@ class Socket(zmq.Socket[bytes]):
 
         What others make of it may change the socket without a word, so from now on less is taken for granted.
         """
-        readiness: Readiness | None = self.__dict__.get("_readiness")
+        readiness: Readiness | None = self.__dict__.get("_greenzmq_state")
         if readiness is not None:
             readiness.share()
         return address_of(self)
@@ -133,7 +135,7 @@ class Socket(zmq.Socket[bytes]):
 
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
-        sending = self._sending
+        sending = self._greenzmq_sending
         if sending.credit and not (flags or track) and routing_id is None and group is None:
             sending.credit -= 1
             try:
@@ -143,12 +145,12 @@ class Socket(zmq.Socket[bytes]):
             except BaseException:
                 sending.credit = 0  # it has not sent: see `Readiness.keep_turns`
                 raise
-            return self._readiness.perform(self, sending, _send_part, 0, (data, copy, track), True)
+            return self._greenzmq_state.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
             data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
-            return self._readiness.perform(self, sending, _send_part, int(flags), (data, copy, track))
-        return self._readiness.perform(
+            return self._greenzmq_state.perform(self, sending, _send_part, int(flags), (data, copy, track))
+        return self._greenzmq_state.perform(
             self, sending, _send_addressed, int(flags), (data, copy, track, routing_id, group)
         )
 
@@ -158,19 +160,19 @@ class Socket(zmq.Socket[bytes]):
 
         Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
         """
-        receiving = self._receiving
+        receiving = self._greenzmq_receiving
         if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
             receiving.credit -= 1
             try:
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, receiving, _recv, 0, (copy, track), True)
-        return self._readiness.perform(self, receiving, _recv, int(flags), (copy, track))
+            return self._greenzmq_state.perform(self, receiving, _recv, 0, (copy, track), True)
+        return self._greenzmq_state.perform(self, receiving, _recv, int(flags), (copy, track))
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive one frame into a buffer; see `zmq.Socket.recv_into`. Switches: as `recv`."""
-        return self._readiness.perform(self, self._receiving, _receive_into, int(flags), (buffer, nbytes))
+        return self._greenzmq_state.perform(self, self._greenzmq_receiving, _receive_into, int(flags), (buffer, nbytes))
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -191,10 +193,10 @@ class Socket(zmq.Socket[bytes]):
             msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
             send = partial(zmq.Socket.send, **kwargs)
-            return self._readiness.perform(
-                self, self._sending, _send_message, int(flags), (msg_parts, copy, track, send)
+            return self._greenzmq_state.perform(
+                self, self._greenzmq_sending, _send_message, int(flags), (msg_parts, copy, track, send)
             )
-        sending = self._sending
+        sending = self._greenzmq_sending
         if sending.credit and not flags:
             sending.credit -= 1
             try:
@@ -204,61 +206,61 @@ class Socket(zmq.Socket[bytes]):
             except BaseException:
                 sending.credit = 0
                 raise
-            return self._readiness.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
-        return self._readiness.perform(self, sending, _send_message, int(flags), (msg_parts, copy, track))
+            return self._greenzmq_state.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
+        return self._greenzmq_state.perform(self, sending, _send_message, int(flags), (msg_parts, copy, track))
 
     @_typed_as(zmq.Socket.recv_multipart)
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
-        receiving = self._receiving
+        receiving = self._greenzmq_receiving
         if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
             receiving.credit -= 1
             try:
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._readiness.perform(self, receiving, _receive_message, 0, (copy, track), True)
-        return self._readiness.perform(self, receiving, _receive_message, int(flags), (copy, track))
+            return self._greenzmq_state.perform(self, receiving, _receive_message, 0, (copy, track), True)
+        return self._greenzmq_state.perform(self, receiving, _receive_message, int(flags), (copy, track))
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------
 
     def get(self, option: int) -> Any:
         """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches."""
-        return self._readiness.examine(self) if option == EVENTS else _get(self, option)
+        return self._greenzmq_state.examine(self) if option == EVENTS else _get(self, option)
 
     getsockopt = get
 
     def set(self, option: int, optval: int | bytes) -> None:
         """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
         try:
-            self._and_look(super().set, option, optval)
+            self._greenzmq_and_look(super().set, option, optval)
         finally:
-            self._readiness.forget_timeouts()
+            self._greenzmq_state.forget_timeouts()
 
     setsockopt = set  # noqa: A003
 
     def bind(self, addr: str) -> Any:
         """Bind to an address; see `zmq.Socket.bind`. Never switches."""
-        return self._and_look(super().bind, addr)
+        return self._greenzmq_and_look(super().bind, addr)
 
     def connect(self, addr: str) -> Any:
         """Connect to an address; see `zmq.Socket.connect`. Never switches."""
-        return self._and_look(super().connect, addr)
+        return self._greenzmq_and_look(super().connect, addr)
 
     def unbind(self, addr: str | bytes) -> None:
         """Undo a `bind`; see `zmq.Socket.unbind`. Never switches."""
-        self._and_look(super().unbind, addr)
+        self._greenzmq_and_look(super().unbind, addr)
 
     def disconnect(self, addr: str | bytes) -> None:
         """Undo a `connect`; see `zmq.Socket.disconnect`. Never switches."""
-        self._and_look(super().disconnect, addr)
+        self._greenzmq_and_look(super().disconnect, addr)
 
-    def _and_look(self, call: Callable[..., Any], *args: Any) -> Any:
+    def _greenzmq_and_look(self, call: Callable[..., Any], *args: Any) -> Any:
         try:
             return call(*args)
         finally:
-            if self._readiness.attended:
-                self._readiness.make_good(self)
+            if self._greenzmq_state.attended:
+                self._greenzmq_state.make_good(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
@@ -268,13 +270,13 @@ class Socket(zmq.Socket[bytes]):
         if self.closed:
             raise zmq.ZMQError(zmq.ENOTSUP)
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
-        return self._readiness.poll(self, int(flags), seconds)
+        return self._greenzmq_state.poll(self, int(flags), seconds)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def close(self, linger: int | None = None) -> None:
         """Close the socket; see `zmq.Socket.close`. All who wait on it get ``ZMQError(ENOTSOCK)``. Never switches."""
-        readiness: Readiness | None = self.__dict__.get("_readiness")
+        readiness: Readiness | None = self.__dict__.get("_greenzmq_state")
         if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
             super().close(linger=linger)
             return
@@ -290,10 +292,10 @@ class Socket(zmq.Socket[bytes]):
         finally:
             readiness.wake_all()
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
         self._closed = True
-        self._readiness.disown()
+        self._greenzmq_state.disown()
 
     # -- monitoring ---------------------------------------------------------------------------------------------------
 

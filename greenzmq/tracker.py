@@ -61,19 +61,9 @@ class MessageTracker(zmq.MessageTracker, metaclass=_LikeItsParent):
         if self.done:
             return
         if timeout != 0 or timeout is False:
-            self._wait(None if timeout < 0 or timeout is False else timeout)
+            _wait(self, None if timeout < 0 or timeout is False else timeout)
         if not self.done:
             raise zmq.NotDone()
-
-    def _wait(self, seconds: float | None) -> None:
-        waiter = Waiter(hubs.get_hub(), seconds)
-        try:
-            for event in _events(self):
-                while not (event.is_set() or waiter.expired):
-                    waiter.woken = False
-                    park_for(waiter, _waitable(event))
-        finally:
-            waiter.close()
 
 
 class Frame(zmq.Frame, metaclass=_LikeItsParent):
@@ -90,6 +80,17 @@ def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
     if copy or isinstance(data, zmq.Frame):
         return data
     return Frame(data, track=True, copy_threshold=copy_threshold)
+
+
+def _wait(tracker: zmq.MessageTracker, seconds: float | None) -> None:
+    waiter = Waiter(hubs.get_hub(), seconds)
+    try:
+        for event in _events(tracker):
+            while not (event.is_set() or waiter.expired):
+                waiter.woken = False
+                park_for(waiter, _waitable(event))
+    finally:
+        waiter.close()
 
 
 def _events(tracker: zmq.MessageTracker) -> Iterator[Any]:

@@ -58,7 +58,7 @@ def ask(namespace: str = "greenzmq", **context: Any) -> None:
         return
     server = ctx.socket(zmq.PULL)
     try:
-        decision = hubs.decide(server.hub_choice)
+        decision = hubs.decide(server._greenzmq_choice)
         answer["decided"] = [getattr(decision.name, "name", decision.name), decision.rule]
     except Exception as error:
         answer["decided"] = describe(error)
@@ -99,7 +99,7 @@ def wait(zmq: Any, server: Any, answer: dict[str, Any]) -> None:
     try:
         server.recv()
     except zmq.Again:
-        answer["waited"] = server._readiness.hub.name
+        answer["waited"] = server._greenzmq_state.hub.name
     except Exception as error:
         answer["waited"] = describe(error)
 

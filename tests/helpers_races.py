@@ -61,7 +61,7 @@ class Greenzmq:
 
     @staticmethod
     def waits(socket: Any) -> bool:
-        return bool(socket._readiness.attended)
+        return bool(socket._greenzmq_state.attended)
 
     async def end(self) -> None:
         await greenzmq.asyncio.run(self.context.term)

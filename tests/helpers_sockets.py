@@ -104,12 +104,12 @@ def connected(
 
 def receives(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for a message of `socket`."""
-    return bool(socket._readiness.receiving)
+    return bool(socket._greenzmq_state.receiving)
 
 
 def sends(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for room in `socket`."""
-    return bool(socket._readiness.sending)
+    return bool(socket._greenzmq_state.sending)
 
 
 def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:

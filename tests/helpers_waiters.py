@@ -122,5 +122,5 @@ def in_the_polling_phase(hub: greenzmq.GreenHub, act: Callable[[], object]) -> N
 def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket, place: int) -> greenzmq.Task[Any]:
     """A receiver that stands at this place in the queue, counted from 1, or has ended already."""
     task = hub.spawn(receiver.recv_multipart)
-    until(hub, lambda: length(receiver._readiness.receiving) >= place or task.done)
+    until(hub, lambda: length(receiver._greenzmq_state.receiving) >= place or task.done)
     return task

@@ -74,7 +74,7 @@ def check_waiting(runtime: Runtime) -> None:
         pull, push = sockets(context)
         ticker = runtime.later(push.send, b"message")
         assert pull.recv() == b"message"
-        assert pull._readiness.hub.name == runtime.name
+        assert pull._greenzmq_state.hub.name == runtime.name
         runtime.join(ticker)
         context.destroy(linger=0)
 
@@ -199,7 +199,7 @@ def use_selector() -> str:
         hub.sleep()
         os.write(writer, b"x")
         assert waiter.get() == 1
-        assert pull._readiness.hub is hub.hub
+        assert pull._greenzmq_state.hub is hub.hub
         context.destroy(linger=0)
     os.close(reader)
     os.close(writer)

@@ -123,7 +123,7 @@ def work(green: Any, *jobs: tuple[Any, Any, int]) -> list[int]:
     for task in serving:
         task.get()
     for socket in (socket for job in jobs for socket in job[:2]):
-        assert socket._readiness.hub is green.hub
+        assert socket._greenzmq_state.hub is green.hub
         socket.close()
     return answers
 
@@ -161,7 +161,7 @@ def wait_for(green: Any, pull: Any, push: Any, message: bytes) -> bytes:
     sender = green.spawn(push.send, message)
     received: bytes = pull.recv()
     sender.get()
-    assert pull._readiness.hub is green.hub
+    assert pull._greenzmq_state.hub is green.hub
     return received
 
 

@@ -376,7 +376,7 @@ def test_monitor_arguments(hub, monkeypatch):
         monitor = socket.get_monitor_socket(zmq.EVENT_LISTENING, "inproc://events")
         assert recorder.calls == [("monitor", ("inproc://events", zmq.EVENT_LISTENING), {})]
         assert type(monitor) is type(socket)
-        assert monitor.hub_choice is socket.hub_choice
+        assert monitor._greenzmq_choice is socket._greenzmq_choice
         assert socket.get_monitor_socket() is monitor
         task = hub.spawn(monitor.recv_multipart)
         until(hub, lambda: receives(monitor))

@@ -235,7 +235,7 @@ def test_a_cancellation_through_another_bridge(loop_name: str, bridge: str, when
 
         task = asyncio.ensure_future(awaiting())
         if when == "where it waits":
-            while not pull._readiness.attended:
+            while not pull._greenzmq_state.attended:
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.wait([task], timeout=10)
@@ -268,7 +268,7 @@ EVENTLET = """
     eventlet.sleep(0)
     for _ in waiting:
         push.send(b"x")
-    print([thread.wait() for thread in waiting], type(pull._readiness.hub).__name__)
+    print([thread.wait() for thread in waiting], type(pull._greenzmq_state.hub).__name__)
     context.destroy(0)
 """
 

@@ -140,7 +140,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
         fd = socket.FD
         others = [hub.spawn(socket.recv), hub.spawn(socket.poll)] if beside else []
-        until(hub, lambda: socket._readiness.parked == len(others))
+        until(hub, lambda: socket._greenzmq_state.parked == len(others))
         if prepare is not None:
             prepare(socket, peer)
         interruption = Interruption(at, socket.close)
@@ -155,7 +155,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
             # pyzmq's answer to a poll that had not begun is ENOTSUP.
             assert outcome(each) in {None, zmq.ENOTSOCK, zmq.ENOTSUP if name == "poll" else None}, f"{name}, {at}"
         assert not [key for key in hub.hub.watching if key[0] == fd], f"{name}, {at}: a watch is left"
-        ready = socket._readiness
+        ready = socket._greenzmq_state
         left = ready.parked, [*ready.receiving], [*ready.sending], ready.listeners
         assert not any(left), f"{name}, {at}"
         return interruption.happened
@@ -230,7 +230,7 @@ def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
         plain.bind(address("inproc"))
         peer.connect(plain.last_endpoint.decode())
         green = greenzmq.Socket(plain)
-        green._receiving.dry = True  # so that it asks, and begins to wait, before it tries
+        green._greenzmq_receiving.dry = True  # so that it asks, and begins to wait, before it tries
         peer.send(b"x")
         with never_switches():
             assert green.recv() == b"x"

@@ -56,7 +56,7 @@ def spies(monkeypatch):
 def fresh_turn(*sockets: greenzmq.Socket) -> None:
     """No turn of these sockets ends during this test."""
     for socket in sockets:
-        socket._readiness.turn_end = time.monotonic() + 3600
+        socket._greenzmq_state.turn_end = time.monotonic() + 3600
 
 
 # -- the fast path ----------------------------------------------------------------------------------------------------
@@ -227,9 +227,9 @@ def test_idle_behind_a_message(hub, operation):
         until(hub, lambda: receives(gate) or receives(pull))
         task = hub.spawn(*((pull.recv,) if operation == "recv" else (push.send, b"2")))
         if operation == "recv":
-            until(hub, lambda: length(pull._readiness.receiving) == 2)
+            until(hub, lambda: length(pull._greenzmq_state.receiving) == 2)
             push.send_multipart([b"1", b"one"])
-        until(hub, lambda: receives(gate) and socket._readiness.parked == 1)
+        until(hub, lambda: receives(gate) and socket._greenzmq_state.parked == 1)
         plain(socket).bind("tcp://127.0.0.1:*")  # a signal that is neither a message nor room
         hub.run_in_thread(time.sleep, 0.01)
         with count_rounds(hub) as rounds:

@@ -110,7 +110,7 @@ def test_no_time_at_all_behind_a_queue(hub):
         socket, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
         fill(socket)
         tasks = [hub.spawn(call) for call in (socket.recv, lambda: socket.send(b"x")) for _ in range(50)]
-        until(hub, lambda: length(socket._receiving) == length(socket._sending) == 50)
+        until(hub, lambda: length(socket._greenzmq_receiving) == length(socket._greenzmq_sending) == 50)
         socket.rcvtimeo = socket.sndtimeo = 0
         poller = greenzmq.Poller()
         poller.register(socket, zmq.POLLIN)

@@ -34,7 +34,7 @@ WAITERS = {
     "recv_into": (receives, lambda socket: socket.recv_into(bytearray(1))),
     "send": (sends, lambda socket: socket.send(b"x")),
     "send_multipart": (sends, lambda socket: socket.send_multipart([b"x", b"y"])),
-    "poll": (lambda socket: socket._readiness.parked, lambda socket: socket.poll()),
+    "poll": (lambda socket: socket._greenzmq_state.parked, lambda socket: socket.poll()),
 }
 
 

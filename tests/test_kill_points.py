@@ -48,9 +48,9 @@ def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) ->
     with situation(hub) as (pull, push):
         before = [waiting_receiver(hub, pull)] if point == "queued" else []
         victim = weapon(hub, pull.recv_multipart)
-        in_queue(hub, victim, pull._receiving, len(before) + 1)
+        in_queue(hub, victim, pull._greenzmq_receiving, len(before) + 1)
         others = [*before, hub.spawn(pull.recv_multipart)]
-        until(hub, lambda: length(pull._receiving) == len(others) + (not victim.ended))
+        until(hub, lambda: length(pull._greenzmq_receiving) == len(others) + (not victim.ended))
         check(pull)
         sent = [[b"%d" % n] for n in range(len(others) + 1)]
         if point == "woken":
@@ -78,9 +78,9 @@ def sender_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> N
         fill_up(push, [b"fill"])
         before = [parked(hub, sends, push.send, b"before")] if point == "queued" else []
         victim = weapon(hub, push.send_multipart, [b"the", b"victim's"])
-        in_queue(hub, victim, push._sending, len(before) + 1)
+        in_queue(hub, victim, push._greenzmq_sending, len(before) + 1)
         others = [*before, hub.spawn(push.send, b"behind")]
-        until(hub, lambda: length(push._sending) == len(others) + (not victim.ended))
+        until(hub, lambda: length(push._greenzmq_sending) == len(others) + (not victim.ended))
         check(push)
         if point == "woken":
             victim.strike()

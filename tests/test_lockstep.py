@@ -57,7 +57,7 @@ def test_second_worker(hub, limited):
         first = parked(hub, receives, rep.recv)
         rep.rcvtimeo = 30 if limited else -1
         second = hub.spawn(rep.recv)
-        until(hub, lambda: length(rep._readiness.receiving) == 2)
+        until(hub, lambda: length(rep._greenzmq_state.receiving) == 2)
         req.send(b"1")
         assert first.get() == b"1"
         if limited:
@@ -66,7 +66,7 @@ def test_second_worker(hub, limited):
             rep.send(b"one")
             assert req.recv() == b"one"
         else:
-            rep._readiness.receiving.first.wake()
+            rep._greenzmq_state.receiving.first.wake()
             tick(hub, second)
             check(rep)
             rep.send(b"one")

@@ -111,7 +111,7 @@ RECEIVES: dict[str, Callable[[greenzmq.Socket], object]] = {
 
 def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
     """``act()``, without a switch in between: `socket` is made to believe that its turn has just begun."""
-    socket._readiness.turn_end = time.monotonic() + 60
+    socket._greenzmq_state.turn_end = time.monotonic() + 60
     with never_switches():
         act()
 
@@ -316,7 +316,7 @@ def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch,
     with open_context(hub) as context:
         router, peers = mandatory_router(context, b"a", b"b", b"c")
         first, second = (waiting_sender_to(hub, router, name) for name in (b"a", b"b"))
-        waiters = list(router._readiness.sending)
+        waiters = list(router._greenzmq_state.sending)
         room: list[Any] = []
 
         def wake(waiter, wake=Waiter.wake):

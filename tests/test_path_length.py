@@ -124,7 +124,7 @@ def test_bytecodes_of_a_wait(hub):
         def receive() -> int:
             hub.spawn(push.send, b"m")
             executed = bytecodes(pull.recv)
-            assert pull._receiving.dry, "it has not waited"
+            assert pull._greenzmq_receiving.dry, "it has not waited"
             return executed
 
         executed = [hub.spawn(lambda: [receive() for _ in range(3)]).get() for _ in range(2)][1]

@@ -186,7 +186,7 @@ def test_time_counts_from_the_call(hub, monkeypatch):
         poller = greenzmq.Poller()
         poller.register(socket, IN)
         for poll in (poller.poll, socket.poll, lambda milliseconds: greenzmq.zmq_poll([(socket, IN)], milliseconds)):
-            poller._turn_began, socket._readiness.turn_end, socket._readiness.budget = 0, 0, 0
+            poller._turn_began, socket._greenzmq_state.turn_end, socket._greenzmq_state.budget = 0, 0, 0
             hub.hub.call_soon(time.sleep, 0.02)
             assert not poll(15)
     assert len(limits) == 3
@@ -202,7 +202,7 @@ def test_no_end_of_time(hub):
         for timeout in (None, -1, -0.5, -1000, 60_000):
             for poll in (poller.poll, socket.poll):
                 task = hub.spawn(poll, timeout)
-                until(hub, lambda: socket._readiness.listeners)
+                until(hub, lambda: socket._greenzmq_state.listeners)
                 tick(hub, task)
                 peer.send(b"message")
                 goes_on(hub, task)
@@ -232,7 +232,7 @@ def test_odd_times(hub):
         tasks = []
         for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
             tasks.append(polling(hub, poller, timeout))
-            tasks.append(parked(hub, lambda s: s._readiness.parked, socket.poll, timeout))
+            tasks.append(parked(hub, lambda s: s._greenzmq_state.parked, socket.poll, timeout))
         tick(hub, *tasks)
         peer.send(b"message")
         goes_on(hub, *tasks)
@@ -268,7 +268,7 @@ def test_many_greenlets_poll_one_socket(hub):
             pollers.append(greenzmq.Poller())
             pollers[-1].register(socket, IN)
         tasks = [polling(hub, poller) for poller in pollers]
-        single = [parked(hub, lambda s: s._readiness.listeners, socket.poll) for _ in range(3)]
+        single = [parked(hub, lambda s: s._greenzmq_state.listeners, socket.poll) for _ in range(3)]
         peer.send(b"message")
         for task in tasks + single:
             goes_on(hub, task)

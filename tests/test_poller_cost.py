@@ -119,7 +119,7 @@ def test_a_loop_of_operations_between_two_polls(hub):
             left.bind(address("inproc"))
             assert right.recv() == b"there"
         assert reads == []
-        assert left._sending.credit > 0
+        assert left._greenzmq_sending.credit > 0
         with count_reads() as reads:
             for poller in pollers:
                 assert poller.poll(0) == [(right, IN)]
@@ -247,7 +247,7 @@ def wait_and_count(poller):
     """How often a poll that waits calls what a Poller consists of; the hub's own calls vary."""
     with count_calls() as calls:
         poller.poll(LONG)
-    return sum("poller" in call or "hub_choice" in call or "look" in call for call in calls)
+    return sum("poller" in call or "_greenzmq_choice" in call or "look" in call for call in calls)
 
 
 def test_idle_means_idle(hub):

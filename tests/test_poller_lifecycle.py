@@ -83,7 +83,7 @@ def test_a_context_that_ends(hub):
     for registered in (resting, socket):
         poller.register(registered, IN)
     tasks = [polling(hub, poller), polling(hub, poller)]
-    tasks.append(parked(hub, lambda s: s._readiness.parked, socket.poll))
+    tasks.append(parked(hub, lambda s: s._greenzmq_state.parked, socket.poll))
     ending = hub.spawn(context.term)
     until(hub, lambda: all(task.done for task in tasks))
     for task in tasks:
@@ -111,7 +111,7 @@ def test_a_dropped_poller_leaves_nothing(hub):
             for socket in sockets:
                 poller.register(socket, IN)
             assert poller.poll(0) == poller.poll(1) == []
-            assert all(socket._readiness.attended for socket in sockets)
+            assert all(socket._greenzmq_state.attended for socket in sockets)
             reference = weakref.ref(poller)
             del poller
             assert reference() is None
@@ -247,7 +247,7 @@ def polls(poller, socket):
 def nothing_is_left(poller, socket):
     assert poller.poll(0) == []
     assert not poller._waiters
-    assert not socket._readiness.parked
+    assert not socket._greenzmq_state.parked
 
 
 def test_a_cancelled_poll(loop_name):

@@ -137,7 +137,7 @@ def thefts(context, events):
 
 
 def in_socket_poll(hub, context, files, made):
-    return [parked(hub, lambda socket: socket._readiness.listeners, made.socket.poll, None, made.events)]
+    return [parked(hub, lambda socket: socket._greenzmq_state.listeners, made.socket.poll, None, made.events)]
 
 
 def in_a_poller(hub, context, files, made):
@@ -215,7 +215,7 @@ def test_ended_during_a_poll(hub, waits):
             for socket in list(context._sockets):
                 socket.close()
             ending.get()
-            assert not made.socket._readiness.attended, name
+            assert not made.socket._greenzmq_state.attended, name
 
 
 def meet_the_end(steal, socket):
@@ -352,7 +352,7 @@ def test_ready_without_a_signal(hub):
         socket.bind(where)
         goes_on(hub, task, at_once=True)
         late = context.socket(zmq.DEALER)
-        tasks = [parked(hub, lambda s: s._readiness.listeners, late.poll, None, OUT)]
+        tasks = [parked(hub, lambda s: s._greenzmq_state.listeners, late.poll, None, OUT)]
         late.connect(where)
         goes_on(hub, *tasks, at_once=True)
         rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)

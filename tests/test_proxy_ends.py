@@ -142,7 +142,7 @@ def test_a_kill_with_a_message_in_hand_loses_nothing(hub, insisted):
         task.kill()
         assert task.done
         assert [a.recv() for _ in range(3)] == [b"0", b"1", b"2"]
-        until(hub, lambda: not router._readiness.sending)
+        until(hub, lambda: not router._greenzmq_state.sending)
         idle(front, router)
 
 

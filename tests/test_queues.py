@@ -53,7 +53,7 @@ def of(got: list[bytes], receiver: greenzmq.Socket) -> list[bytes]:
 
 def waiting(socket: greenzmq.Socket, tasks: list[greenzmq.Task[Any]]) -> bool:
     """Whether all of these senders stand in the queue, but for those that found room, as may be over tcp."""
-    return length(socket._readiness.sending) == sum(not task.done for task in tasks)
+    return length(socket._greenzmq_state.sending) == sum(not task.done for task in tasks)
 
 
 # -- ten of each ------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_receivers_are_served_in_order(hub, pattern, transport):
     """Ten greenlets wait to receive; the first that came gets the first message, and so on."""
     with situation(hub, pattern, transport) as (sender, receiver):
         tasks = [waiting_receiver(hub, receiver) for _ in range(TEN)]
-        assert length(receiver._readiness.receiving) == TEN
+        assert length(receiver._greenzmq_state.receiving) == TEN
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [of(task.get(), receiver) for task in tasks] == [message(n) for n in range(TEN)]
@@ -132,7 +132,7 @@ def test_parts_are_received_in_one_piece(hub, transport):
 
     with situation(hub, "PUSH-PULL", transport) as (sender, receiver):
         tasks = [hub.spawn(part_by_part if n % 2 else receiver.recv_multipart) for n in range(TEN)]
-        until(hub, lambda: length(receiver._readiness.receiving) == TEN)
+        until(hub, lambda: length(receiver._greenzmq_state.receiving) == TEN)
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [task.get() for task in tasks] == [message(n) for n in range(TEN)]
@@ -313,7 +313,7 @@ def test_timeouts_in_the_middle(hub):
         for n in range(TEN):
             receiver.rcvtimeo = 5 if n % 3 == 1 else -1
             tasks.append(hub.spawn(receiver.recv))
-            until(hub, lambda n=n, task=tasks[-1]: task.done or receiver._readiness.receiving.last)
+            until(hub, lambda n=n, task=tasks[-1]: task.done or receiver._greenzmq_state.receiving.last)
             hub.sleep()
         expired = [task for n, task in enumerate(tasks) if n % 3 == 1]
         until(hub, lambda: all(task.done for task in expired))
@@ -356,14 +356,14 @@ def test_pause_keeps_the_order(hub, monkeypatch):
         during: list[Any] = []
 
         def pause(_: object) -> None:
-            receiver._readiness.turn_end = time.monotonic() + 60
+            receiver._greenzmq_state.turn_end = time.monotonic() + 60
             during.append(parked_soon(hub, receiver, 1))
             sender.send(b"1")
             sender.send(b"2")
 
         monkeypatch.setattr(readiness, "pause", pause)
-        receiver._receiving.credit = 0
-        receiver._readiness.turn_end = 0
+        receiver._greenzmq_receiving.credit = 0
+        receiver._greenzmq_state.turn_end = 0
         assert receiver.recv() == b"2"
         assert during[0].get() == [b"1"]
 
@@ -384,15 +384,15 @@ def test_message_begun_during_a_pause(hub, monkeypatch):
             got.append(receiver.recv())
 
         def pause(_: object) -> None:
-            receiver._readiness.turn_end = time.monotonic() + 60
+            receiver._greenzmq_state.turn_end = time.monotonic() + 60
             begun.append(hub.spawn(in_parts))
             until(hub, lambda: got)
 
         sender.send_multipart([b"1", b"one"])
         sender.send(b"2")
         monkeypatch.setattr(readiness, "pause", pause)
-        receiver._receiving.credit = 0
-        receiver._readiness.turn_end = receiver._readiness.budget = 0
+        receiver._greenzmq_receiving.credit = 0
+        receiver._greenzmq_state.turn_end = receiver._greenzmq_state.budget = 0
         assert receiver.recv() == b"2"
         assert begun
         assert got == [b"1", b"one"]
@@ -422,7 +422,7 @@ def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
         for name in (b"a", b"b"):
             fill_up(router, [name, b"fill"])
             tasks[name] = hub.spawn(router.send_multipart, [name, b"waiter"])
-            until(hub, lambda: length(router._readiness.sending) == len(tasks))
+            until(hub, lambda: length(router._greenzmq_state.sending) == len(tasks))
         assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
         for _ in range(10):
             hub.sleep()

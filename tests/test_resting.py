@@ -53,7 +53,7 @@ def test_a_watch_rests_after_a_wait(hub):
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         for _ in range(3):
             wait_once(hub, pull, push)
-            watch = pull._readiness.watch
+            watch = pull._greenzmq_state.watch
             assert (watch.started, watch.resting) == (hub.hub.lets_rest, hub.hub.lets_rest)
         assert pull.poll(0) == 0  # or the next message would need no signal
         push.send(b"for nobody")
@@ -72,7 +72,7 @@ def test_closed_in_another_thread_before_the_loop_goes_round(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         fd = pull.FD
-        pull._receiving.dry = True  # so that it looks, and begins to wait, before it tries
+        pull._greenzmq_receiving.dry = True  # so that it looks, and begins to wait, before it tries
         push.send(b"x")
         with never_switches():
             assert pull.recv() == b"x"
@@ -90,7 +90,7 @@ def test_who_asks_for_the_address_ends_the_rest(hub, monkeypatch):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        watch = pull._readiness.watch
+        watch = pull._greenzmq_state.watch
         threads = []
         disarm = type(watch)._disarm
         monkeypatch.setattr(
@@ -126,7 +126,7 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
     try:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        waiter = pull._receiving.spare
+        waiter = pull._greenzmq_receiving.spare
         begun, received = threading.Event(), []
 
         def receive() -> None:
@@ -142,7 +142,7 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
         push.send(b"over there")
         thread.join()
         assert received == [b"over there"]
-        assert pull._receiving.spare is not waiter
+        assert pull._greenzmq_receiving.spare is not waiter
         wait_once(hub, pull, push)
     finally:
         context.destroy(linger=0)
@@ -242,7 +242,7 @@ def test_a_dropped_socket_takes_all_of_it_along(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        kept = [weakref.ref(pull._readiness), weakref.ref(pull._readiness.watch)]
+        kept = [weakref.ref(pull._greenzmq_state), weakref.ref(pull._greenzmq_state.watch)]
         key = (pull.FD, False)
         del context.__dict__["kept"]
         with warnings.catch_warnings():

@@ -96,7 +96,7 @@ def test_many(hub, many):
                 assert crowd.wake(range(number, number + 1)) == [number]
             assert len(switches) < 20
         assert sorted(crowd.wake(range(many))) == list(range(many))
-        assert all(dealer._readiness.parked == 1 for dealer in crowd.dealers)
+        assert all(dealer._greenzmq_state.parked == 1 for dealer in crowd.dealers)
         crowd.end()
 
 
@@ -113,5 +113,5 @@ def test_what_waiting_costs(hub, first):
             crowd.wake(range(20))
         wait_all_parked(crowd.tasks)
         assert not [what for what in gc.get_objects() if type(what) is zmq.Again]
-        assert len({id(dealer._readiness.listeners) for dealer in crowd.dealers}) == 1
+        assert len({id(dealer._greenzmq_state.listeners) for dealer in crowd.dealers}) == 1
         crowd.end()

@@ -100,7 +100,7 @@ def test_check_socket_notices(hub, monkeypatch):
         tasks = [parked(hub, receives, pull.recv) for _ in range(2)]
         check_socket(pull)
         for path, name, value, rule in WRONG.values():
-            owner = attrgetter(path)(pull._readiness) if path else pull._readiness
+            owner = attrgetter(path)(pull._greenzmq_state) if path else pull._greenzmq_state
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, value)
                 with pytest.raises(ContractError, match=rule):
@@ -122,7 +122,7 @@ def test_check_socket_in_every_state(hub):
         fill(pair)
         tasks.append(parked(hub, sends, pair.send, b"x"))
         check_socket(pair)
-        tasks.append(parked(hub, lambda socket: socket._readiness.listeners, pair.poll))
+        tasks.append(parked(hub, lambda socket: socket._greenzmq_state.listeners, pair.poll))
         check_socket(pair)
         pair.close()
         check_socket(pair)

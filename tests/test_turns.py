@@ -164,7 +164,7 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
         pass
 
     def kill(_: object) -> None:
-        assert push._readiness.sending, "the turn has ended before the queue"
+        assert push._greenzmq_state.sending, "the turn has ended before the queue"
         raise Killed
 
     with open_context(hub, turn=NO_TIME) as context:
@@ -177,7 +177,7 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
                 received += 1
             with monkeypatch.context() as patch:
                 patch.setattr(readiness, "pause", kill)
-                push._sending.dry, push._sending.credit, push._readiness.budget = False, 1, 1
+                push._greenzmq_sending.dry, push._greenzmq_sending.credit, push._greenzmq_state.budget = False, 1, 1
                 try:
                     push.send(b"lost")
                 except Killed:
@@ -245,9 +245,9 @@ def test_where_it_is_said(hub, monkeypatch):
     def turn_of(**said: Any) -> float:
         with open_context(hub, **said) as context:
             socket = context.socket(zmq.PULL)
-            seconds = socket._readiness.turn
+            seconds = socket._greenzmq_state.turn
             with greenzmq.Context.shadow(context).socket(zmq.PULL) as other:
-                assert other._readiness.turn == seconds
+                assert other._greenzmq_state.turn == seconds
             return seconds
 
     assert turn_of() == 0.002
@@ -266,7 +266,7 @@ def test_a_socket_of_a_plain_context(hub, monkeypatch):
     """A green socket of a pyzmq context heeds the environment, and so does a Poller of plain sockets."""
     monkeypatch.setenv("GREENZMQ_TURN", "9")
     with zmq.Context() as context, greenzmq.Socket(context, zmq.PULL) as socket:
-        assert socket._readiness.turn == 0.009
+        assert socket._greenzmq_state.turn == 0.009
         assert greenzmq.Poller()._turn == 0.009
 
 

@@ -312,7 +312,7 @@ class AsyncioHub(Hub):
             self.idle.clear()
             self._greenlet = self._loop_greenlet = current
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """There is no way to have a loop, asyncio's or uvloop's, leave its parent's files alone."""
         self.inherited = True
 

@@ -194,7 +194,7 @@ class EventletHub(Hub):
         _remove(self._hub, self._listener)
         self._wakeup.close()
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """Eventlet goes on with what it shares with the parent. Take new ones, leave the old as they are."""
         _renew_kernel_set(self._hub)
         if self.thread_id != unpatched.get_ident():  # another thread's, which is gone

@@ -222,7 +222,7 @@ class SelectorHub(Hub):
         while waiting:
             self._ready.append(waiting.popleft())
 
-    def _after_fork_in_child(self) -> None:
+    def _greenzmq_after_fork(self) -> None:
         """The selector and the wake-up sockets are shared with the parent: take new ones, leave the old as they are."""
         self._selector.close()
         self._wakeup.close()

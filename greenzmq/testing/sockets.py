@@ -35,7 +35,7 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
     Switches: never. From any greenlet or callback of the socket's thread; not from a signal handler, nor from within
     greenzmq's own code, where something may be half done.
     """
-    readiness = socket._readiness
+    readiness = socket._greenzmq_state
     _check_attendance(readiness)
     for direction in (readiness.receiving, readiness.sending):
         _check_queue(direction, readiness)
