@@ -9,6 +9,7 @@ The map of the package, from the bottom up; each imports from those above it onl
 that::
 
     errors         what goes wrong between a program and its hub
+    limits         times as programs give them, checked
     unpatched      the standard library without monkey patches
     hubs/base      the contract: Hub, Watch, Timer
     hubs/<name>    one runtime each; the only files that import it

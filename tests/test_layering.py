@@ -18,6 +18,7 @@ import greenzmq
 # taken apart here (cli) stands for all its modules. Arrows point upwards in this table, to lines that came before.
 ALLOWED = {
     "errors": "",
+    "limits": "",
     "unpatched": "",
     "forks": "",
     "hubs.base": "errors unpatched",
@@ -71,7 +72,7 @@ HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.
 RUNS_PEERS = "benchmarks.cells.runtimes"
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
-WITHOUT_ZMQ = ("errors", "unpatched", "hubs", "waiting", "events", "tasks", "green")
+WITHOUT_ZMQ = ("errors", "limits", "unpatched", "hubs", "waiting", "events", "tasks", "green")
 
 MAX_FILE = 500
 MAX_FUNCTION = 60
