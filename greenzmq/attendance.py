@@ -24,7 +24,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs
-from .directions import POLLIN, POLLOUT, Listener, Receiving, Sending, whom_to_wake
+from .directions import POLLIN, POLLOUT, Listener, Listeners, Receiving, Sending, whom_to_wake
 from .errors import WrongHubError
 from .turns import TakesTurns
 from .waiting import refuse_in_hub
@@ -39,8 +39,8 @@ __all__ = ["EVENTS", "Attendance", "get_option"]
 EVENTS = int(zmq.EVENTS)
 FD = int(zmq.FD)
 
-#: In place of an empty dict for each socket. Never changed.
-_NO_LISTENERS: dict[Listener, None] = {}
+#: In place of an empty one for each socket. Never changed.
+_NO_LISTENERS = Listeners()
 
 #: Of the options asked for here and in `greenzmq.readiness`, which are numbers.
 get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]
@@ -57,10 +57,12 @@ class Attendance(TakesTurns):
 
     Attributes
     ----------
+    all_woken : bool
+        The socket has ended, and all who stand in the queues are woken.
     receiving, sending : Direction
         The queues.
-    listeners : dict
-        The set of those who wait for events and take nothing.
+    listeners : Listeners
+        Those who wait for events and take nothing.
     socket : Socket or None
         A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
     settings : int
@@ -69,7 +71,7 @@ class Attendance(TakesTurns):
         How often it has been looked at what the socket can do; the number of each look.
     """
 
-    __slots__ = ("attended", "listeners", "receiving", "sending", "settings", "signals", "socket")
+    __slots__ = ("all_woken", "attended", "listeners", "receiving", "sending", "settings", "signals", "socket")
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
@@ -77,6 +79,7 @@ class Attendance(TakesTurns):
         self.sending = Sending()
         self.listeners = _NO_LISTENERS
         self.attended = False
+        self.all_woken = False
         self.socket: Any = None
         self.settings = 0
         self.signals = 0
@@ -148,15 +151,15 @@ class Attendance(TakesTurns):
     def listen(self, listener: Listener) -> None:
         """Tell `listener`, once, when its events may have come; right after ``EVENTS`` has shown none of them."""
         if self.listeners is _NO_LISTENERS:
-            self.listeners = {}
-        self.listeners[listener] = None
+            self.listeners = Listeners()
+        self.listeners.add(listener)
         self._attend()
         if self.ended:
             self._tell_listeners(-1)
 
     def forget(self, listener: Listener) -> None:
         """Take `listen` back."""
-        if self.listeners.pop(listener, self) is not self:
+        if self.listeners.discard(listener):
             self._attend()
 
     def share(self) -> None:
@@ -211,11 +214,25 @@ class Attendance(TakesTurns):
         self.wake(events)
 
     def wake_all(self) -> None:
-        """Every waiter tries once more, to meet what there is to meet: ``ETERM``, ``ENOTSOCK``. Never switches."""
+        """The socket has ended: every waiter tries once more, to meet ``ETERM`` or ``ENOTSOCK``. Never switches.
+
+        Each of them comes by here when it leaves. The first call wakes all, and nobody parks any more, so the others
+        have nothing to do: n waiters cost n wake-ups.
+        """
+        self.ended = True
+        if self.hub is not None and self.is_elsewhere():
+            self.hub.call_soon_threadsafe(self._wake_queues)
+        else:
+            self._wake_queues()
+        self._tell_listeners(-1)
+
+    def _wake_queues(self) -> None:
+        if self.all_woken:
+            return
         for direction in (self.receiving, self.sending):
             for waiter in direction:
-                waiter.wake_threadsafe() if self.is_elsewhere() else waiter.wake()
-        self._tell_listeners(-1)
+                waiter.wake()
+        self.all_woken = True  # afterwards, since a signal handler's exception may come out of the above
 
     def disown(self) -> None:
         """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
@@ -247,11 +264,11 @@ class Attendance(TakesTurns):
             self._tell_listeners(events)
 
     def _tell_listeners(self, events: int) -> None:
-        self._tell([listener for listener in list(self.listeners) if listener.events & events])
+        self._tell(self.listeners.of(events))
 
     def _tell(self, listeners: list[Listener]) -> None:
         for listener in listeners:
-            if self.listeners.pop(listener, self) is not self:
+            if self.listeners.discard(listener):
                 listener.wake()
         if listeners:
             self._attend()

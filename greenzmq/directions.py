@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
 
-__all__ = ["Direction", "Listener", "Receiving", "Refusal", "Sending", "whom_to_wake"]
+__all__ = ["Direction", "Listener", "Listeners", "Receiving", "Refusal", "Sending", "whom_to_wake"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
@@ -184,6 +184,41 @@ class Listener:
         self.events = events
         self.wake = wake
         self.waits = waits
+
+
+class Listeners(dict[Listener, None]):
+    """The listeners of one socket: a set that knows them by their events, too, so as not to go through all of them.
+
+    A signal handler may come at any moment, and tell listeners. So `add` enters a listener here before it can be found
+    by its events, and only who takes it out of here, in one step, tells it.
+    """
+
+    __slots__ = ("_by_events",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_events: dict[int, dict[Listener, None]] = {}
+
+    def add(self, listener: Listener) -> None:
+        """Have it among them; nothing if it is."""
+        self[listener] = None
+        self._by_events.setdefault(listener.events, {})[listener] = None
+
+    def discard(self, listener: Listener) -> bool:
+        """Have it among them no more. Whether it was."""
+        self._by_events.get(listener.events, {}).pop(listener, None)
+        return self.pop(listener, self) is not self
+
+    def of(self, events: int) -> list[Listener]:
+        """Those to whom one of `events` matters."""
+        return [
+            listener for wanted, alike in list(self._by_events.items()) if wanted & events for listener in list(alike)
+        ]
+
+    def clear(self) -> None:
+        """Have none."""
+        super().clear()
+        self._by_events.clear()
 
 
 def whom_to_wake(

@@ -128,7 +128,11 @@ def _readiness_of(socket: Any) -> Readiness:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
     if isinstance(socket, Socket):
         return socket._greenzmq_state
-    return _by_address.setdefault(address_of(socket), Readiness(default_turn()))
+    address = address_of(socket)
+    readiness = _by_address.get(address)
+    if readiness is None or readiness.ended:  # an ended one is of a socket that had this address before
+        readiness = _by_address[address] = Readiness(default_turn())
+    return readiness
 
 
 def fileno(what: Any) -> int:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ from greenlet import getcurrent
 from . import hubs
 from .attendance import Attendance, get_option
 from .directions import Direction, Listener, Refusal
+from .events import wake_anywhere
 from .turns import CREDIT
 from .waiting import Waiter, pause
 
@@ -355,7 +357,7 @@ class Readiness(Attendance):
         if ready or seconds == 0 or not events:
             return ready
         waiter = Waiter(self.bind_hub(socket), seconds, entered)
-        listener = Listener(events, waiter.wake)
+        listener = Listener(events, partial(wake_anywhere, waiter))
         try:
             self.arrive(socket, waiter)
             while not (ready or waiter.expired):
@@ -374,5 +376,5 @@ class Readiness(Attendance):
 
     def _end_poll(self, socket: Any, listener: Listener, waiter: Waiter) -> None:
         waiter.close()
-        self.listeners.pop(listener, None)
+        self.listeners.discard(listener)
         self.depart(socket, waiter)

@@ -89,7 +89,7 @@ class Socket(zmq.Socket[bytes]):
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)
         address = address_of(self)
         readiness = _by_address.get(address) if self._shadow else None
-        if readiness is not None and readiness.watch is not None and readiness.watch.fd != _get(self, FD):
+        if readiness is not None and readiness.is_of_another(int(_get(self, FD))):
             readiness = None  # of a socket that has gone without close(), whose address is another's now
         if readiness is None:
             turn = getattr(self.context, "_greenzmq_turn", None)

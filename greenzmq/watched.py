@@ -25,7 +25,7 @@ class Watched:
     Attributes
     ----------
     ended : bool
-        The socket is closed, or is about to be. No watch is started any more.
+        The socket is closed or about to be, or its context has ended. Nobody parks, and no watch is started any more.
     hub : Hub or None
         Where the watch is.
     parked : int
@@ -92,6 +92,10 @@ class Watched:
     def is_elsewhere(self) -> bool:
         """Whether this is not the thread of the hub; only the end of a context may come from such a one."""
         return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
+
+    def is_of_another(self, fd: int) -> bool:
+        """Whether this is of a socket that has ended, and not of the open one that has the descriptor `fd`."""
+        return self.ended or (self.watch is not None and self.watch.fd != fd)
 
     def is_signalled(self) -> bool:
         """Whether commands lie unprocessed."""

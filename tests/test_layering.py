@@ -41,7 +41,7 @@ ALLOWED = {
     "turns": "watched",
     "directions": "hubs.base hubs waiting turns",
     "attendance": "errors hubs.base hubs waiting turns directions",
-    "readiness": "hubs.base hubs waiting turns directions attendance",
+    "readiness": "hubs.base hubs waiting events turns directions attendance",
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness green tracker",
     "descriptors": "errors unpatched hubs.base hubs",
     "entries": "descriptors waiting events turns directions readiness socket",

@@ -55,8 +55,8 @@ def _check_attendance(readiness: Readiness) -> None:
     parked = bool(readiness.parked)
     require((readiness.socket is not None) == parked, "`socket` is set exactly while a greenlet is parked")
     watch = readiness.watch
-    if watch is None:
-        return  # nobody has waited yet, or the socket is closed and those who waited are on their way out
+    if watch is None or readiness.ended:
+        return  # nobody has waited yet, or the socket has ended and those who waited are on their way out
     require((watch.started and not watch.resting) == parked, "the watch calls exactly while a greenlet is parked")
     require(watch.hub is readiness.hub, "the watch is on the hub on which greenlets wait")
     known = watch.hub.watching.get((watch.fd, False)) is watch
