@@ -11,6 +11,7 @@ __all__ = [
     "BlockingCallError",
     "HubError",
     "MissingHubError",
+    "TimeLimitExpired",
     "Timeout",
     "UnknownHubError",
     "WatchError",
@@ -19,7 +20,7 @@ __all__ = [
 
 
 class HubError(RuntimeError):
-    """Something is wrong between a greenlet and its hub; the base of all errors below but `Timeout`."""
+    """Something is wrong between a greenlet and its hub; the base of all errors below but those of time limits."""
 
 
 class UnknownHubError(HubError, LookupError):
@@ -46,11 +47,10 @@ class WatchError(HubError):
     """A watch cannot be started: it is closed, or its file descriptor is watched already."""
 
 
-class Timeout(BaseException):
-    """The time given to a `with hub.timeout(seconds):` block is over.
+class Timeout(TimeoutError):  # noqa: N818  # the name that gevent and eventlet give theirs
+    """The time is over that was given to a ``with hub.timeout(seconds):`` block, or to `Task.get`.
 
-    A `BaseException`, as `gevent.Timeout` and `eventlet.Timeout` are, so that an ``except Exception`` on the way
-    does not swallow it.
+    The block raises it where it ends. What is thrown into the block until then is a `TimeLimitExpired`.
 
     Parameters
     ----------
@@ -70,4 +70,35 @@ class Timeout(BaseException):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return "" if self.seconds is None else f"{self.seconds:g} second{'' if self.seconds == 1 else 's'}"
+        return "" if self.seconds is None else _in_words(self.seconds)
+
+
+class TimeLimitExpired(BaseException):
+    """What a ``with hub.timeout(seconds):`` block meets where it waits when its time is over.
+
+    A `BaseException`, so that an ``except Exception`` inside of the block does not swallow it, as it would a `Timeout`.
+    Where the block ends, a `Timeout` takes its place. So it is seen inside of the block only: in a ``finally``, and by
+    an ``except BaseException``, which should raise it again.
+
+    Parameters
+    ----------
+    seconds : float
+        The time that was given, in seconds.
+    place : str
+        Where the limit was set, as ``"file.py:12"``.
+    """
+
+    def __init__(self, seconds: float, place: str) -> None:
+        super().__init__(seconds, place)
+        self.seconds = seconds
+        self.place = place
+
+    def __str__(self) -> str:
+        return (
+            f"the limit of {_in_words(self.seconds)} set at {self.place} is over; "
+            "the with block that has this limit turns this into greenzmq.Timeout, if it comes that far"
+        )
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:g} second{'' if seconds == 1 else 's'}"

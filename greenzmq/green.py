@@ -94,7 +94,10 @@ class GreenHub:
     def timeout(
         self, seconds: float | None, exception: BaseException | type[BaseException] | bool | None = None
     ) -> TimeLimit:
-        """``with hub.timeout(seconds):`` raise `greenzmq.Timeout` in this greenlet if the block takes longer.
+        """``with hub.timeout(seconds):`` raise `greenzmq.Timeout` where the block ends, if the block takes longer.
+
+        `Timeout` is a `TimeoutError`. The block itself meets a `greenzmq.errors.TimeLimitExpired` where it waits, which
+        its ``except Exception`` does not catch. A limit that is dropped without a ``with`` is a `RuntimeWarning`.
 
         Parameters
         ----------

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import linecache
 import os
 import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import greenlet
@@ -15,10 +19,14 @@ from helpers_tasks import NEVER, SOON, BoomError, boom
 
 import greenzmq
 from greenzmq import GreenHub
+from greenzmq.errors import TimeLimitExpired
 
 
 def test_time_limit(hub: GreenHub) -> None:
-    """The limit raises the Timeout that the block is bound to, with its seconds, wherever the block waits."""
+    """The limit raises the Timeout that the block is bound to, with its seconds, wherever the block waits.
+
+    Where the block waits it meets something else, which says where it comes from.
+    """
     task = hub.spawn(hub.sleep, NEVER)
     reader, writer = os.pipe()
     release = threading.Event()
@@ -37,6 +45,8 @@ def test_time_limit(hub: GreenHub) -> None:
             assert late.value is limit
             assert late.value.seconds == SOON
             assert str(late.value) == "0.005 seconds"
+            assert isinstance(late.value.__cause__, TimeLimitExpired)
+            assert f"the limit of 0.005 seconds set at {__file__}:" in str(late.value.__cause__)
         release.set()
         push.send(b"x")
         assert pull.recv() == b"x"
@@ -105,9 +115,158 @@ def test_nested_time_limits(hub: GreenHub) -> None:
 
 
 def test_time_limit_passes_except_exception(hub: GreenHub) -> None:
-    """Code that catches every Exception does not swallow a Timeout."""
-    with pytest.raises(greenzmq.Timeout), hub.timeout(SOON), contextlib.suppress(Exception):
+    """Code inside the block that catches every Exception does not swallow the limit; code around it catches Timeout.
+
+    Seen to fail when Timeout was thrown into the block as it is: it could not be both.
+    """
+    caught: list[BaseException] = []
+    try:
+        with hub.timeout(SOON) as limit, contextlib.suppress(Exception):
+            hub.sleep(NEVER)
+    except Exception as error:
+        caught.append(error)
+    assert caught == [limit]
+    assert isinstance(limit, TimeoutError)
+
+
+def test_inner_limit_inside_of_an_outer_one(hub: GreenHub) -> None:
+    """Between both blocks the inner limit is an Exception like any other, and the outer one is none.
+
+    Seen to fail when Timeout was a BaseException.
+    """
+
+    def nested() -> None:
+        try:
+            with hub.timeout(SOON):
+                hub.sleep(NEVER)
+        except Exception as error:
+            seen.append(type(error))
+        try:
+            with hub.timeout(NEVER):
+                hub.sleep(NEVER)
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    seen: list[object] = []
+    with pytest.raises(greenzmq.Timeout) as late, hub.timeout(SOON * 4) as outer:
+        nested()
+    assert seen == [greenzmq.Timeout, TimeLimitExpired]
+    assert late.value is outer
+
+
+def test_inner_limit_does_not_take_the_place_of_an_outer_one(hub: GreenHub) -> None:
+    """An inner limit that strikes while the outer one unwinds the block does not save the block from the outer one.
+
+    Seen to fail when an inner limit knew nothing of outer ones: the loop went on without a limit.
+    """
+
+    def nested() -> None:
+        while len(rounds) < 3:
+            rounds.append(1)
+            with contextlib.suppress(Exception), hub.timeout(4 * SOON, BoomError):
+                try:
+                    hub.sleep(NEVER)
+                finally:
+                    hub.sleep(8 * SOON)
+
+    rounds: list[int] = []
+    with pytest.raises(greenzmq.Timeout) as late, hub.timeout(SOON) as outer:
+        nested()
+    assert late.value is outer
+    assert rounds == [1]
+
+
+def test_limit_of_a_generator(hub: GreenHub) -> None:
+    """Limits that end in another order than that in which they began are each other's business no more."""
+
+    def limited(seconds: float) -> Iterator[None]:
+        with hub.timeout(seconds):
+            yield
+
+    first, second = limited(NEVER), limited(NEVER)
+    next(first)
+    next(second)
+    first.close()
+    second.close()
+    with pytest.raises(greenzmq.Timeout) as late, hub.timeout(SOON) as limit:
         hub.sleep(NEVER)
+    assert late.value is limit
+    assert getattr(greenlet.getcurrent(), "_greenzmq_time_limit") is None  # noqa: B009
+
+
+def test_block_that_swallows_its_limit(hub: GreenHub) -> None:
+    """A block that catches even a BaseException goes on, without a limit, and nothing is raised where it ends."""
+
+    def replace() -> None:
+        try:
+            hub.sleep(NEVER)
+        finally:
+            boom()
+
+    with hub.timeout(SOON):
+        with contextlib.suppress(BaseException):
+            hub.sleep(NEVER)
+        hub.sleep(4 * SOON)
+    with pytest.raises(BoomError) as raised, hub.timeout(SOON):
+        replace()
+    assert isinstance(raised.value.__context__, TimeLimitExpired)
+
+
+def test_limit_and_kill_in_the_same_round(hub: GreenHub) -> None:
+    """A greenlet that goes on after its limits is ended by a kill that comes at the same time as one of them.
+
+    Seen to fail when a limit was turned into Timeout whatever had come out of the block.
+    """
+
+    def work() -> None:
+        while True:
+            with contextlib.suppress(greenzmq.Timeout), hub.timeout(0):
+                hub.sleep(NEVER)
+
+    for _ in range(20):
+        task = hub.spawn(work)
+        hub.sleep()
+        task.kill()
+        assert isinstance(task.get(), greenlet.GreenletExit)
+
+
+def test_limit_that_is_used_again(hub: GreenHub) -> None:
+    """One limit serves one block after the other, each with the whole time and a Timeout of its own; two at once never.
+
+    Seen to fail when all blocks of a limit raised the same exception.
+    """
+    limit = hub.timeout(SOON)
+    outcomes = []
+    for _ in range(2):
+        with pytest.raises(greenzmq.Timeout) as late, limit as outcome:
+            hub.sleep(NEVER)
+        assert late.value is outcome
+        outcomes.append(outcome)
+    assert outcomes[0] is not outcomes[1]
+    with limit:
+        hub.sleep()
+    with limit, pytest.raises(RuntimeError, match="give each block its own"), limit:
+        pass
+    hub.sleep(4 * SOON)
+
+
+def test_limit_without_a_block(hub: GreenHub) -> None:
+    """A limit that is dropped without a ``with`` warns, at the line where it was made; one that was used does not.
+
+    Seen to fail when it was dropped without a word.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hub.timeout(1)  # the line
+        with hub.timeout(1):
+            pass
+        gc.collect()
+    (warning,) = (each for each in caught if "hub.timeout" in str(each.message))
+    assert warning.category is RuntimeWarning
+    assert "write: with hub.timeout(seconds):" in str(warning.message)
+    assert warning.filename == __file__
+    assert "# the line" in linecache.getline(warning.filename, warning.lineno)
 
 
 def test_time_limit_in_the_hub(hub: GreenHub) -> None:
