@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent
@@ -33,6 +34,7 @@ from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
 from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future
+from greenzmq.tasks import coroutine_error, plain_result
 from greenzmq.waiting import Waiter as _Waiter
 
 __version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
@@ -159,7 +161,7 @@ class _Call(_End):
         """In its greenlet."""
         self._greenlet = getcurrent()
         try:
-            self._value = self._call()
+            self._value = plain_result(self._call, self._call())
         except GreenletExit as error:  # as `Task.get`
             self._value = error
         except BaseException as error:
@@ -277,7 +279,11 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     ------
     HubError
         No loop runs in this thread, or it cannot watch file descriptors.
+    TypeError
+        The function is a coroutine function, or has returned a coroutine; such things are to be awaited.
     """
+    if type(function) is CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
+        raise coroutine_error(function, function)
     hub = AsyncioHub.get()
     if hub.late:
         _raise_late_cancellation(hub)

@@ -60,6 +60,12 @@ class GreenHub:
         -------
         Task
 
+        Raises
+        ------
+        TypeError
+            `function` is a coroutine function. So for `run` and `run_in_thread`; and a function that returns a
+            coroutine fails with it.
+
         Notes
         -----
         Switches: never.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from types import TracebackType
+from functools import partial
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -20,9 +22,45 @@ from .waiting import interrupt
 if TYPE_CHECKING:
     from .hubs.base import Hub, Timer
 
-__all__ = ["NativeCall", "Outcome", "Task", "TimeLimit"]
+__all__ = ["NativeCall", "Outcome", "Task", "TimeLimit", "coroutine_error", "plain_result", "refuse_coroutine"]
 
 T = TypeVar("T")
+
+
+def refuse_coroutine(function: object) -> None:
+    """Raise `TypeError` if a greenlet or thread could do nothing with `function`, because it is a coroutine's."""
+    if type(function) is CoroutineType or inspect.iscoroutinefunction(function):
+        raise coroutine_error(function, function)
+
+
+def plain_result(function: object, result: T) -> T:
+    """`result`, which `function` has returned. A coroutine is a `TypeError`: what it should do would not be done."""
+    if type(result) is CoroutineType:
+        raise coroutine_error(function, result)
+    return result
+
+
+def coroutine_error(function: object, met: object) -> TypeError:
+    """The error that names `function` and says what to do; `met` is closed, or it would complain on its own."""
+    name = _name_of(met)
+    if type(met) is not CoroutineType:
+        fault = f"{name} is a coroutine function"
+    elif met is function:
+        fault = f"{name}(...) is a coroutine, and not a function"
+    else:
+        fault = f"{_name_of(function)} has returned the coroutine {name}(...), which would never run"
+    if type(met) is CoroutineType:
+        met.close()
+    return TypeError(
+        f"{fault}; greenzmq runs plain functions: in a coroutine write await {name}(...), "
+        f"in a greenlet on asyncio greenzmq.asyncio.await_({name}(...))"
+    )
+
+
+def _name_of(function: object) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 class Outcome(Linkable, Generic[T]):
@@ -83,9 +121,10 @@ class Task(Outcome[T]):
         *,
         context: contextvars.Context | None = None,
     ) -> None:
+        refuse_coroutine(function)
         super().__init__()
         self.hub = hub
-        self._name = getattr(function, "__qualname__", None) or repr(function)
+        self._name = _name_of(function)
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
         self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
         self._greenlet.task = self
@@ -195,7 +234,7 @@ class Task(Outcome[T]):
             return
         function, args, kwargs = call
         try:
-            self._value = function(*args, **kwargs)
+            self._value = plain_result(function, function(*args, **kwargs))
         except GreenletExit as error:
             self._value = error  # type: ignore[assignment]
         except (KeyboardInterrupt, SystemExit) as error:
@@ -230,6 +269,7 @@ class NativeCall(Outcome[T]):
     """
 
     def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+        refuse_coroutine(function)
         super().__init__()
         context = contextvars.copy_context()
         unpatched.start_new_thread(self._run, (context, function, args, kwargs))
@@ -243,7 +283,7 @@ class NativeCall(Outcome[T]):
         self, context: contextvars.Context, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
-            self._value = context.run(function, *args, **kwargs)
+            self._value = plain_result(function, context.run(function, *args, **kwargs))
         except BaseException as error:
             self._error = error
         finally:

@@ -8,6 +8,7 @@ import gc
 import sys
 import threading
 import traceback
+import warnings
 from typing import Any
 
 import pytest
@@ -35,6 +36,10 @@ def fails() -> None:
 async def fails_too() -> None:
     await asyncio.sleep(0)
     fails()
+
+
+def fails_to_await() -> Any:
+    return fails_too()
 
 
 def wait() -> None:
@@ -84,6 +89,26 @@ def test_run_raises(loop_name: str) -> None:
         ]
 
     run_on(loop_name, main())
+
+
+@pytest.mark.parametrize("call", [run, spawn])
+def test_coroutines_are_refused(loop_name: str, call: Any) -> None:
+    """To run or spawn a coroutine function, or a coroutine as `asyncio.run` takes one, is a TypeError that says what to
+    write instead; no coroutine complains that it was never awaited.
+
+    Seen to fail when `run` returned a coroutine that nobody ran.
+    """
+
+    async def main() -> None:
+        for given in (fails_too, fails_to_await, fails_too()):
+            with pytest.raises(TypeError, match=r"in a coroutine write await fails_too\(\.\.\.\)"):
+                await call(given)
+        gc.collect()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_on(loop_name, main())
+    assert not [each for each in caught if "never awaited" in str(each.message)]
 
 
 def test_run_shares_the_context(loop_name: str) -> None:

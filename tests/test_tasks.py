@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import gc
 import os
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -279,6 +281,49 @@ def test_unretrieved_exceptions(hub: GreenHub, monkeypatch: pytest.MonkeyPatch) 
     for each in told:
         assert each.exc_type is BoomError
         assert "boom" in [frame.name for frame in traceback.extract_tb(each.exc_traceback)]
+
+
+# -- coroutines --------------------------------------------------------------------------------------------------------
+
+
+async def coroutine(*_: object) -> None:
+    """What no greenlet can run."""
+
+
+def returns_coroutine() -> object:
+    return coroutine()
+
+
+class Awaited:
+    async def __call__(self) -> None: ...
+
+
+NOT_PLAIN: dict[str, tuple[Callable[[], Any], str]] = {
+    "coroutine function": (lambda: coroutine, "coroutine is a coroutine function"),
+    "partial": (lambda: functools.partial(functools.partial(coroutine, 1), 2), "coroutine is a coroutine function"),
+    "coroutine": (coroutine, "coroutine(...) is a coroutine, and not a function"),
+    "returns a coroutine": (lambda: returns_coroutine, "returns_coroutine has returned the coroutine coroutine(...)"),
+    "callable": (Awaited, "has returned the coroutine Awaited.__call__(...)"),
+}
+
+
+@pytest.mark.parametrize(("make", "fault"), NOT_PLAIN.values(), ids=NOT_PLAIN)
+@pytest.mark.parametrize("call", ["spawn", "run", "run_in_thread"])
+def test_coroutines_are_refused(hub: GreenHub, call: str, make: Callable[[], Any], fault: str) -> None:
+    """Whoever gives a coroutine, or a function that returns one, gets a TypeError that says what to do; nothing else
+    complains.
+
+    Seen to fail when such a task ended well, and did nothing.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(TypeError) as raised:
+            getattr(hub, call)(make()).get()  # only a spawned one gets so far
+        gc.collect()
+    assert not [each for each in caught if "never awaited" in str(each.message)]
+    name = "Awaited.__call__" if make is Awaited else "coroutine"
+    assert fault in str(raised.value)
+    assert f"; greenzmq runs plain functions: in a coroutine write await {name}(...), " in str(raised.value)
 
 
 # -- contexts and threads ----------------------------------------------------------------------------------------------
