@@ -33,7 +33,7 @@ from greenzmq import poller as _poller
 from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
 from greenzmq.decorators import Decorators as _Decorators
-from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future
+from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
 from greenzmq.tasks import coroutine_error, plain_result
 from greenzmq.waiting import Waiter as _Waiter
 
@@ -324,12 +324,14 @@ def await_(awaitable: Awaitable[T]) -> T:
     Raises
     ------
     BlockingCallError
-        In a coroutine, which can say ``await`` itself.
+        In a coroutine, which can say ``await`` itself, unless it is a future that is done.
 
     Notes
     -----
     Switches: unless it is done already.
     """
+    if isfuture(awaitable) and awaitable.done():
+        return awaitable.result()  # type: ignore[no-any-return]
     try:
         waiter = _Waiter(AsyncioHub.get())
     except BaseException:

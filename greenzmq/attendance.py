@@ -26,8 +26,9 @@ from zmq.backend import Socket as BackendSocket
 from . import hubs
 from .directions import POLLIN, POLLOUT, Listener, Listeners, Receiving, Sending, whom_to_wake
 from .errors import WrongHubError
+from .events import wake_anywhere
 from .turns import TakesTurns
-from .waiting import refuse_in_hub
+from .waiting import refuse_to_wait
 
 if TYPE_CHECKING:
     from .hubs import Hub, Watch
@@ -89,7 +90,7 @@ class Attendance(TakesTurns):
     def bind_hub(self, socket: Any) -> Hub:
         """The hub of this greenlet, with the watch on it."""
         hub = hubs.get_hub(socket._greenzmq_choice)
-        refuse_in_hub(hub)
+        refuse_to_wait(hub)
         if hub is not self.hub:
             if self.parked and self.hub is not None:
                 raise WrongHubError(
@@ -255,11 +256,9 @@ class Attendance(TakesTurns):
 
     def wake(self, events: int) -> None:
         """Wake those whom `events` let go on: the first of each direction, and listeners."""
-        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
-        if reader is not None:
-            reader.wake()
-        if writer is not None:
-            writer.wake()
+        for waiter in whom_to_wake(events, self.receiving, self.sending, self.signals):
+            if waiter is not None:
+                wake_anywhere(waiter)  # a call that need not wait may come from any thread
         if self.listeners:
             self._tell_listeners(events)
 

@@ -20,7 +20,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
-from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs, unpatched
@@ -32,7 +31,7 @@ from .forks import tell_after_fork
 from .green import GreenHub
 from .socket import Socket
 from .turns import default_turn
-from .waiting import Waiter, pause
+from .waiting import Waiter, may_wait, pause
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -291,7 +290,7 @@ class Poller(zmq.Poller):
         if now - self._turn_began < self._turn:
             return
         hub = hubs.current_hub(self._hub_choice())
-        if hub is not None and hub.greenlet is not getcurrent():
+        if hub is not None and may_wait(hub):
             pause(hub)
         self._turn_began = monotonic()
 

@@ -44,9 +44,10 @@ from greenlet import getcurrent
 from . import hubs
 from .attendance import Attendance, get_option
 from .directions import Direction, Listener, Refusal
+from .errors import HubError
 from .events import wake_anywhere
 from .turns import CREDIT
-from .waiting import Waiter, pause
+from .waiting import Waiter, may_wait, pause
 
 __all__ = ["Readiness"]
 
@@ -107,9 +108,12 @@ class Readiness(Attendance):
         more for each frame: so it waits in this one.
         """
         result: Result = _MET_AGAIN if met_again else self._without_waiting(socket, direction, call, flags, args)
-        if result is not _MET_AGAIN and result is not _UNTRIED:
+        if result is not _UNTRIED and result is not _MET_AGAIN:
             return result
-        waiter = self._new_waiter(socket, direction)
+        try:
+            waiter = self._new_waiter(socket, direction)
+        except HubError as refusal:
+            return self._without_place(result, refusal, socket, direction, call, flags, args)  # type: ignore[no-any-return]
         if waiter is None:
             return self._without_time(result, socket, direction, call, flags, args)  # type: ignore[no-any-return]
         try:
@@ -128,8 +132,6 @@ class Readiness(Attendance):
                 if result is not _MET_AGAIN:
                     direction.dry = direction.dry and waiter.paused
                     return result
-                if waiter.expired:
-                    raise zmq.Again()
         finally:
             try:
                 self._end_wait(socket, direction, waiter)
@@ -145,13 +147,32 @@ class Readiness(Attendance):
             raise zmq.Again()
         return self._without_waiting(socket, direction, call, flags | DONTWAIT, args)
 
+    def _without_place(
+        self, result: Any, refusal: HubError, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
+    ) -> Any:
+        """The operation where to wait would be the error `refusal`, unless it has been tried.
+
+        A call that cannot wait cannot stand in a queue either: it goes past those who do, as under NOBLOCK. They have
+        been promised nothing. A waiter that was woken tries, and waits on if there is nothing left.
+        """
+        try:
+            if result is _UNTRIED:
+                result = self._try_now(socket, direction, call, flags, args)
+            if result is _UNTRIED or result is _MET_AGAIN:
+                raise refusal
+            return result
+        finally:
+            del refusal  # whose traceback refers to this frame
+
     def _without_waiting(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """The operation, if it need not wait or must not; else `_MET_AGAIN`, or `_UNTRIED`."""
         if direction is self.receiving and direction.last_receiver() is not getcurrent():
             self._respect_last_receiver(socket)
-        taken = direction.owner is not None and direction.taken()
-        if direction.owner is not None and not taken and direction.holder() is not None:
-            return self._next_part(socket, direction, call, flags, args)
+        taken = False
+        if direction.owner is not None:
+            taken = direction.taken()
+            if not taken and direction.holder() is not None:
+                return self._next_part(socket, direction, call, flags, args)
         if flags & DONTWAIT:
             if taken:
                 raise zmq.Again()
@@ -174,13 +195,20 @@ class Readiness(Attendance):
             if direction is self.receiving:
                 self._respect_last_receiver(socket)
         result = _UNTRIED
-        if direction.first is None and not direction.taken():
-            result = self._attempt(socket, direction, call, flags, args)
-            if result is not _MET_AGAIN:
-                direction.dry = False
-                self._grant_credit(direction, 1)
-                return result
-        self.since = since
+        if direction.first is None:
+            result = self._try_now(socket, direction, call, flags, args)
+        if result is _UNTRIED or result is _MET_AGAIN:
+            self.since = since
+        return result
+
+    def _try_now(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+        """Try, whoever waits; `_MET_AGAIN` if in vain, `_UNTRIED` while another greenlet is inside a message."""
+        if direction.taken():
+            return _UNTRIED
+        result = self._attempt(socket, direction, call, flags, args)
+        if result is not _MET_AGAIN:
+            direction.dry = False
+            self._grant_credit(direction, 1)
         return result
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -227,6 +255,8 @@ class Readiness(Attendance):
         hub = self.hub
         if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
             hub = self.bind_hub(socket)
+        elif direction.first is not None:
+            hub.check_switch()
         timeout = milliseconds / 1000 if milliseconds > 0 else None
         waiter, direction.spare = direction.spare, None
         if waiter is None:
@@ -257,11 +287,11 @@ class Readiness(Attendance):
     def _attempt_in_queue(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter
     ) -> Any:
-        """Try, once woken or when the time is over; `_MET_AGAIN` if in vain."""
+        """Try, once woken or when the time is over. `_MET_AGAIN` if in vain, or that error if there is no time left."""
         woken, waiter.woken = waiter.woken, False
         if direction.owner is not None or not woken:
             if not self.ended and (direction.taken() or not (woken or direction.first is waiter)):
-                return _MET_AGAIN  # somebody has begun a message since; its end wakes the first
+                return _again(waiter)  # somebody has begun a message since; its end wakes the first
         if direction.first is not waiter and direction is self.sending and self.is_signalled():
             self.signals += 1  # what this attempt is going to process may be room for those who were refused
         try:
@@ -271,7 +301,7 @@ class Readiness(Attendance):
                 raise
             if not waiter.expired:
                 self._look_after_refusal(socket, direction, waiter)
-            return _MET_AGAIN
+            return _again(waiter)
         self._note_message_end(socket, direction, flags)
         return result
 
@@ -338,7 +368,7 @@ class Readiness(Attendance):
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
         hub = hubs.current_hub(socket._greenzmq_choice)
-        if hub is not None and hub.greenlet is not getcurrent():
+        if hub is not None and may_wait(hub):
             if direction is self.receiving:
                 self._respect_last_receiver(socket)
                 if get_option(socket, RCVMORE) and not direction.taken():
@@ -378,3 +408,10 @@ class Readiness(Attendance):
         waiter.close()
         self.listeners.discard(listener)
         self.depart(socket, waiter)
+
+
+def _again(waiter: Waiter) -> Any:
+    """What an attempt in vain comes to."""
+    if waiter.expired:
+        raise zmq.Again() from None
+    return _MET_AGAIN

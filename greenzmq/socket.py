@@ -61,6 +61,8 @@ class Socket(zmq.Socket[bytes]):
     - It belongs to one thread and hub at a time: the one on which it waits. While nobody waits it may be handed on.
     - A message sent or received part by part stays in one piece, as long as the greenlet in the middle of it lives.
     - Exceptions thrown into a waiting greenlet come out as they are, and cost nobody a message.
+    - A call that need not wait works everywhere: in callbacks of the hub, coroutines, signal handlers, other threads.
+      Where it cannot wait it cannot stand in a queue either: it goes past those who do, as under ``NOBLOCK``.
 
     Raises
     ------

@@ -149,6 +149,8 @@ class Task(Outcome[T]):
         -----
         Switches: when it has to wait.
         """
+        if self._done or (timeout is not None and timeout <= 0):
+            return self._done
         return self._wait(self._hub_here(), timeout)
 
     def get(self, timeout: float | None = None) -> T:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from .errors import BlockingCallError
+from .errors import BlockingCallError, HubError
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -166,6 +166,15 @@ def refuse_to_wait(hub: Hub) -> None:
     """Raise whatever a wait would raise here; for a call that begins something and cannot take it back."""
     refuse_in_hub(hub)
     hub.check_switch()
+
+
+def may_wait(hub: Hub) -> bool:
+    """Whether a wait would not be refused here; for a call that need not wait, but could let `hub` go round."""
+    try:
+        refuse_to_wait(hub)
+    except HubError:
+        return False
+    return True
 
 
 class WaitQueue:

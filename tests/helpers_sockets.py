@@ -26,7 +26,7 @@ import greenzmq
 from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
-__all__ += ["each", "go_round_without", "is_open", "parked", "receives", "sends", "tick", "until"]
+__all__ += ["each", "go_round_without", "in_hub", "is_open", "parked", "receives", "sends", "tick", "until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
 #: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
@@ -119,6 +119,22 @@ def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:
             return
         hub.sleep(0 if attempt < 100 else 0.001)
     raise AssertionError(f"{condition} does not come true")
+
+
+def in_hub(hub: greenzmq.GreenHub, function: Callable[[], Any]) -> Any:
+    """What ``function()`` returns or raises in the hub's own greenlet."""
+    outcome: list[Any] = []
+
+    def call() -> None:
+        assert greenlet.getcurrent() is hub.hub.greenlet
+        try:
+            outcome.append(function())
+        except Exception as error:
+            outcome.append(error)
+
+    hub.hub.call_soon(call)
+    until(hub, lambda: outcome)
+    return outcome.pop()
 
 
 def tick(hub: greenzmq.GreenHub, *waiting: greenzmq.Task[Any]) -> None:

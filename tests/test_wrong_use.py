@@ -12,7 +12,7 @@ from typing import Any
 import greenlet
 import pytest
 import zmq
-from helpers_sockets import connected, fill, open_context, parked, receives, sends, until
+from helpers_sockets import connected, fill, in_hub, open_context, parked, receives, sends, until
 
 import greenzmq
 from greenzmq import GreenHub
@@ -22,22 +22,6 @@ def check_refused(hub: GreenHub, error: object) -> None:
     """It is the error of one who would block the hub, and says where to do it instead."""
     assert isinstance(error, greenzmq.BlockingCallError)
     assert ("await greenzmq.asyncio.run(" if hub.name == "asyncio" else "greenzmq.hub().spawn(") in str(error)
-
-
-def in_hub(hub: GreenHub, function: Callable[[], Any]) -> Any:
-    """What ``function()`` returns or raises in the hub's own greenlet."""
-    outcome: list[Any] = []
-
-    def call() -> None:
-        assert greenlet.getcurrent() is hub.hub.greenlet
-        try:
-            outcome.append(function())
-        except Exception as error:
-            outcome.append(error)
-
-    hub.hub.call_soon(call)
-    until(hub, lambda: outcome)
-    return outcome.pop()
 
 
 def check_works(hub: GreenHub, pull: greenzmq.Socket, push: greenzmq.Socket) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from asyncio import CancelledError, ensure_future
+from asyncio import CancelledError, ensure_future, isfuture
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
 from types import FrameType
@@ -28,7 +28,7 @@ from ..forks import tell_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
 from .timers import TimerHeap
 
-__all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future"]
+__all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
 
 _running_loop = asyncio._get_running_loop
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
