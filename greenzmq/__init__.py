@@ -16,6 +16,7 @@ that::
     hubs           hubs by name, and which one a greenlet runs on
     waiting        the one place where a greenlet stops
     events         GreenEvent, and what else can be waited for besides sockets
+    locks          a lock for which greenlets of any hub and threads may wait
     tasks          Task, Timeout, native threads
     watched        the one watch on a socket's ZMQ_FD
     turns          how long a greenlet may go on before the hub goes round

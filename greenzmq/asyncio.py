@@ -55,6 +55,7 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.asyncio.Context"
     _socket_class = Socket
+    _instance = None
     _greenzmq_default_hub = "asyncio"
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
-from . import hubs, unpatched
+from . import hubs
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
+from .locks import ParkingLock
 from .socket import Socket
 from .tasks import NativeCall
 from .turns import default_turn, turn_in_seconds
@@ -50,9 +51,8 @@ class Context(zmq.Context[Socket]):
     _repr_cls = "greenzmq.Context"
     _socket_class: type[Socket] = Socket
     _greenzmq_default_hub: ClassVar[Choice | None] = None
-    _instance: Any = None
-    _instance_pid: int | None = None
-    _instance_lock: Any = unpatched.allocate_lock()
+    _instance: Any = None  # else pyzmq's attribute would be found; each namespace has one for the same reason
+    _instance_lock: Any = ParkingLock("Context.instance()")  # a subclass's __init__ may switch
 
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
@@ -91,12 +91,6 @@ class Context(zmq.Context[Socket]):
         for socket in list(self._sockets):
             if isinstance(socket, Socket):
                 socket._greenzmq_after_fork()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Each class has an `instance` of its own; pyzmq's attributes would be found on the parent."""
-        super().__init_subclass__(**kwargs)
-        cls._instance = None
-        cls._instance_pid = None
 
     def term(self) -> None:
         """End the context; see `zmq.Context.term`. The others run on meanwhile.

@@ -37,12 +37,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import hubs, unpatched
-from .waiting import Waiter
+from .errors import BlockingCallError, HubError
+from .hubs.detection import detect
+from .waiting import Waiter, refuse_to_wait
 
 if TYPE_CHECKING:
-    from .hubs import Hub
+    from .hubs import Choice, Hub
 
-__all__ = ["GreenEvent", "Linkable", "Waitable", "park_for", "wake_anywhere"]
+__all__ = ["GreenEvent", "Linkable", "Waitable", "hub_to_wait_on", "park_for", "wake_anywhere"]
 
 Link = Callable[[Any], object]
 
@@ -98,6 +100,45 @@ class Linkable:
             return park_for(waiter, self) or self.ready()
         finally:
             waiter.close()
+
+    def _block(self, timeout: float = -1) -> bool:
+        """Stop this native thread until it is ready, or for `timeout` seconds. Whether it was.
+
+        For where no greenlet can park, and only for what other threads bring about.
+        """
+        lock = unpatched.allocate_lock()
+        lock.acquire()
+
+        def link(_: object) -> None:
+            lock.release()
+
+        self.rawlink(link)
+        try:
+            return self.ready() or lock.acquire(timeout=timeout) or self.ready()
+        finally:
+            self.unlink(link)
+
+
+def hub_to_wait_on(choice: Choice | None = None) -> Hub:
+    """The hub that was said, if there is one here, or else the one on which this greenlet runs. Never switches.
+
+    For a wait that any hub serves. So what was said need not exist in this thread: the loop that a context is named
+    for, say, has ended.
+
+    Raises
+    ------
+    BlockingCallError
+        This greenlet cannot park: it is the hub's own, or a coroutine's.
+    """
+    try:
+        hub = hubs.get_hub(choice)
+        refuse_to_wait(hub)
+    except BlockingCallError:
+        raise
+    except HubError:
+        hub = hubs.get_hub(detect().name)
+        refuse_to_wait(hub)
+    return hub
 
 
 def park_for(waiter: Waiter, waitable: Waitable) -> bool:

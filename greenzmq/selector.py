@@ -37,6 +37,7 @@ class Context(_context.Context):
 
     _repr_cls = "greenzmq.selector.Context"
     _socket_class = Socket
+    _instance = None
     _greenzmq_default_hub = "selector"
 
 

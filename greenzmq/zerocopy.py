@@ -15,6 +15,7 @@ from typing import Any
 from zmq.utils import garbage
 
 from . import unpatched
+from .locks import ParkingLock
 
 __all__ = ["use_native_thread"]
 
@@ -42,7 +43,11 @@ class _Collector:
 
     def start(self) -> None:
         self._running.acquire()
-        unpatched.start_new_thread(self._run, ())
+        try:
+            unpatched.start_new_thread(self._run, ())
+        except BaseException:  # there can be no more threads; pyzmq is to try again at the next message
+            self._running.release()
+            raise
 
     def join(self) -> None:
         with self._running:
@@ -61,4 +66,5 @@ def use_native_thread() -> None:
     if module.GarbageCollectorThread is not _Collector:
         module.GarbageCollectorThread = _Collector
         module.Thread = _Collector  # pyzmq looks where this class is from, to choose its context
-        module.gc._lock = unpatched.allocate_lock()
+        # Under this lock runs Python code, in which a finalizer or a signal handler may switch.
+        module.gc._lock = ParkingLock("the start of pyzmq's collector")

@@ -218,6 +218,24 @@ def check_pools(runtime: Runtime) -> None:
         context.destroy(linger=0)
 
 
+def check_instance(runtime: Runtime) -> None:
+    """`Context.instance()` is one in greenlets and in threads of each pool, whoever makes it, however long it takes."""
+
+    class Sleeps(greenzmq.Context):
+        _instance = None
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            runtime.sleep(0.01)
+            super().__init__(*args, **kwargs)
+
+    ways: list[Callable[[Callable[[], Any]], Any]] = [lambda call: call(), runtime.pool, runtime.executor]
+    for first in ways:
+        asking = [runtime.spawn(way, Sleeps.instance) for way in (first, *ways)]
+        (instance,) = {runtime.join(task) for task in asking}
+        assert type(instance) is Sleeps
+        instance.term()
+
+
 CHECKS = (
     check_waiting,
     check_stdlib,
@@ -226,6 +244,7 @@ CHECKS = (
     check_foreign_exceptions,
     check_selector,
     check_pools,
+    check_instance,
 )
 
 

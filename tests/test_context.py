@@ -152,25 +152,16 @@ def no_instances():
                 delattr(cls, key)
 
 
-def test_each_class_has_its_own_instance(hub, no_instances):
-    """The namespaces, pyzmq and every subclass each have an instance; the same one each time, a new one when it ended.
+def test_each_namespace_has_its_own_instance(hub, no_instances):
+    """The namespaces and pyzmq each have an instance; the same one each time, a new one when it ended.
 
     Seen to fail while greenzmq's found the instance of pyzmq's class.
     """
-
-    class OwnContext(greenzmq.Context):
-        pass
-
-    class OwnersOwn(OwnContext):
-        pass
-
-    classes = [zmq.Context, OwnContext, OwnersOwn]
-    classes += [importlib.import_module(name).Context for name in NAMESPACES]
+    classes = [zmq.Context, *(importlib.import_module(name).Context for name in NAMESPACES)]
     instances = [cls.instance() for cls in classes]
     assert [cls.instance() for cls in classes] == instances
     for cls, instance in zip(classes, instances, strict=True):
-        if not instance.closed:
-            hub.run_in_thread(zmq.Context.term, instance)
+        hub.run_in_thread(zmq.Context.term, instance)
         fresh = cls.instance()
         assert fresh is not instance
         hub.run_in_thread(zmq.Context.term, fresh)
@@ -178,11 +169,37 @@ def test_each_class_has_its_own_instance(hub, no_instances):
     assert len({id(instance) for instance in instances}) == len(classes)
 
 
+@pytest.mark.parametrize("name", ["zmq", *NAMESPACES])
+def test_the_instance_of_a_subclass(hub, no_instances, name):
+    """As in pyzmq: the parent's, if that has one; else its own, as for a class with an `_instance` of its own.
+
+    Seen to fail when each subclass has an instance of its own.
+    """
+    base = importlib.import_module(name).Context
+
+    class Inherits(base):
+        pass
+
+    class OwnersOwn(base):
+        _instance = None
+
+    alone, shared, own = Inherits.instance(), base.instance(), OwnersOwn.instance()
+    assert [type(each) for each in (alone, shared, own)] == [Inherits, base, OwnersOwn]
+    assert Inherits.instance() is alone
+
+    class Late(base):
+        pass
+
+    assert Late.instance() is shared
+    for instance in (alone, shared, own):
+        hub.run_in_thread(zmq.Context.term, instance)
+
+
 def test_the_arguments_of_instance(hub):
     """instance(io_threads=) is pyzmq's: it counts for the first call."""
 
     class OwnContext(greenzmq.Context):
-        pass
+        _instance = None
 
     context = OwnContext.instance(io_threads=2)
     assert context.io_threads == OwnContext.instance(5).io_threads == 2

@@ -32,10 +32,11 @@ ALLOWED = {
     "hubs.detection": "errors unpatched hubs.base",
     "hubs": "errors unpatched hubs.base hubs.detection",
     "waiting": "errors unpatched hubs.base",
-    "events": "errors unpatched hubs.base hubs waiting",
+    "events": "errors unpatched hubs.base hubs.detection hubs waiting",
+    "locks": "errors unpatched events",
     "tasks": "errors unpatched hubs.base hubs waiting events",
     "green": "errors unpatched hubs.base hubs waiting tasks",
-    "zerocopy": "unpatched",
+    "zerocopy": "unpatched locks",
     "tracker": "hubs waiting events tasks",
     "watched": "unpatched hubs.base hubs",
     "turns": "watched",
@@ -50,7 +51,7 @@ ALLOWED = {
     "proxies": "errors hubs waiting events tasks turns green directions attendance readiness socket poller "
     "native_proxies",
     "monitoring": "socket",
-    "context": "errors unpatched forks hubs.base hubs waiting tasks turns green socket zerocopy",
+    "context": "errors forks hubs.base hubs waiting events locks tasks turns green socket zerocopy",
     "decorators": "context socket",
     "inspection": "hubs waiting events green directions readiness socket poller native_proxies proxies monitoring "
     "tracker context",
@@ -72,7 +73,7 @@ HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.
 RUNS_PEERS = "benchmarks.cells.runtimes"
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
-WITHOUT_ZMQ = ("errors", "limits", "unpatched", "hubs", "waiting", "events", "tasks", "green")
+WITHOUT_ZMQ = ("errors", "limits", "unpatched", "hubs", "waiting", "events", "locks", "tasks", "green")
 
 MAX_FILE = 500
 MAX_FUNCTION = 60

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from helpers_children import Child, Children, need
 
-CHECKS = ["waiting", "stdlib", "native_thread", "term", "foreign_exceptions", "selector", "pools"]
+CHECKS = ["waiting", "stdlib", "native_thread", "term", "foreign_exceptions", "selector", "pools", "instance"]
 PATCHES = {
     "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
     "eventlet": "import eventlet; eventlet.monkey_patch()",
@@ -48,7 +48,10 @@ def children(request: pytest.FixtureRequest) -> Iterator[Children]:
 
 @pytest.mark.parametrize("child", RUN)
 def test_checks(child: str, children: Children, request: pytest.FixtureRequest) -> None:
-    """Waiting is cooperative and native threads are native, whatever was imported first; so is the selector loop's."""
+    """Waiting is cooperative and native threads are native, whatever was imported first; so is the selector loop's.
+
+    The instance of a context is seen to stop the process if greenlets wait for a native lock.
+    """
     need(request, CHILDREN[child])
     done = children[child]
     assert (done.status, done.err) == (0, "")
