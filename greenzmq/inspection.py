@@ -55,6 +55,9 @@ _HUBS = os.path.join(os.path.dirname(__file__), "hubs") + os.sep
 _SHOWN = 4
 _FRAMES = 12
 
+#: POSIX lets no program handle these.
+_UNCATCHABLE = ("SIGKILL", "SIGSTOP")
+
 
 @dataclass(frozen=True)
 class ParkedGreenlet:
@@ -192,15 +195,16 @@ def dump_on_signal(name: str) -> None:
     Raises
     ------
     ValueError
-        There is no such signal here, or it cannot be handled.
+        No signal that a program can handle has this name here.
     RuntimeError
         This is not the main thread, or not the main interpreter.
     """
+    known = {each: number for each, number in signal.Signals.__members__.items() if each not in _UNCATCHABLE}
     wanted = name.strip().upper()
-    number = signal.Signals.__members__.get(wanted if wanted.startswith("SIG") else f"SIG{wanted}")
+    number = known.get(wanted if wanted.startswith("SIG") else f"SIG{wanted}")
     if number is None:
-        known = ", ".join(sorted(known.removeprefix("SIG") for known in signal.Signals.__members__))
-        raise ValueError(f"no signal is named {name!r} here; {ENVIRONMENT} takes one of {known}")
+        names = ", ".join(sorted(each.removeprefix("SIG") for each in known))
+        raise ValueError(f"no signal that can be handled here is named {name!r}; it takes one of {names}")
     before = signal.getsignal(number)
 
     def handle(received: int, frame: FrameType | None) -> None:
@@ -210,20 +214,18 @@ def dump_on_signal(name: str) -> None:
 
     try:
         signal.signal(number, handle)
-    except OSError as error:
-        raise ValueError(f"{number.name} cannot be handled; name another signal, such as USR1") from error
     except ValueError as error:
         raise RuntimeError(f"{number.name}: only the main thread can install a handler; do it there") from error
 
 
 def obey_environment() -> None:
-    """What ``GREENZMQ_DUMP_SIGNAL`` asks for, if it is set."""
+    """What ``GREENZMQ_DUMP_SIGNAL`` asks for, if it is set. If that cannot be, a warning says why, and no more."""
     name = os.environ.get(ENVIRONMENT, "")
     if not name:
         return
     try:
         dump_on_signal(name)
-    except RuntimeError as error:  # no reason not to import greenzmq
+    except (ValueError, RuntimeError) as error:
         warnings.warn(f"{ENVIRONMENT} has no effect: {error}", RuntimeWarning, stacklevel=3)
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "Child", "ChildError"]
 
-COMMAND = (sys.executable, "-m", "greenzmq.cli.one_hub")
+# What is wrong with $GREENZMQ_DUMP_SIGNAL has been said by the process that starts this one.
+COMMAND = (sys.executable, "-W", "ignore:GREENZMQ_DUMP_SIGNAL:RuntimeWarning", "-m", "greenzmq.cli.one_hub")
 
 LAST_WORDS = 10
 """Seconds that a process may take to end once it has closed its output."""
