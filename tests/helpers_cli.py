@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
-from greenzmq.cli import names
+import pytest
 
-__all__ = ["INSTALLED", "KNOWN", "LIMIT", "MAIN", "WITHOUT", "Done", "greenzmq", "python"]
+from greenzmq.cli import demo, inputs, names
+
+__all__ = ["INSTALLED", "KNOWN", "LIMIT", "MAIN", "WITHOUT", "Done", "folder", "greenzmq", "name", "python"]
+__all__ += ["run_in_terminal", "tampered", "tampered_program"]
 
 KNOWN = {hub.name: hub.installed for hub in names.known()}
 INSTALLED = [name for name, installed in KNOWN.items() if installed]
@@ -19,6 +26,29 @@ LIMIT = 50
 Done = subprocess.CompletedProcess[str]
 
 
+@pytest.fixture(params=KNOWN)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each hub's name. A runtime that is not installed is a failure, unless the run says otherwise."""
+    hub: str = request.param
+    if hub not in (request.config.getoption("--hub", default=None) or KNOWN):
+        pytest.skip("not this hub")
+    if not KNOWN[hub] and request.config.getoption("--skip-missing-hubs", default=False):
+        pytest.skip(f"{hub} is not installed")
+    return hub
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three levels of files: an empty one, one without a last newline, one of many frames, one of two requests."""
+    root = tmp_path / "input"
+    (root / "a" / "site-packages").mkdir(parents=True)
+    (root / "empty.txt").write_bytes(b"")
+    (root / "a" / "one.py").write_bytes(b"import this")
+    (root / "a" / "site-packages" / "frames").write_bytes(b"line\n" * 50_000)
+    (root / "large").write_bytes(b"x" * inputs.PART + b"\n\n")
+    return root
+
+
 def greenzmq(*args: str | Path, **environment: str) -> Done:
     """Run ``python -m greenzmq``."""
     return python("-m", "greenzmq", *args, **environment)
@@ -26,8 +56,67 @@ def greenzmq(*args: str | Path, **environment: str) -> Done:
 
 def python(*args: str | Path, **environment: str) -> Done:
     command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=_environment(environment))
+
+
+def run_in_terminal(*args: str | Path, columns: int = 100, **environment: str) -> tuple[int, str]:
+    """Run python on a terminal of so many columns; return the exit status and all that it showed."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    command = [sys.executable, *map(str, args)]
+    environment = _environment({"TERM": "xterm", **environment})
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(LIMIT), shown.decode()
+
+
+def _environment(changes: dict[str, str]) -> dict[str, str]:
+    """This process's, without what the one who runs the tests has said of their own terminal."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}
+    }
+    return inherited | changes
 
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
 MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
+
+# A program that runs the demo with workers of its own, and one that these workers live in. ``WORKER`` is replaced.
+DEMO = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
+from greenzmq.cli import demo
+demo.GRACE = {grace}
+from greenzmq import __main__
+run = demo.run
+demo.run = lambda options: run(options, [sys.executable, "-c", {child!r}])
+sys.exit(__main__.main({args!r}))
+"""
+CHILD = """
+import os, signal, sys, time
+import greenzmq
+from greenzmq.cli import one_hub
+def worker(socket):
+    while True:
+        name, *chunks = socket.recv_multipart()
+        WORKER
+sys.exit(one_hub.main(worker))
+"""
+
+
+def tampered(worker: str, *args: str | Path, grace: float = demo.GRACE) -> Done:
+    """Run the demo with workers that do `worker` with each request."""
+    return python("-c", tampered_program(worker, *args, grace=grace))
+
+
+def tampered_program(worker: str, *args: str | Path, grace: float = demo.GRACE) -> str:
+    return DEMO.format(grace=grace, child=CHILD.replace("WORKER", worker), args=["demo", *map(str, args)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import sys
 from typing import Any, TextIO
 
-__all__ = ["complain", "is_terminal", "printable", "rich", "say"]
+__all__ = ["can_draw", "complain", "printable", "rich", "say", "width"]
 
 
 def say(text: str = "") -> None:
@@ -30,9 +32,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody looks at `stream`, so that bars and lines drawn with control characters are welcome."""
-    return stream.isatty()
+def can_draw(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that takes escape codes. ``NO_COLOR`` in the environment forbids all of them."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int | None:
+    """How many columns a line of standard output has, by ``COLUMNS`` or the terminal; None if there is neither."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def rich(module: str) -> Any:

@@ -121,7 +121,8 @@ def _run_hub(name: str, options: argparse.Namespace, inputs: Inputs, command: Se
     try:
         with Child({"hub": name, "demo": demo}, command) as child, progress.bar(name, len(inputs.requests)) as advance:
             for message in child.messages(options.timeout + GRACE):
-                advance(message.get("answered", 0))
+                if "answered" in message:
+                    advance(message["answered"])
     except ChildError as error:
         complain(f"{name}: {error}")
         return {"error": str(error)}

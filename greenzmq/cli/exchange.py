@@ -31,8 +31,8 @@ __all__ = ["Exchange", "Failure", "Outcome", "answer"]
 CHUNK = 1 << 16
 """Bytes in one frame of a request."""
 
-LOOK = 0.1
-"""Seconds between two looks at how far it is."""
+LOOK = 0.05
+"""Seconds between two reports of how far it is, and between two looks whether all is well."""
 
 
 class Failure(NamedTuple):
@@ -115,6 +115,7 @@ class Exchange:
         self.last_answer = 0.0
         self.service: list[Any] = []
         self.asking: list[Any] = []
+        self.errors: list[Exception] = []
 
     def run(self, report: Callable[[int], object] = lambda answered: None) -> Outcome:
         """Make the run. Switches: always.
@@ -122,7 +123,7 @@ class Exchange:
         Parameters
         ----------
         report : callable
-            Called with the number of answers, about ten times a second.
+            Called with the number of answers, some twenty times a second and at the end.
         """
         context = zmq.Context(hub=self.hub)
         context.set(zmq.MAX_SOCKETS, self.clients + self.workers + 8)
@@ -130,9 +131,11 @@ class Exchange:
         try:
             sockets = self._start_service(context)
             self._serve(ticker.run)
+            self._serve(self._report, report)
             started = self.last_answer = time.perf_counter()
             self._start_clients(sockets)
-            self._watch(report)
+            self._watch()
+            report(len(self.latencies))
         finally:
             for task in self.asking + self.service:
                 task.kill()
@@ -152,11 +155,18 @@ class Exchange:
         return [_connected(context, zmq.REQ, front) for _ in range(self.clients)]
 
     def _serve(self, function: Callable[..., object], *args: Any) -> None:
-        self.service.append(self.hub.spawn(function, *args))
+        self.service.append(self.hub.spawn(self._note_error, function, *args))
+
+    def _note_error(self, function: Callable[..., object], *args: Any) -> None:
+        """What a task does: where one fails, others mostly fail alike, and one of them is enough to tell of."""
+        try:
+            function(*args)
+        except Exception as error:
+            self.errors.append(error)
 
     def _start_clients(self, sockets: Sequence[Any]) -> None:
         for socket in sockets:
-            self.asking.append(self.hub.spawn(self._ask, socket))
+            self.asking.append(self.hub.spawn(self._note_error, self._ask, socket))
             self.hub.sleep(0)  # or all would read their first file in the same turn of the hub
 
     def _ask(self, socket: Any) -> None:
@@ -185,18 +195,20 @@ class Exchange:
         else:
             self.wrong.append(Failure(request.name, f"the answer was {_words(got)}; right is {_words(right)}"))
 
-    def _watch(self, report: Callable[[int], object]) -> None:
-        """Wait for the clients, as long as answers come and the service stands."""
+    def _report(self, report: Callable[[int], object]) -> None:
+        """Beside all others, since most of the answers come while clients are still being started."""
+        while True:
+            self.hub.sleep(LOOK)
+            report(len(self.latencies))
+
+    def _watch(self) -> None:
+        """Wait for the clients, as long as answers come and no task fails."""
         for client in self.asking:
-            while not client.join(timeout=LOOK):
-                report(len(self.latencies))
-                for task in self.service:
-                    if task.done:
-                        task.get()
+            while not client.join(timeout=LOOK) and not self.errors:
                 if time.perf_counter() - self.last_answer > self.patience:
                     return
-            client.get()
-        report(len(self.latencies))
+            if self.errors:
+                raise self.errors[0]
 
     def _outcome(self, seconds: float, stall: float) -> Outcome:
         missing = [Failure(request.name, why) for request, why in self.unanswered.items()]

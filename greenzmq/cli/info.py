@@ -17,7 +17,7 @@ from .. import hubs
 from ..errors import HubError
 from . import names, table
 from .child import Child, ChildError
-from .console import complain, printable, say
+from .console import complain, printable, say, width
 
 __all__ = ["add_parser", "run"]
 
@@ -46,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
     int
         The exit status: 1 if a plain call would fail.
     """
-    for label, value in _versions():
-        say(f"{label:<10}{value}")
+    say(table.fields(_versions(), width()))
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")

@@ -49,8 +49,8 @@ def resolve(name: str) -> str:
 
 
 def install_line(hub: KnownHub) -> str:
-    """The command that installs what `hub` runs on. The extras have the names of the packages."""
-    return f'python -m pip install "greenzmq[{hub.package}]"'
+    """The command that installs what `hub` runs on."""
+    return f"python -m pip install {hub.package}"
 
 
 def run_on(name: str, function: Callable[[greenzmq.GreenHub], T]) -> T:
