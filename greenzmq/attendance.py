@@ -29,6 +29,7 @@ from .errors import WrongHubError
 from .events import wake_anywhere
 from .turns import TakesTurns
 from .waiting import refuse_to_wait
+from .watched import Duplicate
 
 if TYPE_CHECKING:
     from .hubs import Hub, Watch
@@ -101,8 +102,15 @@ class Attendance(TakesTurns):
             # The old hub may be about to resume them, or would live as long as they do.
             self.receiving.spare = self.sending.spare = None
         if self.watch is None:
-            self.watch = hub.watch(get_option(socket, FD), self.signalled)
+            self.fd = get_option(socket, FD)
+            self.watch = self._new_watch(hub)
         return hub
+
+    def _new_watch(self, hub: Hub) -> Watch:
+        if self.unshared:
+            return hub.watch(self.fd, self.signalled)
+        duplicate = Duplicate(self.fd, self.signalled)
+        return hub.watch(duplicate.fd, duplicate)
 
     def arrive(self, socket: Any, waiter: Waiter) -> None:
         """A greenlet is about to park on the socket itself; `depart` is due when it has left, in whatever way."""
@@ -164,15 +172,29 @@ class Attendance(TakesTurns):
             self._attend()
 
     def share(self) -> None:
-        """Somebody asks for the socket's address: from now on a plain object may set its options, and close it."""
+        """Somebody asks for the socket's address or descriptor: from now on others may watch it, set its options, and
+        close it.
+        """
+        if not self.unshared:
+            return
         self.unshared = False
         self.forget_timeouts()
-        watch = self.watch
-        if watch is not None and watch.resting:
-            if self.is_elsewhere():
-                watch.hub.call_soon_threadsafe(_end_rest, watch)
-            else:
-                self.stop_watch()
+        if self.hub is not None and self.is_elsewhere():
+            self.hub.call_soon_threadsafe(self._move_watch)
+        else:
+            self._move_watch()
+
+    def _move_watch(self) -> None:
+        """Go on with a `Duplicate`, also in the midst of a wait. In the thread of the hub."""
+        if self.watch is None or self.hub is None:
+            return
+        watch = self._new_watch(self.hub)
+        self.drop_watch()
+        self.watch = watch
+        if self.parked:
+            self.start_watch()
+        if self.ended:  # by a signal handler, in the midst of this
+            self.drop_watch()
 
     def forget_timeouts(self) -> None:
         """An option was set, or may be without a word, or the socket has ended: the next wait has to ask."""
@@ -293,9 +315,3 @@ class Attendance(TakesTurns):
             reader.wake_now()
         elif writer is not None:
             writer.wake_now()
-
-
-def _end_rest(watch: Watch) -> None:
-    """In the thread of the hub, where somebody may wait again by now."""
-    if watch.resting:
-        watch.stop()

@@ -227,8 +227,15 @@ class Socket(zmq.Socket[bytes]):
     # -- calls that take signals from those who wait -------------------------------------------------------------------
 
     def get(self, option: int) -> Any:
-        """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches."""
-        return self._greenzmq_state.examine(self) if option == EVENTS else _get(self, option)
+        """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches.
+
+        Others may watch the ``FD`` beside greenlets that wait, on the same loop too; see `underlying`.
+        """
+        if option == EVENTS:
+            return self._greenzmq_state.examine(self)
+        if option == FD:
+            self._greenzmq_state.share()
+        return _get(self, option)
 
     getsockopt = get
 

@@ -5,10 +5,16 @@ signalled meanwhile (`greenzmq.hubs.base.Watch`): to stop and start it would be 
 
 A signal handler may close the socket between any two bytecodes, also while the watch is being started or stopped. Then
 whoever is doing that closes the watch when it is done.
+
+A loop has one place for each number of a descriptor: asyncio's `add_reader` takes it from whoever has it, eventlet lets
+no second one in. So once a socket's descriptor, or the socket itself, was given away, somebody else's watch may take
+the place of ours. From then on ours is on a number of its own for the same file, a `Duplicate`.
 """
 
 from __future__ import annotations
 
+import _socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import unpatched
@@ -16,7 +22,34 @@ from . import unpatched
 if TYPE_CHECKING:
     from .hubs import Hub, Watch
 
-__all__ = ["Watched"]
+__all__ = ["Duplicate", "Watched"]
+
+
+class Duplicate:
+    """A number of our own for a socket's descriptor, and a watch's callback. Closed when that watch is gone.
+
+    Parameters
+    ----------
+    original : int
+        The number that libzmq has given it.
+    callback : callable
+        What the watch is to call.
+    """
+
+    __slots__ = ("_callback", "fd")
+
+    def __init__(self, original: int, callback: Callable[[], object]) -> None:
+        self.fd = -1
+        self._callback = callback
+        self.fd = _socket.dup(original)  # which can do it on Windows, too
+
+    def __call__(self) -> None:
+        """For the watch."""
+        self._callback()
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            _socket.close(self.fd)
 
 
 class Watched:
@@ -26,21 +59,24 @@ class Watched:
     ----------
     ended : bool
         The socket is closed or about to be, or its context has ended. Nobody parks, and no watch is started any more.
+    fd : int
+        The socket's ZMQ_FD, once it has a watch.
     hub : Hub or None
         Where the watch is.
     parked : int
         How many are parked on the socket.
     unshared : bool
-        Only green objects know the socket, so it is closed, and its options are set, by way of these. Else the watch
-        does not rest, and each wait asks for its timeout.
+        Only green objects know the socket, so it is closed, and its options are set, by way of these; and nobody else
+        knows its descriptor. Else the watch is on a `Duplicate` and does not rest, and each wait asks for its timeout.
     watch : Watch or None
         Started, and not resting, exactly while somebody is.
     """
 
-    __slots__ = ("ended", "hub", "parked", "steering", "unshared", "watch")
+    __slots__ = ("ended", "fd", "hub", "parked", "steering", "unshared", "watch")
 
     def __init__(self) -> None:
         self.ended = False
+        self.fd = -1
         self.hub: Hub | None = None
         self.parked = 0
         self.steering = False  # the watch is being started or stopped
@@ -95,7 +131,7 @@ class Watched:
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is of a socket that has ended, and not of the open one that has the descriptor `fd`."""
-        return self.ended or (self.watch is not None and self.watch.fd != fd)
+        return self.ended or (self.watch is not None and self.fd != fd)
 
     def is_signalled(self) -> bool:
         """Whether commands lie unprocessed."""

@@ -16,17 +16,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import greenlet
 import pytest
 import zmq
+from zmq.backend import Socket as BackendSocket
 
 import greenzmq
 from greenzmq.testing import assert_no_switch as never_switches
 
-__all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "fill", "never_switches", "open_context"]
-__all__ += ["each", "go_round_without", "in_hub", "is_open", "parked", "receives", "sends", "tick", "until"]
+__all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "descriptor", "fill", "never_switches"]
+__all__ += ["each", "go_round_without", "in_hub", "is_open", "open_context", "parked", "receives", "sends", "tick"]
+__all__ += ["until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
 #: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
@@ -100,6 +102,11 @@ def connected(
     bound.bind(address(transport))
     peer.connect(bound.last_endpoint.decode())
     return bound, peer
+
+
+def descriptor(socket: zmq.Socket[Any]) -> int:
+    """The number of its ZMQ_FD, asked behind greenzmq's back: who asks openly may watch it, too."""
+    return cast(int, BackendSocket.get(socket, zmq.FD))
 
 
 def receives(socket: greenzmq.Socket) -> bool:

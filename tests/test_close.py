@@ -17,6 +17,7 @@ from helpers_random import seeded_random
 from helpers_sockets import (
     address,
     connected,
+    descriptor,
     fill,
     go_round_without,
     is_open,
@@ -138,7 +139,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
     call, prepare = scene
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-        fd = socket.FD
+        fd = descriptor(socket)
         others = [hub.spawn(socket.recv), hub.spawn(socket.poll)] if beside else []
         until(hub, lambda: socket._greenzmq_state.parked == len(others))
         if prepare is not None:
@@ -192,13 +193,13 @@ def test_open_wait_close_many_times(hub, monkeypatch):
         for n in range(cycles):
             closed = context.socket(zmq.PULL)
             closed.bind(address("inproc"))
-            fd = closed.FD
+            fd = descriptor(closed)
             task = parked(hub, receives, closed.recv)
             wakes.clear()
             closed.close()
             until(hub, lambda fd=fd: not is_open(fd))
             pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-            assert fd in (pull.FD, push.FD), "the number is not used again: this proves nothing"
+            assert fd in (descriptor(pull), descriptor(push)), "the number is not used again: this proves nothing"
             pull.bind(address("inproc"))
             push.connect(pull.last_endpoint.decode())
             other = parked(hub, receives, pull.recv)
@@ -207,7 +208,7 @@ def test_open_wait_close_many_times(hub, monkeypatch):
             with pytest.raises(zmq.ZMQError) as caught:
                 task.get()
             assert caught.value.errno == zmq.ENOTSOCK
-            fds = pull.FD, push.FD
+            fds = descriptor(pull), descriptor(push)
             pull.close()
             push.close()
             until(hub, lambda fds=fds: not any(map(is_open, fds)))

@@ -13,6 +13,7 @@ from helpers_sockets import (
     TICKS,
     address,
     connected,
+    descriptor,
     fill,
     is_open,
     never_switches,
@@ -360,7 +361,7 @@ def test_an_unclosed_socket_is_collected(hub, where):
             peer.send(b"x")
             assert task.get() == b"x"
             peer.close()
-            descriptors.append(socket.FD)
+            descriptors.append(descriptor(socket))
             return socket
 
         collected(hub, make, match="Unclosed socket <greenzmq.Socket", where=where)

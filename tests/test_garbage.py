@@ -14,7 +14,7 @@ import pytest
 import torture
 import zmq
 from helpers_random import seeded_random
-from helpers_sockets import address, parked, receives, until
+from helpers_sockets import address, descriptor, parked, receives, until
 from hubthread import new_descriptors, open_descriptors
 
 import greenzmq
@@ -61,7 +61,7 @@ WARNINGS = {"ResourceWarning: Unclosed socket": 2, "ResourceWarning: Unclosed co
 def drop_one_by_one(hub: greenzmq.GreenHub, where: Any, names: tuple[str, ...]) -> None:
     things = make(hub)
     living = {name: weakref.ref(thing) for name, thing in things.items()}
-    fd = things["pull"].FD
+    fd = descriptor(things["pull"])
     told: list[str] = []  # a warning that is recorded keeps the object that it is about
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -53,9 +53,7 @@ def test_info_without_a_runtime() -> None:
     """What is not installed is shown with the line that installs it."""
     done = python("-c", WITHOUT.format(without=["eventlet"]) + MAIN, "info")
     assert done.returncode == 0
-    assert re.search(
-        r"^eventlet +not installed +python -m pip install eventlet$", done.stdout, re.MULTILINE
-    )
+    assert re.search(r"^eventlet +not installed +python -m pip install eventlet$", done.stdout, re.MULTILINE)
 
 
 def test_info_creates_no_hub() -> None:

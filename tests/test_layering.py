@@ -41,7 +41,7 @@ ALLOWED = {
     "watched": "unpatched hubs.base hubs",
     "turns": "watched",
     "directions": "hubs.base hubs waiting turns",
-    "attendance": "errors hubs.base hubs waiting events turns directions",
+    "attendance": "errors hubs.base hubs waiting events watched turns directions",
     "readiness": "errors hubs.base hubs waiting events turns directions attendance",
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness green tracker",
     "descriptors": "errors unpatched hubs.base hubs",

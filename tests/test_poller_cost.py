@@ -24,7 +24,7 @@ from helpers_polling import (
     pair,
     polling,
 )
-from helpers_sockets import address, open_context, until
+from helpers_sockets import address, descriptor, open_context, until
 from helpers_waiters import await_signal
 
 import greenzmq
@@ -182,7 +182,7 @@ def test_numbers_that_are_used_again_cost_the_rest_nothing(hub):
         context = chosen[0].context
         for _ in range(3):
             old = context.socket(zmq.PULL)
-            number = old.FD
+            number = descriptor(old)
             poller.register(old, IN)
             assert poller.poll(0) == []
             old.close()
@@ -203,7 +203,7 @@ def test_numbers_that_are_used_again_cost_the_rest_nothing(hub):
 def take_number(context, number):
     """A PULL whose descriptor has this number, a PUSH connected to it, and others that were made on the way."""
     made = [context.socket(zmq.PULL)]
-    while number != made[-1].FD:
+    while number != descriptor(made[-1]):
         made.append(context.socket(zmq.PULL))
         assert len(made) < 100
     push = context.socket(zmq.PUSH)

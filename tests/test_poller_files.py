@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 import zmq
 from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, many_files, pair, polling, pyzmq_poll
-from helpers_sockets import open_context, tick, until
+from helpers_sockets import descriptor, open_context, tick, until
 from helpers_waiters import plain
 
 import greenzmq
@@ -361,7 +361,7 @@ def test_the_number_of_a_closed_socket(hub):
     with Fds() as files, open_context(hub) as context:
         socket, peer = pair(context)
         closed = context.socket(zmq.PULL)
-        number = closed.FD
+        number = descriptor(closed)
         poller = greenzmq.Poller()
         for registered in (socket, closed):
             poller.register(registered, IN)

@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_sockets import connected, go_round_without, never_switches, open_context, parked, receives, until
+from helpers_sockets import (
+    connected,
+    descriptor,
+    go_round_without,
+    never_switches,
+    open_context,
+    parked,
+    receives,
+    until,
+)
 
 import greenzmq
 import greenzmq.selector
@@ -71,7 +80,7 @@ def test_closed_in_another_thread_before_the_loop_goes_round(hub):
     """
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        fd = pull.FD
+        fd = descriptor(pull)
         pull._greenzmq_receiving.dry = True  # so that it looks, and begins to wait, before it tries
         push.send(b"x")
         with never_switches():
@@ -243,7 +252,7 @@ def test_a_dropped_socket_takes_all_of_it_along(hub):
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
         kept = [weakref.ref(pull._greenzmq_state), weakref.ref(pull._greenzmq_state.watch)]
-        key = (pull.FD, False)
+        key = (descriptor(pull), False)
         del context.__dict__["kept"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
