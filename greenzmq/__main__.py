@@ -7,9 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+import greenzmq
+
 from .benchmarks import command as bench
 from .cli import demo, info
-from .cli.console import complain
+from .cli.console import complain, say
 
 __all__ = ["main"]
 
@@ -27,13 +29,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 is success, 1 failure, 2 wrong usage, 130 Ctrl-C.
+        The exit status: 0 is success, the help included, 1 failure, 2 wrong usage, 130 Ctrl-C.
     """
-    parser = argparse.ArgumentParser(prog="greenzmq", description="Cooperative ZeroMQ on any greenlet hub.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(
+        prog="greenzmq",
+        description="Cooperative ZeroMQ on any greenlet hub. Without a command it shows this help.",
+        epilog="exit status: 0 is success, 1 failure, 2 wrong usage, 130 Ctrl-C",
+    )
+    parser.add_argument("--version", action="version", version=f"greenzmq {greenzmq.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
     options = parser.parse_args(argv)
+    if "run" not in options:
+        say(parser.format_help().rstrip())
+        return 0
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ SHOWN = 5
 GRACE = 15.0
 """Seconds that a hub's process may be silent for beyond ``--timeout``: it has to start, and to end."""
 
+LONGEST = 86400.0
+"""Seconds that ``--timeout`` takes at most: a day, which every clock can count."""
+
 HEADINGS = ("hub", "requests", "MB/s", "req/s", "p50 ms", "p99 ms", "stall ms")
 
 DESCRIPTION = """\
@@ -36,12 +40,15 @@ The clients, the service and the workers are greenlets of one thread, in a proce
 All clients are busy all the time, so it is about the work of one round of the loop; fewer clients, shorter stalls.
 Times and rates differ from run to run: this shows that it works, and is no benchmark.
 
+A hub that fails is told of in one line; PYTHONDEVMODE=1 in the environment shows the traceback besides.
+
 exit status: 0 if all answers are right; 1 if one is missing or wrong, or a hub failed; 2 if there is nothing to send,
 or the usage is wrong."""
 
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command to an `argparse` parser's sub-commands."""
+    known = ", ".join(hub.name for hub in names.known()).replace("%", "%%")
     parser = commands.add_parser(
         "demo",
         help="run a service on every hub and check each answer",
@@ -49,7 +56,12 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--hub", action="append", metavar="NAME", help="only this hub; may be given several times")
+    parser.add_argument(
+        "--hub",
+        action="append",
+        metavar="NAME",
+        help=f"only this hub: {known}, or another's 'package.module:Class'; may be given several times",
+    )
     parser.add_argument("--clients", type=_positive, default=200, metavar="N", help="client tasks (default: 200)")
     parser.add_argument("--workers", type=_positive, default=8, metavar="N", help="worker tasks (default: 8)")
     parser.add_argument("--dir", metavar="PATH", help="send every regular file below PATH instead, whatever its name")
@@ -82,7 +94,7 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     known = names.known()
     try:
         for name in options.hub or ():
-            names.resolve(name)
+            names.check(name)
         inputs = _inputs(options.dir)
     except (HubError, InputError) as error:
         complain(str(error))
@@ -195,14 +207,14 @@ def _show_json(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Seq
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
-    return number
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) <= LONGEST:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to {LONGEST:g}")

@@ -33,7 +33,8 @@ def add_parser(commands: Any) -> None:
         "info",
         help="show versions, the hubs, and which of them a plain call uses",
         description="Show versions, the hubs that are installed, and which of them a plain greenzmq.Context() uses.",
-        epilog=f"exit status: 0; 1 if a plain call would fail, for example because ${hubs.ENVIRONMENT} is wrong.",
+        epilog=f"exit status: 0; 1 if a plain call that has to wait would fail, for example because "
+        f"${hubs.ENVIRONMENT} or $GREENZMQ_TURN is wrong, or because it names asyncio, whose loop has to run first.",
     )
     parser.set_defaults(run=run)
 
@@ -46,11 +47,12 @@ def run(options: argparse.Namespace) -> int:
     int
         The exit status: 1 if a plain call would fail.
     """
+    decided = _decide()  # first: where a runtime has patched this process, waiting for the others makes a hub
     say(table.fields(_versions(), width()))
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")
-    return _say_choice()
+    return _say_choice(decided)
 
 
 def _versions() -> list[tuple[str, str]]:
@@ -89,12 +91,23 @@ def _variant(name: str) -> str:
         return f"fails: {error}"
 
 
-def _say_choice() -> int:
+def _decide() -> hubs.Decision | HubError:
     try:
-        decision = hubs.decide()
-        name = names.resolve(decision.name)
+        return hubs.decide()
     except HubError as error:
+        return error
+
+
+def _say_choice(decided: hubs.Decision | HubError) -> int:
+    """Which hub a plain call waits on, or why it fails. Tried in another process, since a wait leaves a hub behind."""
+    try:
+        if isinstance(decided, HubError):
+            raise decided
+        # By rule 1 the other process decides as this one does; what the other rules look at is only here.
+        with Child({"hub": None if decided.rule == 1 else decided.name, "plain": True}) as child:
+            name = child.outcome(SILENCE)["hub"]
+    except (HubError, ChildError) as error:
         complain(f"a plain greenzmq.Context() would fail here: {error}")
         return 1
-    say(f"A plain greenzmq.Context() uses the {name} hub here, by rule {decision.rule}: {decision.why}")
+    say(f"A plain greenzmq.Context() uses the {name} hub here, by rule {decided.rule}: {decided.why}")
     return 0

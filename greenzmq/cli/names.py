@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import greenzmq
 
-from ..errors import MissingHubError
+from ..errors import MissingHubError, UnknownHubError
 from ..hubs import KnownHub, hub_class, known_hubs
 
-__all__ = ["install_line", "known", "resolve", "run_on"]
+__all__ = ["check", "install_line", "known", "run_on"]
 
 UVLOOP = "asyncio+uvloop"
 LOOPS = {"asyncio": "asyncio", UVLOOP: "uvloop"}
@@ -32,8 +32,8 @@ def known() -> list[KnownHub]:
     return hubs
 
 
-def resolve(name: str) -> str:
-    """The registry's name of a hub. Imports nothing if it is one of those that are known and installed.
+def check(name: str) -> None:
+    """See whether the commands can run on a hub. Imports nothing if it is one of those that are known and installed.
 
     Raises
     ------
@@ -42,10 +42,15 @@ def resolve(name: str) -> str:
     """
     hubs = {hub.name: hub for hub in known()}
     if name in hubs and hubs[name].installed:
-        return name
+        return
     if name == UVLOOP and UVLOOP in hubs:
         raise MissingHubError(f"{UVLOOP} needs the package uvloop, which is not installed: {install_line(hubs[name])}")
-    return hub_class(name).name
+    try:
+        hub_class(name)
+    except UnknownHubError as error:
+        if ":" not in name and UVLOOP in hubs and hubs[UVLOOP].installed:  # the registry lists the others
+            raise UnknownHubError(f"{error}; the command line has {UVLOOP} besides") from error
+        raise
 
 
 def install_line(hub: KnownHub) -> str:

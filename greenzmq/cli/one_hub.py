@@ -1,7 +1,10 @@
 """The process that the commands start for each hub: ``python -m greenzmq.cli.one_hub``.
 
-It reads one job, a line of JSON, from standard input, and answers with lines of JSON on standard output: first any
-number of ``{"answered": n}``, then one ``{"outcome": ...}`` or ``{"error": ...}``.
+It reads one job, a line of JSON, from standard input: the name of the ``hub``, and what to do on it, the ``demo`` or a
+``plain`` wait. Without either it only makes the hub. It answers with lines of JSON on standard output: first any number
+of ``{"answered": n}``, then one ``{"outcome": ...}`` or ``{"error": ...}``.
+
+An error is told in one line. ``PYTHONDEVMODE=1`` in the environment shows its traceback besides.
 
 Standard input stays open as long as the process that asked lives and wants the answer; when it ends, this one goes.
 """
@@ -52,7 +55,12 @@ def main(worker: Callable[[Any], object] = answer) -> int:
     warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")  # who runs the demo has not chosen eventlet
     job = json.loads(sys.stdin.buffer.readline())
     _thread.start_new_thread(_leave_with_parent, ())
-    channel = _take_stdout()
+    with _take_stdout() as channel:
+        return _do(job, worker, channel)
+
+
+def _do(job: dict[str, Any], worker: Callable[[Any], object], channel: TextIO) -> int:
+    """Do the job and tell of it; the exit status."""
 
     def tell(**message: Any) -> None:
         print(json.dumps(message), file=channel, flush=True)
@@ -62,13 +70,11 @@ def main(worker: Callable[[Any], object] = answer) -> int:
         return {"variant": hub.hub.variant, **outcome}
 
     try:
-        tell(outcome=run_on(job["hub"], work))
-    except LimitError as error:
-        tell(error=str(error))
-        return 1
-    except greenzmq.HubError as error:
-        traceback.print_exc()
-        tell(error=str(error))
+        tell(outcome=_wait_plainly(job["hub"]) if "plain" in job else run_on(job["hub"], work))
+    except Exception as error:
+        if sys.flags.dev_mode:
+            traceback.print_exc()
+        tell(error=_words(error))
         return 1
     return 0
 
@@ -80,6 +86,19 @@ def _demo(
     job["requests"] = [Request(*request) for request in job["requests"]]
     outcome = Exchange(hub, worker=worker, **job).run(lambda answered: tell(answered=answered))
     return dict(outcome._asdict())
+
+
+def _wait_plainly(hub: str | None) -> dict[str, Any]:
+    """Wait in a plain call, as a program does that says nothing of hubs; what it waited on."""
+    with greenzmq.Context(hub=hub) as context, context.socket(greenzmq.PULL) as socket:
+        socket.poll(1)
+        return {"hub": greenzmq.hub(hub).hub.name}
+
+
+def _words(error: Exception) -> str:
+    """An error in one line. What greenzmq says of hubs speaks for itself, all else is told with its type."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, greenzmq.HubError | LimitError) else f"{type(error).__name__}: {said}"
 
 
 def _leave_with_parent() -> None:
@@ -107,7 +126,9 @@ def _allow_open_files(wanted: int) -> None:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         if limit < wanted:
-            raise LimitError(f"so many clients need {wanted} open files, the limit is {limit}; take fewer --clients")
+            raise LimitError(
+                f"so many tasks need {wanted} open files, the limit is {limit}; take fewer --clients or --workers"
+            )
 
 
 if __name__ == "__main__":
