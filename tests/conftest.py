@@ -122,7 +122,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     """The runtime and loop that this test runs on, installed and imported."""
     variant: Variant = request.param
     if missing := variant.missing:
-        message = f"{missing} is not installed: pip install 'greenzmq[{variant.extra}]'"
+        message = f"{missing} is not installed: python -m pip install -e '.[{variant.extra}]'"
         if request.config.getoption("--skip-missing-hubs"):
             pytest.skip(message)
         pytest.fail(f"{message}, or pass --skip-missing-hubs", pytrace=False)

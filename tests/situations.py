@@ -291,7 +291,7 @@ situation("no hub", "ask(hub='os:getcwd')", unknown("os:getcwd", "is not a hub",
 situation("no hub either", "ask(hub=42)", Error("UnknownHubError", ("42 is not a hub", "subclass of Hub")))
 
 for name, other in (("gevent", "eventlet"), ("eventlet", "gevent")):
-    line = f'python -m pip install "greenzmq[{name}]"'
+    line = f"python -m pip install {name}."
     gone = (
         f"hub '{name}' needs the package {name}, which is not installed",
         line,

@@ -124,7 +124,9 @@ def test_missing_runtime(run, tmp_path: Path) -> None:
     source = "def test_body(hub): pass\n"
     output, code = run(source, "-p", "pretend")
     assert code == 1
-    assert "no_such_module is not installed: pip install 'greenzmq[gevent]', or pass --skip-missing-hubs" in output
+    assert (
+        "no_such_module is not installed: python -m pip install -e '.[gevent]', or pass --skip-missing-hubs" in output
+    )
     output, code = run(source, "-p", "pretend", "--skip-missing-hubs")
     assert code == 0
     assert "1 skipped" in output

@@ -246,6 +246,39 @@ def test_wrong_name(say: Callable[[Any], object]) -> None:
         assert elsewhere.submit(greenzmq.hubs.decide).result().rule != 1  # nothing stays of what was refused
 
 
+MEANT = {
+    "gevnet": "Did you mean 'gevent'?",
+    "Selector": "Did you mean 'selector'?",
+    " asyncio ": "Did you mean 'asyncio'?",
+    "thread": "Did you mean 'threading'?",
+    "uvloop": "say 'asyncio', and run your program with uvloop.run(main())",
+    "asyncio+uvloop": "say 'asyncio', and run your program with uvloop.run(main())",
+}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_was_meant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong name is told with the right one, where it looks like one; and with the variable that it came from.
+
+    Seen to fail when the names that there are were all that was told, and nothing of where this one was found.
+    """
+    with pytest.raises(greenzmq.UnknownHubError) as told:
+        greenzmq.Context(hub=name)
+    assert str(told.value).startswith(f"no hub is named {name!r}. Installed here: ")
+    assert MEANT[name] in str(told.value)
+    monkeypatch.setenv("GREENZMQ_HUB", name)
+    with pytest.raises(greenzmq.UnknownHubError) as told:
+        greenzmq.GreenEvent().wait()
+    assert str(told.value).startswith(f"$GREENZMQ_HUB says {name!r}: no hub is named {name!r}. ")
+
+
+def test_nothing_was_meant() -> None:
+    """A name like no other is not explained."""
+    with pytest.raises(greenzmq.UnknownHubError) as told:
+        greenzmq.Context(hub="twisted")
+    assert "Did you mean" not in str(told.value)
+
+
 def test_another_threads_hub(hub: GreenHub) -> None:
     """A hub that is given as an object works in its own thread only, and the error names that thread."""
     context = greenzmq.Context(hub=hub)

@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
     add("--floors", action="store_true", help="show what has to be reached, and whether it is")
     add("--json", metavar="FILE", help="write everything that was measured; - for standard output")
     add("--markdown", metavar="FILE", help="write tables, between the marks that the file has, or at its end")
-    add("--plots", metavar="DIR", help="draw plots, as SVG files; needs greenzmq[bench]")
+    add("--plots", metavar="DIR", help="draw plots, as SVG files; needs matplotlib")
     add("--from", dest="source", metavar="FILE", help="measure nothing, show what --json has written")
     add("--list", action="store_true", help="list workloads and contenders")
     parser.set_defaults(run=run)
@@ -133,9 +133,7 @@ def _contenders(patterns: Sequence[str] | None) -> tuple[list[Contender], dict[s
     wanted = _choose([one.name for one in CONTENDERS], patterns, "contender")
     chosen = [one for one in CONTENDERS if one.name in wanted]
     left_out = {
-        one.name: f'{one.missing} is not installed: python -m pip install "greenzmq[bench]"'
-        for one in chosen
-        if one.missing
+        one.name: f'{one.missing} is not installed: python -m pip install ".[bench]"' for one in chosen if one.missing
     }
     if chosen and len(left_out) == len(chosen):
         raise UsageError("; ".join(f"{name}: {why}" for name, why in left_out.items()))

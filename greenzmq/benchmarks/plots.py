@@ -57,7 +57,7 @@ class MissingError(Exception):
 def check() -> None:
     """Raise `MissingError` if nothing can be drawn."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingError('plots need matplotlib: python -m pip install "greenzmq[bench]"')
+        raise MissingError("plots need matplotlib: python -m pip install matplotlib")
 
 
 def draw(results: Results, directory: Path) -> list[Path]:

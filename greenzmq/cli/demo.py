@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HubError
+from ..hubs import install_line
 from . import names, progress, table
 from .child import COMMAND, Child, ChildError
 from .console import complain, printable, say
@@ -187,7 +188,8 @@ def _row(name: str, outcome: dict[str, Any], inputs: Inputs) -> list[str]:
 
 def _closing(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Sequence[KnownHub]) -> Iterator[str]:
     for hub in missing:
-        yield f"Skipped {hub.name}, which is not installed: {names.install_line(hub)}"
+        why = f": {hub.fault}" if hub.fault else f", which is not installed: {install_line(hub.package)}"
+        yield f"Skipped {hub.name}{why}"
     if all(map(_is_right, outcomes.values())):
         where = f" on each of the {len(outcomes)} hubs" if len(outcomes) > 1 else ""
         yield f"All {len(inputs.requests):,} answers are right{where}."

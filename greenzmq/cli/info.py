@@ -69,7 +69,11 @@ def _versions() -> list[tuple[str, str]]:
 
 def _row(hub: hubs.KnownHub) -> tuple[str, str, str]:
     if not hub.installed:
-        return hub.name, "not installed", names.install_line(hub)
+        return (
+            (hub.name, "broken", hub.fault)
+            if hub.fault
+            else (hub.name, "not installed", hubs.install_line(hub.package))
+        )
     return hub.name, _runtime(hub.package), _variant(hub.name)
 
 

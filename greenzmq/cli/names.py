@@ -14,9 +14,9 @@ from typing import TypeVar
 import greenzmq
 
 from ..errors import MissingHubError, UnknownHubError
-from ..hubs import KnownHub, hub_class, known_hubs
+from ..hubs import KnownHub, hub_class, install_line, known_hubs
 
-__all__ = ["check", "install_line", "known", "run_on"]
+__all__ = ["check", "known", "run_on"]
 
 UVLOOP = "asyncio+uvloop"
 LOOPS = {"asyncio": "asyncio", UVLOOP: "uvloop"}
@@ -44,18 +44,13 @@ def check(name: str) -> None:
     if name in hubs and hubs[name].installed:
         return
     if name == UVLOOP and UVLOOP in hubs:
-        raise MissingHubError(f"{UVLOOP} needs the package uvloop, which is not installed: {install_line(hubs[name])}")
+        raise MissingHubError(f"{UVLOOP} needs the package uvloop, which is not installed: {install_line('uvloop')}")
     try:
         hub_class(name)
     except UnknownHubError as error:
         if ":" not in name and UVLOOP in hubs and hubs[UVLOOP].installed:  # the registry lists the others
             raise UnknownHubError(f"{error}; the command line has {UVLOOP} besides") from error
         raise
-
-
-def install_line(hub: KnownHub) -> str:
-    """The command that installs what `hub` runs on."""
-    return f"python -m pip install {hub.package}"
 
 
 def run_on(name: str, function: Callable[[greenzmq.GreenHub], T]) -> T:

@@ -11,102 +11,37 @@ greenlet first has to wait, never at import, by the first of these rules that ap
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Union
+from typing import TypeVar
 
 from .. import unpatched
-from ..errors import HubError, MissingHubError, UnknownHubError
+from ..errors import HubError
 from .base import Hub, Timer, Watch
 from .detection import Decision, detect
+from .registry import Choice, KnownHub, hub_class, install_line, known_hubs
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
-__all__ += ["hub_class", "known_hubs", "use_hub"]
+__all__ += ["hub_class", "install_line", "known_hubs", "use_hub"]
 
 #: The environment variable that names the process's hub.
 ENVIRONMENT = "GREENZMQ_HUB"
-#: The entry-point group in which other packages name their hubs.
-GROUP = "greenzmq.hubs"
 
-Choice = Union[str, "type[Hub]", Hub]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class KnownHub:
-    """A hub that the registry knows by name.
+class _Said:
+    """What `use_hub` was given, and where."""
 
-    Attributes
-    ----------
-    name : str
-        What to pass as ``hub=`` and to `use_hub`.
-    path : str
-        Where its class is: ``"package.module:Class"``.
-    package : str
-        The package that it needs; empty if it needs none.
-    installed : bool
-        Whether that package can be imported here. Not imported to find out.
-    """
-
-    name: str
-    path: str
-    package: str
-    installed: bool
+    choice: Choice
+    place: str
 
 
-_BUILT_IN = (
-    ("gevent", "greenzmq.hubs.gevent:GeventHub", "gevent"),
-    ("eventlet", "greenzmq.hubs.eventlet:EventletHub", "eventlet"),
-    ("selector", "greenzmq.hubs.selector:SelectorHub", ""),
-    ("asyncio", "greenzmq.hubs.asyncio:AsyncioHub", ""),
-)
-_ALIASES = {"threading": "selector"}
-
-_process_choice: Choice | None = None
-_classes: dict[str, type[Hub]] = {}  # by the names under which they were found
+_process: _Said | None = None
 _thread = unpatched.local()
-
-
-def known_hubs() -> list[KnownHub]:
-    """The built-in hubs, then those of the entry-point group ``greenzmq.hubs``."""
-    known = [
-        KnownHub(name, path, package, not package or importlib.util.find_spec(package) is not None)
-        for name, path, package in _BUILT_IN
-    ]
-    names = {hub.name for hub in known}
-    known += [
-        KnownHub(entry.name, entry.value, entry.module.partition(".")[0], True)
-        for entry in entry_points(group=GROUP)
-        if entry.name not in names
-    ]
-    return known
-
-
-def hub_class(choice: Choice) -> type[Hub]:
-    """The class that `choice` means; imports it, and so its runtime.
-
-    Raises
-    ------
-    UnknownHubError
-        No hub has this name, or what is found there is not a hub.
-    MissingHubError
-        The runtime is not installed.
-    """
-    if isinstance(choice, Hub):
-        return type(choice)
-    found: object = choice
-    if isinstance(choice, str):
-        if choice in _classes:
-            return _classes[choice]
-        found = _load(choice)
-    if not (isinstance(found, type) and issubclass(found, Hub)):
-        raise UnknownHubError(f"{choice!r} is not a hub: give a name, 'package.module:Class', or a subclass of Hub")
-    if isinstance(choice, str):
-        _classes[choice] = found
-    return found
 
 
 def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
@@ -127,13 +62,16 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
     UnknownHubError, MissingHubError
         At once, not at the first wait.
     """
-    global _process_choice
+    global _process
+    said = None
     if choice is not None:
         hub_class(choice)
+        caller = sys._getframe(1)
+        said = _Said(choice, f"{caller.f_code.co_filename}:{caller.f_lineno}")
     if thread:
-        _thread.choice = choice
+        _thread.said = said
     else:
-        _process_choice = choice
+        _process = said
 
 
 def decide(choice: Choice | None = None) -> Decision:
@@ -165,66 +103,82 @@ def get_hub(choice: Choice | None = None) -> Hub:
     HubError
         Its kinds tell what is wrong, and what to do.
     """
-    decided = decide(choice).name
-    if isinstance(decided, Hub):
-        if decided.thread_id != unpatched.get_ident():
-            raise HubError(f"{decided!r} was asked for in thread {unpatched.thread_name()}; name its kind instead")
-        return decided
-    return hub_class(decided).get()
+    return _get(decide(choice))
 
 
 def current_hub(choice: Choice | None = None) -> Hub | None:
     """`get_hub`, but None where there is no hub yet, or none that could be told. Creates nothing."""
     try:
-        decided = decide(choice).name
-        hub = decided if isinstance(decided, Hub) else hub_class(decided).current()
+        decision = decide(choice)
+        kind = _kind(decision)
+        hub = decision.name if isinstance(decision.name, Hub) else _ask(decision, kind, kind.current)
     except HubError:
         return None
-    return hub if hub is not None and hub.thread_id == unpatched.get_ident() and not hub.inherited else None
+    if hub is None or hub.thread_id != unpatched.get_ident() or hub.inherited:
+        return None
+    return hub
 
 
 def _said(choice: Choice | None) -> Iterator[Decision]:
     """Rule 1, in its own order."""
     if choice is not None:
         yield Decision(choice, 1, "the context or namespace says so")
-    if (choice := getattr(_thread, "choice", None)) is not None:
-        yield Decision(choice, 1, "use_hub(..., thread=True) says so")
-    if _process_choice is not None:
-        yield Decision(_process_choice, 1, "use_hub() says so")
-    if choice := os.environ.get(ENVIRONMENT):
-        yield Decision(choice, 1, f"${ENVIRONMENT} says so")
+    if (said := getattr(_thread, "said", None)) is not None:
+        yield Decision(
+            said.choice, 1, "use_hub(..., thread=True) says so", f"use_hub(..., thread=True) at {said.place}"
+        )
+    if (said := _process) is not None:
+        yield Decision(said.choice, 1, "use_hub() says so", f"use_hub() at {said.place}")
+    if name := os.environ.get(ENVIRONMENT):
+        yield Decision(name, 1, f"${ENVIRONMENT} says so", f"${ENVIRONMENT}")
 
 
-def _load(name: str) -> object:
-    path, package = _find(name)
+def _get(decision: Decision) -> Hub:
+    hub = decision.name
+    if isinstance(hub, Hub):
+        if hub.thread_id != unpatched.get_ident():
+            raise HubError(f"{hub!r} was asked for in thread {unpatched.thread_name()}; name its kind instead")
+        return hub
+    kind = _kind(decision)
+    return _ask(decision, kind, kind.get)
+
+
+def _kind(decision: Decision) -> type[Hub]:
     try:
-        return EntryPoint(name, path, GROUP).load()
-    except ModuleNotFoundError as error:
-        if package and error.name == package:
-            raise MissingHubError(
-                f"hub {name!r} needs the package {package}, which is not installed: "
-                f'python -m pip install "greenzmq[{package}]". {_installed()}'
-            ) from error
-        raise UnknownHubError(f"hub {name!r} cannot be imported: {error}. {_installed()}") from error
-    except (ImportError, AttributeError) as error:
-        raise UnknownHubError(f"hub {name!r} cannot be imported: {error}. {_installed()}") from error
+        return hub_class(decision.name)
+    except HubError as error:
+        _blame_speaker(error, decision)
+        raise
 
 
-def _find(name: str) -> tuple[str, str]:
-    """The path and the package behind a name."""
-    name = _ALIASES.get(name, name)
-    for known, path, package in _BUILT_IN:
-        if name == known:
-            return path, package
-    if ":" in name:
-        return name, ""
-    for entry in entry_points(group=GROUP, name=name):
-        return entry.value, ""
-    raise UnknownHubError(
-        f"no hub is named {name!r}. {_installed()} "
-        "A hub of your own is given as 'package.module:Class' or through the entry-point group greenzmq.hubs"
-    )
+def _blame_speaker(error: HubError, decision: Decision) -> None:
+    """Raise the same error with the name of what has said so: a variable of the environment is easily forgotten."""
+    if decision.speaker:
+        ours = next(kind for kind in type(error).__mro__ if kind.__module__ == HubError.__module__)
+        raise ours(f"{decision.speaker} says {_shown(decision.name)}: {error}") from error
 
 
-def _installed() -> str:
-    return f"Installed here: {', '.join(hub.name for hub in known_hubs() if hub.installed)}."
+def _ask(decision: Decision, kind: type[Hub], method: Callable[[], T]) -> T:
+    """Call a class method of a hub that was decided on."""
+    try:
+        return _guarded(kind, method)
+    except HubError as error:
+        _blame_speaker(error, decision)
+        raise
+
+
+def _guarded(kind: type[Hub], method: Callable[[], T]) -> T:
+    """Whatever other people's hubs raise becomes an error that names them."""
+    try:
+        return method()
+    except HubError:
+        raise
+    except Exception as error:
+        if kind.__module__.startswith(f"{__name__}."):
+            raise
+        path = f"{kind.__module__}:{kind.__qualname__}"
+        raise HubError(f"hub {path} cannot be started: {type(error).__name__}: {error}") from error
+
+
+def _shown(choice: object) -> str:
+    return choice.__qualname__ if isinstance(choice, type) else repr(choice)

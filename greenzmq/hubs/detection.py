@@ -33,11 +33,14 @@ class Decision:
         The rule of "How the hub is chosen" in the README that decided.
     why : str
         The same in words.
+    speaker : str
+        Who has said so, for messages, where rule 1 has decided and it is no context or namespace.
     """
 
     name: Any
     rule: int
     why: str
+    speaker: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""Hubs by name: the built-in ones, those of other packages, and what is told where a name leads nowhere.
+
+Other packages name their hubs in the entry-point group ``greenzmq.hubs``. What they write there may be wrong, and what
+it leads to may be broken. That is an error of those who ask for this hub, and takes nothing from anybody else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, distributions, entry_points
+from typing import Any, Union
+
+from ..errors import MissingHubError, UnknownHubError
+from .base import Hub
+
+__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs"]
+
+#: The entry-point group in which other packages name their hubs.
+GROUP = "greenzmq.hubs"
+
+Choice = Union[str, "type[Hub]", Hub]
+
+
+@dataclass(frozen=True)
+class KnownHub:
+    """A hub that the registry knows by name.
+
+    Attributes
+    ----------
+    name : str
+        What to pass as ``hub=`` and to `use_hub`.
+    path : str
+        Where its class is: ``"package.module:Class"``.
+    package : str
+        The package that it needs; empty if it needs none.
+    installed : bool
+        Whether that package can be imported here. Not imported to find out.
+    fault : str
+        Why the name leads nowhere, if that shows without an import: the entry point of some package is wrong.
+    """
+
+    name: str
+    path: str
+    package: str
+    installed: bool
+    fault: str = ""
+
+
+_BUILT_IN = (
+    ("gevent", "greenzmq.hubs.gevent:GeventHub", "gevent"),
+    ("eventlet", "greenzmq.hubs.eventlet:EventletHub", "eventlet"),
+    ("selector", "greenzmq.hubs.selector:SelectorHub", ""),
+    ("asyncio", "greenzmq.hubs.asyncio:AsyncioHub", ""),
+)
+_ALIASES = {"threading": "selector"}
+#: What is asked for under a name that no hub has, and cannot be guessed from how it is spelled.
+_UVLOOP = "uvloop is a loop for the asyncio hub: say 'asyncio', and run your program with uvloop.run(main())"
+_MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
+
+_classes: dict[str, type[Hub]] = {}  # by the names under which they were found
+
+
+def known_hubs() -> list[KnownHub]:
+    """The built-in hubs, then those of the entry-point group ``greenzmq.hubs``."""
+    known = [KnownHub(name, path, package, not package or _is_installed(package)) for name, path, package in _BUILT_IN]
+    for name, entries in _foreign().items():
+        fault = _fault(name, entries)
+        package = "" if fault else entries[0].value.partition(":")[0].partition(".")[0]
+        known.append(KnownHub(name, entries[0].value, package, not fault, fault))
+    return known
+
+
+def install_line(package: str) -> str:
+    """The command that installs what a hub runs on."""
+    return f"python -m pip install {package}"
+
+
+def hub_class(choice: Choice) -> type[Hub]:
+    """The class that `choice` means; imports it, and so its runtime.
+
+    Raises
+    ------
+    UnknownHubError
+        No hub has this name, or what is found there is not a hub, or it cannot be imported.
+    MissingHubError
+        The runtime is not installed.
+    """
+    if isinstance(choice, Hub):
+        return type(choice)
+    if not isinstance(choice, str):
+        return _checked(choice, repr(choice))
+    if choice not in _classes:
+        _classes[choice] = _load(choice)
+    return _classes[choice]
+
+
+def _checked(found: object, shown: str) -> type[Hub]:
+    if not (isinstance(found, type) and issubclass(found, Hub)):
+        raise UnknownHubError(f"{shown} is not a hub: give a name, 'package.module:Class', or a subclass of Hub")
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(found.__abstractmethods__))
+        raise UnknownHubError(
+            f"{shown} is no complete hub: {found.__module__}:{found.__qualname__} is abstract and lacks {lacking}"
+        )
+    return found
+
+
+def _load(name: str) -> type[Hub]:
+    path, package, source = _find(name)
+    try:
+        found = EntryPoint(name, path, GROUP).load()
+    except ModuleNotFoundError as error:
+        if package and error.name == package:
+            raise MissingHubError(
+                f"hub {name!r} needs the package {package}, which is not installed: {install_line(package)}. "
+                f"{_installed()}"
+            ) from error
+        raise UnknownHubError(f"hub {name!r}{source} cannot be imported: {error}. {_installed()}") from error
+    except (ImportError, AttributeError) as error:
+        raise UnknownHubError(f"hub {name!r}{source} cannot be imported: {error}. {_installed()}") from error
+    except Exception as error:  # whatever somebody else's module does when it is imported
+        raise UnknownHubError(
+            f"hub {name!r}{source} cannot be imported: {type(error).__name__}: {error}. {_installed()}"
+        ) from error
+    return _checked(found, f"{name!r}{source}")
+
+
+def _find(name: str) -> tuple[str, str, str]:
+    """The path and the package behind a name; and, for messages, who has given it, unless it is our own."""
+    alias = _ALIASES.get(name, name)
+    for known, path, package in _BUILT_IN:
+        if alias == known:
+            return path, package, ""
+    if entries := _foreign().get(name):
+        if fault := _fault(name, entries):
+            raise UnknownHubError(f"hub {name!r} cannot be used: {fault}. {_installed(name)}")
+        return entries[0].value, "", f", from {_origin(entries[0])},"
+    if ":" in name:
+        if not _is_path(name):
+            raise UnknownHubError(f"{name!r} is not a path to a hub: give 'package.module:Class'. {_installed()}")
+        return name, "", ""
+    raise UnknownHubError(
+        f"no hub is named {name!r}. {_installed()} {_suggestion(name)}"
+        "A hub of your own is given as 'package.module:Class' or through the entry-point group greenzmq.hubs"
+    )
+
+
+def _installed(asked: str = "") -> str:
+    """What there is, and which names lead nowhere besides the one that was asked for."""
+    known = known_hubs()
+    said = f"Installed here: {', '.join(hub.name for hub in known if hub.installed)}."
+    faults = [f"Of no use: {hub.name!r} ({hub.fault})." for hub in known if hub.fault and hub.name != asked]
+    return " ".join((said, *faults))
+
+
+def _suggestion(name: str) -> str:
+    """What may have been meant by a wrong name, as a sentence."""
+    asked = name.strip().lower()
+    if asked in _MEANT:
+        return f"{_MEANT[asked]}. "
+    names = {*_ALIASES, *(hub.name for hub in known_hubs())}
+    close = difflib.get_close_matches(asked, sorted(names), 1)
+    return f"Did you mean {close[0]!r}? " if close else ""
+
+
+# -- other people's entry points ---------------------------------------------------------------------------------------
+
+
+def _foreign() -> dict[str, list[EntryPoint]]:
+    """By their names, those that point to different places; a built-in name is nobody else's."""
+    taken = {*_ALIASES, *(name for name, _, _ in _BUILT_IN)}
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in _entry_points():
+        if entry.name in taken:
+            continue
+        entries = found.setdefault(entry.name, [])
+        if entry.value not in (other.value for other in entries):
+            entries.append(entry)
+    return found
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    try:
+        return entry_points(group=GROUP)
+    except Exception:  # a file of some package that cannot be read takes all of them away: leave that package out
+        return [entry for distribution in distributions() for entry in _entries_of(distribution)]
+
+
+def _entries_of(distribution: Any) -> list[EntryPoint]:
+    try:
+        return [entry for entry in distribution.entry_points if entry.group == GROUP]
+    except Exception:  # as above
+        return []
+
+
+def _fault(name: str, entries: list[EntryPoint]) -> str:
+    """What is wrong with a name as its packages give it; empty if nothing is."""
+    if len(entries) > 1:
+        places = " and ".join(f"{entry.value!r} of {_origin(entry)}" for entry in entries)
+        return f"it is given twice, as {places}; say 'package.module:Class' instead"
+    if not _is_path(entries[0].value):
+        return f"the entry point of {_origin(entries[0])} says {entries[0].value!r}, not 'package.module:Class'"
+    return ""
+
+
+def _origin(entry: EntryPoint) -> str:
+    try:
+        name = entry.dist.name if entry.dist else None
+    except Exception:  # broken metadata again, and only the name is lost
+        name = None
+    return f"package {name}" if name else "a package without a name"
+
+
+def _is_path(path: str) -> bool:
+    module, _, attribute = path.partition("[")[0].partition(":")  # extras may follow in brackets
+    return all(part.strip().isidentifier() for part in (*module.split("."), *attribute.split(".")))
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # it is being imported, or was put there by hand
+        return package in sys.modules
