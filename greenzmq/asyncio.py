@@ -19,8 +19,8 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from types import CoroutineType
-from typing import Any, TypeVar
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
@@ -37,6 +37,9 @@ from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensu
 from greenzmq.tasks import coroutine_error, plain_result
 from greenzmq.waiting import Waiter as _Waiter
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
 __all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
 
@@ -49,6 +52,13 @@ class Socket(_socket.Socket):
     _repr_cls = "greenzmq.asyncio.Socket"
     _greenzmq_default_hub = "asyncio"
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the socket."""
+        self.close()
+
 
 class Context(_context.Context):
     """`greenzmq.Context` on asyncio."""
@@ -57,6 +67,20 @@ class Context(_context.Context):
     _socket_class = Socket
     _instance = None
     _greenzmq_default_hub = "asyncio"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the context, as ``with`` does, while the loop goes on. A cancellation ends the wait, not the end."""
+        self.__dict__["_greenzmq_unattended"] = True
+        try:
+            self.__exit__(kind, error, traceback)
+        finally:
+            del self.__dict__["_greenzmq_unattended"]
+        await run(self.term)
 
 
 class Poller(_poller.Poller):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
 from . import hubs
+from .errors import BlockingCallError, HubError
+from .events import hub_to_wait_on
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
 from .locks import ParkingLock
 from .socket import Socket
 from .tasks import NativeCall
 from .turns import default_turn, turn_in_seconds
-from .waiting import refuse_to_wait
 from .zerocopy import use_native_thread
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 use_native_thread()
+
+#: Seconds for which `Context.term` may stop a thread where nothing can park. With nothing to wait for, libzmq needs
+#: well under a millisecond; to start a thread for it, on a machine that is busy, may take a good deal more.
+PATIENCE = 0.5
 
 
 class Context(zmq.Context[Socket]):
@@ -57,7 +65,7 @@ class Context(zmq.Context[Socket]):
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
     _greenzmq_ending: NativeCall[None] | None
-    _greenzmq_finalizing = False
+    _greenzmq_unattended = False  # nobody waits for the end that is begun
 
     def __init__(
         self,
@@ -99,23 +107,61 @@ class Context(zmq.Context[Socket]):
         their messages are sent, or their ``LINGER`` is over. The waiting itself is done by a native thread, which goes
         on if this greenlet is killed.
 
-        Switches: when there is something to wait for.
+        With nothing to wait for it ends at once, also in a coroutine, in a callback of the hub, and without any hub.
+
+        Raises
+        ------
+        BlockingCallError
+            There is something to wait for, where this would stop the hub. With open sockets the context is as it was.
+            With unsent messages of closed ones its end has begun, and goes on; `term` called in a greenlet waits for
+            it.
+
+        Notes
+        -----
+        Switches: always in a greenlet; never where that is not possible.
         """
-        if (
-            self.closed or "_greenzmq_ending" not in self.__dict__
-        ):  # ended, a forked child's, or never begun: nothing to wait for
-            super().term()
-        elif self._greenzmq_finalizing:
-            # A finalizer may run in any greenlet, the hub's included: nobody waits for what it starts.
+        if self.closed or "_greenzmq_ending" not in self.__dict__:
+            super().term()  # ended, a forked child's, or never begun: nothing to wait for
+        elif self._greenzmq_unattended:
             self._greenzmq_end()
         else:
-            hub = hubs.get_hub(self._greenzmq_choice)
-            refuse_to_wait(hub)
-            self._greenzmq_end().get(hub)
+            try:
+                hub = hub_to_wait_on(self._greenzmq_choice)
+            except HubError as refusal:
+                self._greenzmq_end_without_hub(refusal)
+            else:
+                self._greenzmq_end().get(hub)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the context; see `zmq.Context.__exit__`. The error that has ended the block is what comes out of it."""
+        try:
+            super().__exit__(kind, error, traceback)
+        except Exception as trouble:
+            if error is None:
+                raise
+            with suppress(RuntimeWarning):  # which would be raised under ``-W error``, in the place of `error`
+                warnings.warn(f"after {error!r}: {trouble}", RuntimeWarning, stacklevel=2)
 
     def __del__(self) -> None:
-        self.__dict__["_greenzmq_finalizing"] = True
+        # A finalizer may run in any greenlet, the hub's included.
+        self.__dict__["_greenzmq_unattended"] = True
         super().__del__()
+
+    def _greenzmq_end_without_hub(self, refusal: HubError) -> None:
+        """`term` where nothing can park."""
+        if any(not socket.closed for socket in list(self._sockets)):
+            raise BlockingCallError(
+                f"{self!r} has open sockets, for whose end its own has to wait. {refusal}"
+            ) from None
+        ending = self._greenzmq_end()
+        if not ending._block(PATIENCE):
+            raise BlockingCallError(
+                f"{self!r} is ending in a native thread, which waits for unsent messages (LINGER) or for sockets that "
+                f"others have opened; call term() once more where it can wait. {refusal}"
+            ) from None
+        ending._result()
 
     def _greenzmq_end(self) -> NativeCall[None]:
         """The one native thread that ends this context, however many greenlets ask for it."""

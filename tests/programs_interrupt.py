@@ -175,7 +175,24 @@ def close_in_handler(hub: GreenHub, pull: Any, push: Any) -> None:
     push.close(linger=0)
 
 
-HANDLERS = (send_in_handler, close_in_handler)
+def end_in_handler(hub: GreenHub, pull: Any, push: Any) -> None:
+    """A signal handler ends a context that has nothing to wait for, wherever it comes."""
+    context = greenzmq.Context(hub=hub)
+    context.socket(zmq.PULL).close()
+    ended = greenzmq.GreenEvent()
+
+    def end() -> None:
+        context.term()
+        ended.set()
+
+    signal_when_parked(hub, end)
+    ended.wait()
+    assert context.closed
+    pull.close()
+    push.close()
+
+
+HANDLERS = (send_in_handler, close_in_handler, end_in_handler)
 WAYS: dict[str, Callable[[GreenHub, Any, Any], object]] = {
     "recv": lambda hub, pull, push: pull.recv(),
     "send": lambda hub, pull, push: push.send(b"more"),

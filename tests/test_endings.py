@@ -258,23 +258,6 @@ def test_a_term_with_a_time_limit(hub):
     assert context.closed
 
 
-def test_term_in_the_hub_is_an_error_that_says_so(hub):
-    """In a callback of the hub there is nobody to wait for: a BlockingCallError, and the context is as it was."""
-    context = greenzmq.Context(hub=hub)
-    outcome = []
-
-    def callback() -> None:
-        try:
-            context.term()
-        except greenzmq.BlockingCallError as error:
-            outcome.append(error)
-
-    hub.hub.call_soon(callback)
-    until(hub, lambda: outcome)
-    assert "spawn" in str(outcome[0]) or "asyncio.run" in str(outcome[0])
-    context.term()
-
-
 # -- close ------------------------------------------------------------------------------------------------------------
 
 

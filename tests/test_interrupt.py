@@ -42,12 +42,15 @@ def children(request: pytest.FixtureRequest) -> Iterator[Children]:
 
 def test_interrupt(variant: Variant, children: Children) -> None:
     """Ctrl-C ends any wait of the main greenlet at once; sockets and hub go on; uncaught it ends the program. From
-    asyncio it comes out of `asyncio.run`. What a handler sends or closes is known at once to who waits.
+    asyncio it comes out of `asyncio.run`. What a handler sends or closes is known at once to who waits, and it may end
+    a context.
 
-    Seen to hang where asyncio slept on after a handler's `close`.
+    Seen to hang where asyncio slept on after a handler's `close`, and to fail where `term` had to wait in the hub.
     """
     done = children[f"run {variant.id}"]
-    assert done.out.splitlines() == [*WAYS, "send_in_handler", "close_in_handler", "uncaught"], done.err
+    assert done.out.splitlines() == [*WAYS, "send_in_handler", "close_in_handler", "end_in_handler", "uncaught"], (
+        done.err
+    )
     assert done.err.rstrip().endswith("KeyboardInterrupt")
     assert done.status == -signal.SIGINT
 

@@ -52,7 +52,7 @@ ALLOWED = {
     "proxies": "errors hubs waiting events tasks turns green directions attendance readiness socket poller "
     "native_proxies",
     "monitoring": "socket",
-    "context": "errors forks hubs.base hubs waiting events locks tasks turns green socket zerocopy",
+    "context": "errors forks hubs.base hubs events locks tasks turns green socket zerocopy",
     "decorators": "context socket",
     "inspection": "hubs waiting events green directions readiness socket poller native_proxies proxies monitoring "
     "tracker context",
