@@ -71,8 +71,13 @@ class Frame(zmq.Frame, metaclass=_LikeItsParent):
 
     def __init__(self, data: Any = None, track: bool = False, *args: Any, **kwargs: Any) -> None:
         super().__init__(data, track, *args, **kwargs)
-        if track:
+        if track and self.tracker is not zmq._FINISHED_TRACKER:  # which is what pyzmq gives to what it has copied
             self.tracker = MessageTracker(self.tracker)
+
+    def __repr__(self) -> str:
+        """As pyzmq's; a subclass is called by its own name."""
+        shown, ours = super().__repr__(), f"<{__name__}."
+        return f"<zmq.{shown.removeprefix(ours)}" if shown.startswith(ours) else shown
 
 
 def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
