@@ -90,7 +90,7 @@ class Attendance(TakesTurns):
 
     def bind_hub(self, socket: Any) -> Hub:
         """The hub of this greenlet, with the watch on it."""
-        hub = hubs.get_hub(socket._greenzmq_choice)
+        hub = hubs.hub_to_wait_on(socket._greenzmq_choice, socket)
         refuse_to_wait(hub)
         if hub is not self.hub:
             if self.parked and self.hub is not None:

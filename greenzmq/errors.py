@@ -40,7 +40,9 @@ class BlockingCallError(HubError):
 
 
 class WrongHubError(HubError):
-    """A socket on which greenlets of one hub wait was used on another hub."""
+    """Two hubs at once: a socket on which greenlets of one hub wait was used on another, or a hub was said that is not
+    the one on which this greenlet runs, so that a wait would stop that one.
+    """
 
 
 class WatchError(HubError):

@@ -44,7 +44,7 @@ from .waiting import Waiter, refuse_to_wait
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
 
-__all__ = ["GreenEvent", "Linkable", "Waitable", "hub_to_wait_on", "park_for", "wake_anywhere"]
+__all__ = ["GreenEvent", "Linkable", "Waitable", "any_hub_to_wait_on", "park_for", "wake_anywhere"]
 
 Link = Callable[[Any], object]
 
@@ -119,7 +119,7 @@ class Linkable:
             self.unlink(link)
 
 
-def hub_to_wait_on(choice: Choice | None = None) -> Hub:
+def any_hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
     """The hub that was said, if there is one here, or else the one on which this greenlet runs. Never switches.
 
     For a wait that any hub serves. So what was said need not exist in this thread: the loop that a context is named
@@ -131,7 +131,7 @@ def hub_to_wait_on(choice: Choice | None = None) -> Hub:
         This greenlet cannot park: it is the hub's own, or a coroutine's.
     """
     try:
-        hub = hubs.get_hub(choice)
+        hub = hubs.hub_to_wait_on(choice, owner)
         refuse_to_wait(hub)
     except BlockingCallError:
         raise
@@ -229,7 +229,7 @@ class GreenEvent(Linkable):
         """
         if self._flag or (timeout is not None and timeout <= 0):
             return self._flag
-        return self._wait(hubs.get_hub(), timeout)
+        return self._wait(hubs.hub_to_wait_on(), timeout)
 
     def __repr__(self) -> str:
         return f"<greenzmq.GreenEvent {'set' if self._flag else 'clear'}>"

@@ -182,7 +182,8 @@ class Poller(zmq.Poller):
         ready = self._ready()
         if ready or seconds == 0 or not self._entries:
             return ready
-        hub = hubs.get_hub(self._hub_choice())
+        chooser = self if self._choice is not None else next((entry.what for entry in self._choosers), None)
+        hub = hubs.hub_to_wait_on(self._hub_choice(), chooser)
         self._check_hub(hub)
         waiter = Waiter(hub, seconds, entered)
         self._waiters[waiter] = None

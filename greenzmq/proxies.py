@@ -123,7 +123,8 @@ def proxy_steerable(
     capture = capture if isinstance(capture, BackendSocket) else None
     control = control if isinstance(control, BackendSocket) else None
     sockets = [socket for socket in (frontend, backend, capture, control) if socket is not None]
-    here = hubs.get_hub(hub or next((found for socket in sockets if (found := _choice(socket)) is not None), None))
+    chooser = None if hub else next((socket for socket in sockets if _choice(socket) is not None), None)
+    here = hubs.hub_to_wait_on(hub if chooser is None else _choice(chooser), chooser)
     if native:
         return run_native(here, frontend, backend, capture, control)
     return _Proxy(here, frontend, backend, capture, control).run()

@@ -223,7 +223,7 @@ class Task(Outcome[T]):
             raise error  # out of a finalizer it goes to sys.unraisablehook
 
     def _hub_here(self) -> Hub:
-        return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.get_hub()
+        return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.hub_to_wait_on()
 
     def _start(self) -> None:
         if self._greenlet is not None and self._call is not None:

@@ -88,7 +88,7 @@ def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
 
 
 def _wait(tracker: zmq.MessageTracker, seconds: float | None) -> None:
-    waiter = Waiter(hubs.get_hub(), seconds)
+    waiter = Waiter(hubs.hub_to_wait_on(), seconds)
     try:
         for event in _events(tracker):
             while not (event.is_set() or waiter.expired):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from .errors import BlockingCallError, HubError
+from .errors import BlockingCallError, HubError, WrongHubError
+from .hubs.detection import runs_elsewhere
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -154,12 +155,15 @@ class Waiter:
 
 
 def refuse_in_hub(hub: Hub) -> None:
-    """Raise `BlockingCallError` in the hub's own greenlet."""
-    if getcurrent() is hub.greenlet:
+    """Raise `BlockingCallError` in the hub's own greenlet, and `WrongHubError` where a wait would stop another hub."""
+    current = getcurrent()
+    if current is hub.greenlet:
         raise BlockingCallError(
             f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
             f"handler; it would stop everything. {hub.cure}"
         )
+    if current.parent is not hub.greenlet and (other := runs_elsewhere(hub.name, hub)) is not None:
+        raise WrongHubError(f"this would wait on {hub!r}, but {other.why}, which the wait would stop; wait on that one")
 
 
 def refuse_to_wait(hub: Hub) -> None:

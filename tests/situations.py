@@ -55,6 +55,16 @@ PATCHED = Error("AmbiguousHubError", ("gevent and eventlet both have patched thi
 RUNNING_LOOP = Error("BlockingCallError", ("an asyncio loop is running", "await greenzmq.asyncio.run("))
 
 
+IN_COROUTINE = "await greenzmq.asyncio.run(function, *args)"
+
+
+def stops(speaker: str, said: str, why: str, *cure: str) -> Error:
+    """A hub was said that is not the one that runs."""
+    return Error(
+        "WrongHubError", (f"{speaker} says {said}, but {why}, which this wait would stop", *cure), Hub(said, 1)
+    )
+
+
 def in_callback(name: str) -> Error:
     return Error("BlockingCallError", ("in the hub's own greenlet", "greenzmq.hub().spawn("), Hub(name, 2))
 
@@ -184,13 +194,12 @@ situation("asyncio, running", COROUTINE.format("ask()"), RUNNING_LOOP)
 situation("asyncio, bare greenlet", COROUTINE.format("import greenlet; greenlet.greenlet(ask).switch()"), RUNNING_LOOP)
 situation("asyncio, in a thread of it", COROUTINE.format("await asyncio.to_thread(ask)"), SELECTOR)
 situation("asyncio, after it", COROUTINE.format("pass") + "\nask()", SELECTOR)
-situation("asyncio, said", COROUTINE.format("ask(hub='selector')"), Hub("selector", 1))
-situation("asyncio, gevent alive", WORDS["gevent"]["hub"] + COROUTINE.format("ask()"), RUNNING_LOOP)
 situation(
-    "asyncio, task of another hub",
-    "import greenzmq.selector as zmq\n" + COROUTINE.format("zmq.hub().run(ask)"),
-    Hub("selector", 2),
+    "asyncio, said",
+    COROUTINE.format("ask(hub='selector')"),
+    stops("Context(hub='selector')", "selector", "an asyncio loop is running in this thread", IN_COROUTINE),
 )
+situation("asyncio, gevent alive", WORDS["gevent"]["hub"] + COROUTINE.format("ask()"), RUNNING_LOOP)
 
 BRIDGE = COROUTINE.format("import greenzmq.asyncio; await greenzmq.asyncio.run(ask)")
 situation("asyncio, over the bridge", BRIDGE, Hub("asyncio", 2))
@@ -208,12 +217,6 @@ situation("environment", "ask()", GEVENT, GREENZMQ_HUB="gevent", needs=("gevent"
 situation("environment, empty", "ask()", SELECTOR, GREENZMQ_HUB="")
 situation("environment, alias", "ask()", Hub("selector", 1, "threading"), GREENZMQ_HUB="threading")
 situation("environment, path", "ask()", Hub("selector", 1, DOTTED), GREENZMQ_HUB=DOTTED)
-situation(
-    "environment, against ancestry",
-    WORDS["gevent"]["task"],
-    Hub("selector", 1),
-    GREENZMQ_HUB="selector",
-)
 situation("use_hub", USE.format("'eventlet'", ""), EVENTLET, GREENZMQ_HUB="gevent", needs=BOTH_NEEDED)
 situation(
     "use_hub for the thread",
@@ -265,6 +268,114 @@ situation(
     GEVENT,
     needs=("gevent",),
 )
+
+# -- a hub that was said beside one that runs --------------------------------------------------------------------------
+
+RUNS = {name: f"this greenlet runs on {name}'s hub" for name in ("gevent", "eventlet", "selector")}
+SELECTOR_TASK = "import greenzmq.selector; greenzmq.selector.hub().run(ask)"
+for name, words in WORDS.items():
+    told = stops("$GREENZMQ_HUB", "selector", RUNS[name], f"Let it say '{name}' or nothing")
+    for where in ("task", "callback", "patch"):
+        program = words["patch"] + words["task"] if where == "patch" else words[where]
+        situation(f"against {name}, {where}", program, told, GREENZMQ_HUB="selector")
+    situation(f"against {name}, the same said", words["task"], Hub(name, 1), GREENZMQ_HUB=name)
+    path = f"greenzmq.hubs.{name}:{name.title()}Hub"
+    situation(f"against {name}, the same path said", words["task"], Hub(name, 1, path), GREENZMQ_HUB=path)
+    situation(
+        f"against the selector loop, {name}",
+        SELECTOR_TASK,
+        stops("$GREENZMQ_HUB", name, RUNS["selector"], "Let it say 'selector' or nothing"),
+        needs=(name,),
+        GREENZMQ_HUB=name,
+    )
+    situation(f"no hub runs, {name}", words["sleep"] + "ask()", Hub("selector", 1), GREENZMQ_HUB="selector")
+    # gevent's and eventlet's programs wait in their main greenlet, too
+    waiting = f"import {name}\nother = {name}.spawn({name}.sleep, 30)\n"
+    told = stops("$GREENZMQ_HUB", "selector", f"others wait on {name}'s hub in this thread")
+    situation(f"others wait on {name}, not begun", waiting + "ask()", told, GREENZMQ_HUB="selector")
+    situation(f"others wait on {name}", waiting + words["sleep"] + "ask()", told, GREENZMQ_HUB="selector")
+    situation(f"others wait on {name}, the same said", waiting + "ask()", Hub(name, 1), GREENZMQ_HUB=name)
+    situation(
+        f"others wait on {name}, in a thread",
+        waiting + words["sleep"] + NATIVE,
+        Hub("selector", 1),
+        GREENZMQ_HUB="selector",
+    )
+    situation(
+        f"others have waited on {name}",
+        waiting + words["sleep"] + "other.kill()\n" + words["sleep"] + "ask()",
+        Hub("selector", 1),
+        GREENZMQ_HUB="selector",
+    )
+# The end of a forked child; faulthandler's thread, for which its interpreter would wait, is not there.
+LAST = "ask()\nreport()\nimport sys\nsys.stdout.flush()\nos._exit(0)"
+for name, words in WORDS.items():
+    forking = f"import {name}, greenzmq, os\n{name}.spawn({name}.sleep, 30)\n{words['sleep']}"
+    forking += "if os.fork():\n    os._exit(os.wait()[1])\n"
+    situation(f"others wait on {name}, in the parent", forking + LAST, Hub("selector", 1), GREENZMQ_HUB="selector")
+for name, variable, loop in (("gevent", "GEVENT_LOOP", "libuv-cffi"), ("eventlet", "EVENTLET_HUB", "asyncio")):
+    waiting = f"import {name}\nother = {name}.spawn({name}.sleep, 30)\n" + WORDS[name]["sleep"]
+    on_loop = {"GREENZMQ_HUB": "selector", variable: loop}
+    told = stops("$GREENZMQ_HUB", "selector", f"others wait on {name}'s hub in this thread")
+    situation(f"others wait on {name}, {loop}", waiting + "ask()", told, **on_loop)
+    ended = "other.kill()\n" + WORDS[name]["sleep"]
+    situation(f"others have waited on {name}, {loop}", waiting + ended + "ask()", Hub("selector", 1), **on_loop)
+situation(
+    "others wait for a descriptor on eventlet",
+    "import eventlet, eventlet.hubs, os\nreading, writing = os.pipe()\n"
+    "eventlet.spawn(eventlet.hubs.trampoline, reading, read=True)\neventlet.sleep(0)\nask()",
+    stops("$GREENZMQ_HUB", "selector", "others wait on eventlet's hub in this thread"),
+    GREENZMQ_HUB="selector",
+)
+situation(
+    "others wait for a descriptor on gevent",
+    "import gevent, gevent.os, os\nreading, writing = os.pipe()\ngevent.os.make_nonblocking(reading)\n"
+    "gevent.spawn(gevent.os.nb_read, reading, 1)\ngevent.sleep(0)\nask()",
+    stops("$GREENZMQ_HUB", "selector", "others wait on gevent's hub in this thread"),
+    GREENZMQ_HUB="selector",
+)
+situation(
+    "others wait on the selector loop",
+    "import greenzmq.selector as zmq\nzmq.hub().spawn(zmq.hub().sleep, 30)\nzmq.hub().sleep()\nask()",
+    stops("$GREENZMQ_HUB", "gevent", "others wait on selector's hub in this thread"),
+    needs=("gevent",),
+    GREENZMQ_HUB="gevent",
+)
+situation(
+    "asyncio, environment",
+    COROUTINE.format("ask()"),
+    stops("$GREENZMQ_HUB", "selector", "an asyncio loop is running in this thread", IN_COROUTINE),
+    GREENZMQ_HUB="selector",
+)
+situation(
+    "asyncio, over the bridge, environment",
+    BRIDGE,
+    stops("$GREENZMQ_HUB", "selector", "this greenlet runs on asyncio's hub", "Let it say 'asyncio' or nothing"),
+    GREENZMQ_HUB="selector",
+)
+situation("asyncio, over the bridge, the same said", BRIDGE, Hub("asyncio", 1), GREENZMQ_HUB="asyncio")
+situation(
+    "asyncio, no loop",
+    "ask()",
+    Error("HubError", ("$GREENZMQ_HUB says 'asyncio': no asyncio loop is running",), Hub("asyncio", 1)),
+    GREENZMQ_HUB="asyncio",
+)
+for name in ("gevent", "eventlet"):
+    situation(
+        f"against {name}, the namespace",
+        WORDS[name]["task"].replace("ask", "lambda: ask('greenzmq.selector')"),
+        stops("the namespace greenzmq.selector", "selector", RUNS[name], f"Use greenzmq.{name} or greenzmq itself"),
+    )
+    situation(
+        f"against {name}, use_hub",
+        "import greenzmq; greenzmq.use_hub('selector')\n" + WORDS[name]["task"],
+        stops("use_hub() at <string>:3", "selector", RUNS[name]),
+    )
+    situation(
+        f"against {name}, use_hub for the thread",
+        "import greenzmq; greenzmq.use_hub('selector', thread=True)\n" + WORDS[name]["task"],
+        stops("use_hub(..., thread=True) at <string>:3", "selector", RUNS[name]),
+    )
 
 # -- what cannot be found ----------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ ALLOWED = {
     "hubs.detection": "errors unpatched hubs.base",
     "hubs.registry": "errors hubs.base",
     "hubs": "errors unpatched hubs.base hubs.detection hubs.registry",
-    "waiting": "errors unpatched hubs.base",
+    "waiting": "errors unpatched hubs.base hubs.detection",
     "events": "errors unpatched hubs.base hubs.detection hubs waiting",
     "locks": "errors unpatched events",
     "tasks": "errors unpatched hubs.base hubs waiting events",

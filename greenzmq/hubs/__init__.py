@@ -7,6 +7,8 @@ greenlet first has to wait, never at import, by the first of these rules that ap
 1.  what was said: by a context or namespace, by `use_hub` for the thread, then for the process, by ``$GREENZMQ_HUB``;
 2.  the hub this greenlet runs on; 3. a running asyncio loop and none of our greenlets: an error; 4. the gevent or
     eventlet hub that lives in this thread; 5. the runtime that has patched this main thread; 6. the selector loop.
+
+Where rule 1 names another hub than the one that runs here, a wait is an error: it would stop that one.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .. import unpatched
-from ..errors import HubError
+from ..errors import HubError, WrongHubError
 from .base import Hub, Timer, Watch
-from .detection import Decision, detect
+from .detection import Decision, detect, runs_elsewhere
 from .registry import Choice, KnownHub, hub_class, install_line, known_hubs
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
-__all__ += ["hub_class", "install_line", "known_hubs", "use_hub"]
+__all__ += ["hub_class", "hub_to_wait_on", "install_line", "known_hubs", "use_hub"]
 
 #: The environment variable that names the process's hub.
 ENVIRONMENT = "GREENZMQ_HUB"
@@ -48,7 +50,8 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
     """Say which hub this process, or this thread, waits on, ahead of ``$GREENZMQ_HUB`` and of any look around.
 
     A context's own ``hub=`` and the namespaces (`greenzmq.gevent`, …) stand above it. Sockets on which nobody waits
-    follow at their next wait.
+    follow at their next wait. Two parts of a program that want different hubs are a mistake of one of them, so a choice
+    stands until it is taken back.
 
     Parameters
     ----------
@@ -61,13 +64,23 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
     ------
     UnknownHubError, MissingHubError
         At once, not at the first wait.
+    HubError
+        Another hub was said before, for the same process or thread.
     """
     global _process
     said = None
     if choice is not None:
-        hub_class(choice)
+        kind = hub_class(choice)
         caller = sys._getframe(1)
         said = _Said(choice, f"{caller.f_code.co_filename}:{caller.f_lineno}")
+        before: _Said | None = getattr(_thread, "said", None) if thread else _process
+        if before is not None and (kind is not hub_class(before.choice) or _differ(choice, before.choice)):
+            whole = ", thread=True" if thread else ""
+            raise HubError(
+                f"use_hub({_shown(choice)}{whole}) at {said.place} contradicts use_hub({_shown(before.choice)}{whole}) "
+                f"at {before.place}; take that back first: use_hub(None{whole})"
+            )
+        said = before or said
     if thread:
         _thread.said = said
     else:
@@ -106,8 +119,35 @@ def get_hub(choice: Choice | None = None) -> Hub:
     return _get(decide(choice))
 
 
+def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
+    """`get_hub` for a wait: a hub that was said must be the one on which this greenlet runs, if it runs on any.
+
+    Parameters
+    ----------
+    choice : str, type or Hub, optional
+        What a context or namespace says.
+    owner : object
+        Whose choice that is, for messages: a socket, a context, a Poller.
+
+    Raises
+    ------
+    WrongHubError
+        The wait would stop the hub that runs.
+    HubError
+        As `get_hub`.
+    """
+    decision = decide(choice)
+    if decision.rule == 1:
+        kind = _kind(decision)
+        hub = decision.name if isinstance(decision.name, Hub) else _ask(decision, kind, kind.current)
+        other = runs_elsewhere(kind.name, hub)
+        if other is not None:
+            raise _contradiction(decision, kind, other, owner)
+    return _get(decision)
+
+
 def current_hub(choice: Choice | None = None) -> Hub | None:
-    """`get_hub`, but None where there is no hub yet, or none that could be told. Creates nothing."""
+    """`get_hub`, but None where there is no hub yet, none that could be told, or another one runs. Creates nothing."""
     try:
         decision = decide(choice)
         kind = _kind(decision)
@@ -116,7 +156,7 @@ def current_hub(choice: Choice | None = None) -> Hub | None:
         return None
     if hub is None or hub.thread_id != unpatched.get_ident() or hub.inherited:
         return None
-    return hub
+    return None if decision.rule == 1 and runs_elsewhere(kind.name, hub) is not None else hub
 
 
 def _said(choice: Choice | None) -> Iterator[Decision]:
@@ -178,6 +218,28 @@ def _guarded(kind: type[Hub], method: Callable[[], T]) -> T:
             raise
         path = f"{kind.__module__}:{kind.__qualname__}"
         raise HubError(f"hub {path} cannot be started: {type(error).__name__}: {error}") from error
+
+
+def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: object) -> WrongHubError:
+    running = getattr(other.name, "name", other.name)
+    namespace = getattr(owner, "_greenzmq_default_hub", None)
+    speaker, cure = decision.speaker, f"Let it say {running!r} or nothing"
+    if not speaker and decision.name == namespace:
+        speaker, cure = f"the namespace greenzmq.{namespace}", f"Use greenzmq.{running} or greenzmq itself"
+    elif not speaker:
+        maker = getattr(owner, "context", owner)
+        said = f"hub={_shown(decision.name)}"
+        speaker = said if maker is None else f"{type(maker).__name__}({said})"
+    if other.rule == 3:
+        cure += ", and write: await greenzmq.asyncio.run(function, *args)"
+    return WrongHubError(
+        f"{speaker} says {kind.name}, but {other.why}, which this wait would stop. {cure}; or do it in a native thread"
+    )
+
+
+def _differ(choice: Choice, other: Choice) -> bool:
+    """Whether one of two of a kind is a hub itself, and the other is not the same."""
+    return choice is not other and (isinstance(choice, Hub) or isinstance(other, Hub))
 
 
 def _shown(choice: object) -> str:

@@ -7,7 +7,9 @@ probe that only looks. An installed package is no evidence of its use, and neith
 
 from __future__ import annotations
 
+import os
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +18,9 @@ from greenlet import getcurrent
 
 from .. import unpatched
 from ..errors import AmbiguousHubError, BlockingCallError
-from .base import MARK
+from .base import MARK, Hub, Watch
 
-__all__ = ["Decision", "detect"]
+__all__ = ["Decision", "coroutine_loop", "detect", "runs_elsewhere"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Probe:
-    """How to look at one runtime: its hub's greenlet in this thread, and whether it has patched."""
+    """How to look at one runtime: its hub's greenlet in this thread, whether it has patched, and whether anybody waits
+    for that hub, so that it must not stand still.
+    """
 
     name: str
     greenlet: Callable[[], Any]
     patched: Callable[[], bool]
+    busy: Callable[[], bool]
 
 
 def _loaded(module: str, name: str) -> Any:
@@ -67,6 +72,16 @@ def _gevent_patched() -> bool:
     return is_patched is not None and bool(is_patched("socket"))
 
 
+def _gevent_busy() -> bool:
+    loop = _gevent_greenlet().loop
+    if loop is None:
+        return False
+    # On libuv gevent does not count. Some of the handles there are the loop's own.
+    handles = loop.debug() if hasattr(loop, "debug") else ()
+    waiting = (handle.active and handle.ref and handle.watcher is not loop for handle in handles)
+    return bool(loop._callbacks or loop.activecnt or any(waiting))
+
+
 def _eventlet_hub() -> Any:
     return getattr(_loaded("eventlet.hubs", "_threadlocal"), "hub", None)
 
@@ -80,17 +95,36 @@ def _eventlet_patched() -> bool:
     return is_patched is not None and bool(is_patched("socket"))
 
 
-def _selector_greenlet() -> Any:
+def _eventlet_busy() -> bool:
+    hub = _eventlet_hub()
+    callbacks = [listener.cb for listeners in hub.listeners.values() for listener in listeners.values()]
+    return bool(hub.next_timers or len(hub.timers) > hub.timers_canceled or any(map(_is_waited_for, callbacks)))
+
+
+def _is_waited_for(callback: Any) -> bool:
+    """Whether a listener of eventlet's hub is there for somebody who waits; ours may only be resting."""
+    owner = getattr(callback, "__self__", None)
+    return not (isinstance(owner, Hub) or (isinstance(owner, Watch) and owner.resting))
+
+
+def _selector_hub() -> Any:
     kind = _loaded("greenzmq.hubs.selector", "SelectorHub")
-    hub = None if kind is None else kind.current()
-    return None if hub is None else hub.greenlet
+    return None if kind is None else kind.current()
+
+
+def _selector_greenlet() -> Any:
+    return getattr(_selector_hub(), "greenlet", None)
+
+
+def _selector_busy() -> bool:
+    return bool(_selector_hub().has_work())
 
 
 _RUNTIMES = (
-    _Probe("gevent", _gevent_greenlet, _gevent_patched),
-    _Probe("eventlet", _eventlet_greenlet, _eventlet_patched),
+    _Probe("gevent", _gevent_greenlet, _gevent_patched, _gevent_busy),
+    _Probe("eventlet", _eventlet_greenlet, _eventlet_patched, _eventlet_busy),
 )
-_SELECTOR = _Probe("selector", _selector_greenlet, lambda: False)
+_SELECTOR = _Probe("selector", _selector_greenlet, lambda: False, _selector_busy)
 
 
 def detect() -> Decision:
@@ -111,6 +145,64 @@ def detect() -> Decision:
         or _by_patch()
         or _default()
     )
+
+
+def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
+    """What this greenlet runs on if that is not `hub`, or what else a wait on `hub` would stop; None if nothing is.
+
+    A main greenlet runs on no hub. But where others wait for one, a wait on another makes them wait, too.
+
+    Parameters
+    ----------
+    name : str
+        The hub's name.
+    hub : Hub or None
+        The hub; None if it does not exist yet in this thread.
+    """
+    greenlet: Any = getcurrent()
+    while hub is not None and greenlet is not None:
+        if greenlet is hub.greenlet or getattr(greenlet, MARK, None) is hub:
+            return None
+        greenlet = greenlet.parent
+    found = _by_ancestry(_alive((*_RUNTIMES, _SELECTOR)))
+    if found is None and coroutine_loop() is not None:
+        found = Decision("asyncio", 3, "an asyncio loop is running in this thread")
+    if found is None:
+        found = _by_work(hub)
+    return None if found is None or getattr(found.name, "name", found.name) == name else found
+
+
+def coroutine_loop() -> Any:
+    """The asyncio loop that is running in this thread; None if there is none.
+
+    The loop of eventlet's asyncio hub "runs" for green threads and for the main greenlet, too, and is not meant.
+    """
+    running_loop = _loaded("asyncio.events", "_get_running_loop")
+    loop = None if running_loop is None else running_loop()
+    return None if loop is getattr(_eventlet_hub(), "loop", None) else loop
+
+
+#: The greenlets of hubs that were there before a fork. Who waits for them here is a copy, whom the parent serves.
+_inherited: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _note_fork() -> None:
+    _inherited.update(_alive((*_RUNTIMES, _SELECTOR)).values())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _by_work(hub: Hub | None) -> Decision | None:
+    """A hub of this thread other than `hub` for which somebody waits."""
+    for probe in (*_RUNTIMES, _SELECTOR):
+        greenlet = probe.greenlet()
+        if greenlet is None or greenlet in _inherited or (hub is not None and greenlet is hub.greenlet):
+            continue
+        if probe.busy():
+            return Decision(probe.name, 4, f"others wait on {probe.name}'s hub in this thread")
+    return None
 
 
 def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
@@ -136,16 +228,14 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
             if greenlet is hub or (mark is not None and mark.name == name):
                 return Decision(name, 2, f"this greenlet runs on {name}'s hub")
         if mark is not None and not mark.inherited:
-            return Decision(mark, 2, f"this greenlet runs on {mark!r}")
+            return Decision(mark, 2, f"this greenlet runs on {mark.name}'s hub")
         greenlet = greenlet.parent
     return None
 
 
 def _by_running_loop() -> Decision | None:
-    """Rule 3. The loop of eventlet's asyncio hub "runs" for the thread's main greenlet, too: that is rule 4's case."""
-    running_loop = _loaded("asyncio.events", "_get_running_loop")
-    loop = None if running_loop is None else running_loop()
-    if loop is not None and loop is not getattr(_eventlet_hub(), "loop", None):
+    """Rule 3."""
+    if coroutine_loop() is not None:
         raise BlockingCallError(
             "an asyncio loop is running in this thread, and a call that waits would stop it; "
             "write: await greenzmq.asyncio.run(function, *args)"

@@ -83,6 +83,10 @@ class SelectorHub(Hub):
             _here.end = _ThreadEnd(hub)
         return hub
 
+    def has_work(self) -> bool:
+        """Whether a greenlet waits here, a timer runs, or a call is due."""
+        return bool(self._parked or self._timers or self._ready)
+
     @property
     def variant(self) -> str:
         name: str = self._selector.name
