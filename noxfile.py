@@ -46,12 +46,13 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks on every runtime, with tables and plots: into ``benchmarks/``, unless arguments say otherwise."""
-    install(session, "bench")
+    install(session, "all")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "bench"))
     report = ROOT / "benchmarks"
     files = ("--json", report / "results.json", "--markdown", report / "README.md", "--plots", report / "plots")
     arguments = [absolute(argument) for argument in session.posargs] or ["--floors", *map(str, files)]
     leave_checkout(session)
-    session.run("python", "-m", "greenzmq", "bench", *arguments)
+    session.run("python", str(report), *arguments)
 
 
 @nox.session(python=PYTHONS)

@@ -1,22 +1,21 @@
 """The cost of single operations, measured by pyperf: ``python benchmarks/operations.py -o operations.json``.
 
 All of pyperf's options are there, and ``python -m pyperf compare_to`` compares two such files. ``--contender`` and
-``--operation``, each of which may be given several times, choose; ``python -m greenzmq bench --list`` shows the names
+``--operation``, each of which may be given several times, choose; ``python benchmarks --list`` shows the names
 of the contenders. Each contender is measured in processes of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 import pyperf
 
-# As in the processes of `greenzmq bench`: those of the peers hold nothing of greenzmq.
-sys.path.insert(0, str(Path(importlib.util.find_spec("greenzmq").origin).with_name("benchmarks")))
+# As in the processes of the harness: those of the peers hold nothing of greenzmq.
+sys.path.insert(0, str(Path(__file__).with_name("harness")))
 from cells import measure, runtimes
 from cells.contenders import CONTENDERS, contender
 from cells.messages import ready

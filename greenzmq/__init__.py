@@ -38,7 +38,6 @@ that::
     gevent, …      the drop-in namespaces, a few lines each
     testing        for authors of hubs, and of code that runs on them
     cli            python -m greenzmq
-    benchmarks     python -m greenzmq bench
 """
 
 from __future__ import annotations

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 import greenzmq
 
-from .benchmarks import command as bench
 from .cli import demo, info
-from .cli.console import complain, say
+from .cli.console import run_quietly, say
 
 __all__ = ["main"]
 
-COMMANDS = (demo, info, bench)
+COMMANDS = (demo, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,22 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="exit status: 0 is success, 1 failure, 2 wrong usage, 130 Ctrl-C",
     )
     parser.add_argument("--version", action="version", version=f"greenzmq {greenzmq.__version__}")
+    parser.set_defaults(run=lambda options: _show_help(parser))
     commands = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
     options = parser.parse_args(argv)
-    if "run" not in options:
-        say(parser.format_help().rstrip())
-        return 0
-    try:
-        status: int = options.run(options)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-    except BrokenPipeError:  # who read our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return run_quietly(options.run, options)
+
+
+def _show_help(parser: argparse.ArgumentParser) -> int:
+    say(parser.format_help().rstrip())
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""``greenzmq bench``: that it measures what it says, ends what it starts, and says what went wrong."""
+"""``python benchmarks``: that it measures what it says, ends what it starts, and says what went wrong.
+
+The harness is that of the checkout, wherever greenzmq comes from.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import command, figures, floors, plots, runner, tables
+from harness.cells.contenders import CONTENDERS, Contender, contender
+from harness.cells.workloads import GROUPS, METRICS, WORKLOADS, Workload
+from harness.results import Results, ResultsError
 
-from greenzmq import __main__ as cli
-from greenzmq.benchmarks import command, figures, floors, plots, runner, tables
-from greenzmq.benchmarks.cells.contenders import CONTENDERS, Contender, contender
-from greenzmq.benchmarks.cells.workloads import GROUPS, METRICS, WORKLOADS, Workload
-from greenzmq.benchmarks.results import Results, ResultsError
 from greenzmq.cli.child import Child, ChildError
 
 LIMIT = 50
@@ -28,6 +30,7 @@ TINY = Workload("tiny", "ready", "messages.ready", {"size": 1, "count": 200}, ("
 FAILING = Workload("failing", "ready", "messages.ready", {"size": -1, "count": 200}, ("rate",), limit=1)
 ABSENT = Contender("absent", "Threads", "calls", "zmq", ("no_such_package",))
 CELLS = str(Path(runner.__file__).parent)
+BENCHMARKS = Path(runner.__file__).parents[1]
 
 
 def measured(*workloads: Workload, contenders: tuple[str, ...] = ("threads",), rounds: int = 1) -> tuple[Results, list]:
@@ -267,7 +270,7 @@ def test_plots(tmp_path, monkeypatch):
         assert [path.name for path in written] == ["one-way.svg", "poller.svg", "ready.svg"]
         assert all("<svg" in path.read_text(encoding="utf-8") for path in written)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(plots.MissingError, match="python -m pip install matplotlib"):
+    with pytest.raises(plots.MissingError, match="pip install matplotlib"):
         plots.draw(Results(document), tmp_path)
 
 
@@ -276,7 +279,7 @@ def test_plots(tmp_path, monkeypatch):
 
 def bench(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "greenzmq", "bench", *map(str, args)], capture_output=True, text=True, timeout=LIMIT
+        [sys.executable, str(BENCHMARKS), *map(str, args)], capture_output=True, text=True, timeout=LIMIT
     )
 
 
@@ -299,7 +302,7 @@ def test_the_command(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--workload", "nothing"], "there is no workload 'nothing'; greenzmq bench --list shows those there are"),
+        (["--workload", "nothing"], "there is no workload 'nothing'; --list shows those there are"),
         (["--contender", "gevent"], "there is no contender 'gevent'"),
         (["--workload", "clients/200", "--contender", "noblock"], "there is nothing to measure"),
         (["--from", "no-such-file"], "No such file"),
@@ -308,7 +311,7 @@ def test_the_command(tmp_path):
 )
 def test_wrong_usage(arguments, complaint, capsys):
     """Exit status 2, and a line that says what is wrong."""
-    assert cli.main(["bench", *arguments]) == 2
+    assert command.main(arguments) == 2
     assert complaint in capsys.readouterr().err
 
 
@@ -316,19 +319,19 @@ def test_a_contender_that_is_not_installed(monkeypatch, capsys):
     """It is named and left out; if there is no other, that is an error."""
     monkeypatch.setattr(command, "CONTENDERS", (contender("threads"), ABSENT))
     monkeypatch.setattr(command, "WORKLOADS", (TINY,))
-    assert cli.main(["bench", "--rounds", "1", "--json", "-"]) == 0
+    assert command.main(["--rounds", "1", "--json", "-"]) == 0
     said = capsys.readouterr()
-    why = 'no_such_package is not installed: python -m pip install ".[bench]"'
+    why = "no_such_package is not installed: python -m pip install no_such_package"
     assert f"absent is left out: {why}" in said.err
     assert json.loads(said.out)["left_out"] == {"absent": why}
-    assert cli.main(["bench", "--contender", "absent"]) == 2
+    assert command.main(["--contender", "absent"]) == 2
     assert f"absent: {why}" in capsys.readouterr().err
 
 
 def test_a_failure_shows_in_the_exit_status(monkeypatch, capsys):
     """Exit status 1 if a cell has failed, and the tables all the same."""
     monkeypatch.setattr(command, "WORKLOADS", (TINY, FAILING))
-    assert cli.main(["bench", "--rounds", "1", "--contender", "threads"]) == 1
+    assert command.main(["--rounds", "1", "--contender", "threads"]) == 1
     said = capsys.readouterr()
     assert "failing on threads: ValueError: negative count" in said.err
     assert "tiny, 1/s" in said.out
@@ -363,12 +366,10 @@ def test_ctrl_c_ends_everything(tmp_path):
     program = f"""
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
-from greenzmq.benchmarks import command
-from greenzmq import __main__
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from harness import command
 cell = [sys.executable, "-c", "import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"]
-run = command.run
-command.run = lambda options: run(options, cell)
-sys.exit(__main__.main(["bench", "--workload", "ready", "--contender", "threads"]))
+sys.exit(command.main(["--workload", "ready", "--contender", "threads"], cell))
 """
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     try:

@@ -137,9 +137,10 @@ def test_no_command() -> None:
     assert "show versions, the hubs" in done.stdout
 
 
-def test_unknown_command() -> None:
-    """The commands are named."""
-    done = greenzmq("nonsense")
+@pytest.mark.parametrize("command", ["nonsense", "bench"])
+def test_unknown_command(command: str) -> None:
+    """The commands are named. The benchmarks are none of the package's."""
+    done = greenzmq(command)
     assert done.returncode == 2
     assert "usage: greenzmq" in done.stderr
     assert all(command in done.stderr for command in ("demo", "info"))

@@ -63,15 +63,11 @@ ALLOWED = {
     "selector": "hubs green socket poller proxies decorators context greenzmq",
     "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies decorators context greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
-    "benchmarks": "cli gevent eventlet selector asyncio greenzmq",
-    "__main__": "cli benchmarks greenzmq",
+    "__main__": "cli greenzmq",
 }
 
 # Each runtime has one file that imports it; everything else asks `sys.modules`.
 HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}
-
-# What measures the peers runs them, in processes of their own.
-RUNS_PEERS = "benchmarks.cells.runtimes"
 
 # An event loop knows nothing of sockets, nor does what is built on event loops alone.
 WITHOUT_ZMQ = ("errors", "limits", "unpatched", "hubs", "waiting", "events", "locks", "tasks", "green")
@@ -107,7 +103,7 @@ def wrong_imports(sources: dict[str, str]) -> list[str]:
                 target = next(name for name in prefixes(imported.removeprefix("greenzmq.")) if name in names)
                 if entry_of(target) not in allowed:
                     wrong.append(f"{where} imports {target}")
-            elif imported.partition(".")[0] in HOMES and module not in {HOMES[imported.partition(".")[0]], RUNS_PEERS}:
+            elif imported.partition(".")[0] in HOMES and module != HOMES[imported.partition(".")[0]]:
                 wrong.append(f"{where} imports the runtime {imported}")
             elif imported.partition(".")[0] == "zmq" and {*prefixes(module)} & {*WITHOUT_ZMQ}:
                 wrong.append(f"{where} imports zmq")
@@ -191,9 +187,10 @@ def test_the_table_has_no_loops_and_no_stale_lines():
 
 
 def test_nothing_is_too_long():
-    """Files have at most 500 lines and functions at most 60, their docstrings included; so have those of the tests."""
-    tests = {path.name: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")}
-    assert too_long(read_package() | tests) == []
+    """Files have at most 500 lines and functions at most 60, their docstrings included; tests and benchmarks, too."""
+    here = Path(__file__).parent
+    beside = [*here.rglob("*.py"), *here.with_name("benchmarks").rglob("*.py")]
+    assert too_long(read_package() | {str(path): path.read_text(encoding="utf-8") for path in beside}) == []
 
 
 @pytest.mark.parametrize(

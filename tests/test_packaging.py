@@ -39,6 +39,14 @@ def test_typed():
     assert Path(greenzmq.__file__).with_name("py.typed").is_file()
 
 
+def test_what_it_has():
+    """The package alone: what measures and tests it stays in the checkout."""
+    folders = {file.parts[0] for file in metadata.files("greenzmq") or () if ".." not in file.parts}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"greenzmq"}
+    assert importlib.util.find_spec("greenzmq.benchmarks") is None
+    assert "bench" not in metadata.metadata("greenzmq").get_all("Provides-Extra")
+
+
 def test_what_it_needs():
     """CPython 3.10, pyzmq and greenlet, and nothing else."""
     requirements = [Requirement(line) for line in metadata.requires("greenzmq") or ()]
@@ -55,7 +63,7 @@ def test_the_extra_all_has_every_runtime():
     def asked_for(extra: str) -> set[str]:
         return {r.name for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})}
 
-    extras = {*(metadata.metadata("greenzmq").get_all("Provides-Extra") or ())} - {"all", "bench", "test"}
+    extras = {*(metadata.metadata("greenzmq").get_all("Provides-Extra") or ())} - {"all", "test"}
     assert {"gevent", "eventlet", "uvloop", "cli"} <= extras
     assert asked_for("all") == set().union(*map(asked_for, extras))
 

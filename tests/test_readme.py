@@ -66,7 +66,7 @@ def test_the_commands_are_there():
     sessions = set(re.findall(r"nox -s (\w+)", text))
     assert {"demo", "tests", "lowest"} <= sessions
     assert sessions <= set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
-    assert set(re.findall(r"python -m greenzmq (\w+)", text)) == {"bench", "demo", "info"}
+    assert set(re.findall(r"python -m greenzmq (\w+)", text)) == {"demo", "info"}
 
 
 def test_the_contract_is_as_small_as_it_says():

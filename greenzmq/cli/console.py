@@ -6,9 +6,12 @@ import importlib
 import os
 import shutil
 import sys
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
 
-__all__ = ["can_draw", "complain", "printable", "rich", "say", "width"]
+__all__ = ["can_draw", "complain", "printable", "rich", "run_quietly", "say", "width"]
+
+T = TypeVar("T")
 
 
 def say(text: str = "") -> None:
@@ -50,6 +53,24 @@ def rich(module: str) -> Any:
         return importlib.import_module(f"rich.{module}")
     except ImportError:
         return None
+
+
+def run_quietly(command: Callable[[T], int], options: T) -> int:
+    """Run a command. Ctrl-C ends it without a traceback, and so does the end of what reads its output, such as `head`.
+
+    Returns
+    -------
+    int
+        The exit status: the command's own, 130 after Ctrl-C, 1 if nobody reads.
+    """
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _write(stream: TextIO, text: str) -> None:

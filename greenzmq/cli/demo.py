@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HubError
 from ..hubs import install_line
 from . import names, progress, table
+from .arguments import seconds, whole_number
 from .child import COMMAND, Child, ChildError
 from .console import complain, printable, say
 from .inputs import InputError, Inputs, collect, collect_standard_library
@@ -25,9 +25,6 @@ SHOWN = 5
 
 GRACE = 15.0
 """Seconds that a hub's process may be silent for beyond ``--timeout``: it has to start, and to end."""
-
-LONGEST = 86400.0
-"""Seconds that ``--timeout`` takes at most: a day, which every clock can count."""
 
 HEADINGS = ("hub", "requests", "MB/s", "req/s", "p50 ms", "p99 ms", "stall ms")
 
@@ -63,12 +60,12 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help=f"only this hub: {known}, or another's 'package.module:Class'; may be given several times",
     )
-    parser.add_argument("--clients", type=_positive, default=200, metavar="N", help="client tasks (default: 200)")
-    parser.add_argument("--workers", type=_positive, default=8, metavar="N", help="worker tasks (default: 8)")
+    parser.add_argument("--clients", type=whole_number, default=200, metavar="N", help="client tasks (default: 200)")
+    parser.add_argument("--workers", type=whole_number, default=8, metavar="N", help="worker tasks (default: 8)")
     parser.add_argument("--dir", metavar="PATH", help="send every regular file below PATH instead, whatever its name")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         metavar="SECONDS",
         help="give a hub up when no answer has come for so long (default: 30)",
@@ -206,17 +203,3 @@ def _show_json(inputs: Inputs, outcomes: dict[str, dict[str, Any]], missing: Seq
         "not_installed": [hub.name for hub in missing],
     }
     say(json.dumps(document, indent=2))
-
-
-def _positive(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if (number := int(text)) >= 1:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (number := float(text)) <= LONGEST:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to {LONGEST:g}")

@@ -1,4 +1,4 @@
-"""Results as plots: SVG files, drawn by matplotlib, which the extra ``bench`` installs."""
+"""Results as plots: SVG files, drawn by matplotlib."""
 
 from __future__ import annotations
 

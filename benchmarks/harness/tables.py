@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOOR_HEADINGS", "floor_rows", "headings", "headline", "markdown", "replace_marked", "rows"]
 
-BEGIN, END = "<!-- results of the last run: written by `greenzmq bench` -->", "<!-- end of results -->"
+BEGIN, END = "<!-- results of the last run: written by `python benchmarks` -->", "<!-- end of results -->"
 
 SHORT = {name: name.replace("greenzmq-", "g/").replace("asyncio+", "") for name in OURS} | {
     "eventlet.green.zmq": "eventlet.g."

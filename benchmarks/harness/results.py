@@ -40,7 +40,7 @@ class Results:
 
     def __init__(self, document: dict[str, Any]) -> None:
         if not document.keys() >= KEYS:
-            raise ResultsError("this is not a document that `greenzmq bench --json` wrote")
+            raise ResultsError("this is not a document that `python benchmarks --json` wrote")
         if document["format"] != FORMAT:
             raise ResultsError(f"the document has format {document['format']}, this version reads {FORMAT}")
         self.document = document

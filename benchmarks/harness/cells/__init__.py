@@ -1,7 +1,7 @@
 """What runs in the process of one cell: one workload on one contender.
 
 Nothing here imports greenzmq, for a peer's process is to hold nothing but the peer. The process puts this directory's
-parent on its path and imports this package as ``cells``; see `greenzmq.benchmarks.runner`.
+parent on its path and imports this package as ``cells``; see `harness.runner`.
 
 - `contenders` lists who is measured, and `runtimes` is how each of them runs and ends tasks;
 - `workloads` lists what is measured; `messages`, `round_trips`, `polling`, `waiting`, `scale` and `stalls` have the

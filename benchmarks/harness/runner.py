@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..cli.child import Child, ChildError
+from greenzmq.cli.child import Child, ChildError
+
 from .machine import machine, versions
 from .results import FORMAT, Results
 

@@ -1,14 +1,15 @@
-"""``python -m greenzmq bench``."""
+"""``python benchmarks``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ..cli import progress, table
-from ..cli.console import complain, say
+from greenzmq.cli import progress, table
+from greenzmq.cli.arguments import seconds, whole_number
+from greenzmq.cli.console import complain, run_quietly, say
+
 from . import floors, plots, tables
 from .cells.contenders import CONTENDERS, Contender, matching
 from .cells.workloads import WORKLOADS, Workload
@@ -16,7 +17,7 @@ from .results import Results, ResultsError
 from .runner import COMMAND, LIMIT, Plan
 from .runner import run as measure
 
-__all__ = ["add_parser", "run"]
+__all__ = ["main"]
 
 ROUNDS = 5
 """Of what the floors need."""
@@ -39,11 +40,27 @@ class UsageError(Exception):
     """There is nothing to measure, or nothing to show."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the sub-command to an `argparse` parser's sub-commands."""
-    parser = commands.add_parser(
-        "bench",
-        help="measure greenzmq beside pyzmq's and eventlet's own",
+def main(argv: Sequence[str] | None = None, command: Sequence[str] = COMMAND) -> int:
+    """Measure and show.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if None.
+    command : sequence of str
+        The program of a cell.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    return run_quietly(lambda options: _run(options, command), _parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,35 +71,21 @@ def add_parser(commands: Any) -> None:
     add("--contender", action="append", metavar="NAME", help="only this one; may be given several times")
     add(
         "--rounds",
-        type=_positive,
+        type=whole_number,
         metavar="N",
         help=f"rounds of what the floors need; of all else a third (default: {ROUNDS})",
     )
-    add("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"for one cell's process (default: {LIMIT:g})")
+    add("--limit", type=seconds, default=LIMIT, metavar="SECONDS", help=f"for one cell's process (default: {LIMIT:g})")
     add("--floors", action="store_true", help="show what has to be reached, and whether it is")
     add("--json", metavar="FILE", help="write everything that was measured; - for standard output")
     add("--markdown", metavar="FILE", help="write tables, between the marks that the file has, or at its end")
     add("--plots", metavar="DIR", help="draw plots, as SVG files; needs matplotlib")
     add("--from", dest="source", metavar="FILE", help="measure nothing, show what --json has written")
     add("--list", action="store_true", help="list workloads and contenders")
-    parser.set_defaults(run=run)
+    return parser
 
 
-def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
-    """Measure and show.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        What `add_parser` defines.
-    command : sequence of str
-        The program of a cell.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
     if options.list:
         return _list()
     try:
@@ -133,7 +136,9 @@ def _contenders(patterns: Sequence[str] | None) -> tuple[list[Contender], dict[s
     wanted = _choose([one.name for one in CONTENDERS], patterns, "contender")
     chosen = [one for one in CONTENDERS if one.name in wanted]
     left_out = {
-        one.name: f'{one.missing} is not installed: python -m pip install ".[bench]"' for one in chosen if one.missing
+        one.name: f"{one.missing} is not installed: python -m pip install {one.missing}"
+        for one in chosen
+        if one.missing
     }
     if chosen and len(left_out) == len(chosen):
         raise UsageError("; ".join(f"{name}: {why}" for name, why in left_out.items()))
@@ -153,7 +158,7 @@ def _choose(names: Sequence[str], patterns: Sequence[str] | None, kind: str) -> 
     for pattern in patterns or ():
         found = matching(names, pattern)
         if not found:
-            raise UsageError(f"there is no {kind} {pattern!r}; greenzmq bench --list shows those there are")
+            raise UsageError(f"there is no {kind} {pattern!r}; --list shows those there are")
         chosen += found
     return chosen
 
@@ -195,10 +200,3 @@ def _write(results: Results, options: argparse.Namespace) -> None:
 def _save(path: str, text: str) -> None:
     Path(path).write_text(text, encoding="utf-8")
     complain(f"wrote {Path(path).resolve()}")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
