@@ -8,6 +8,7 @@ system has neither, the hub watches each.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,11 @@ class DescriptorSet:
         return [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
 
     def _new_kernel_set(self) -> Any:
-        return unpatched.epoll() if unpatched.epoll is not None else unpatched.DefaultSelector()
+        if unpatched.epoll is None:
+            return unpatched.DefaultSelector()
+        kernel = unpatched.epoll()
+        os.set_blocking(kernel.fileno(), False)  # nobody reads it, and so no hub needs a stand-in for it
+        return kernel
 
     def _enter(self, fd: int, events: int, known: bool) -> None:
         if self._kernel is None:

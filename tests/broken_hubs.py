@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -248,6 +249,15 @@ class TakesBadDescriptors(BrokenHub):
                 pass
 
         handle.start = start
+        return handle
+
+
+class LeavesFlags(BrokenHub):
+    noticed_by = "check_watch_flags"
+
+    def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Any:
+        handle = Handle(super().watch(fd, callback, write=write))
+        handle.start = lambda: (handle.inner.start(), os.set_blocking(fd, False))
         return handle
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from broken_hubs import BROKEN_HUBS, BrokenHub
@@ -11,13 +14,31 @@ from variants import VARIANTS
 
 from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
-from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support
+from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support, watches
 from greenzmq.waiting import pause
 
 
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
 def test_contract(contract_hub: Hub, check: Check) -> None:
     """Each backend passes each check of the contract."""
+    check(contract_hub)
+
+
+@pytest.mark.parametrize("check", watches.CHECKS, ids=lambda check: check.__name__)
+def test_contract_of_descriptors_that_block(contract_hub: Hub, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each backend passes each check of watches with descriptors that block, too.
+
+    Seen to fail in `check_watch_flags` on uvloop and gevent's libuv, which set O_NONBLOCK and leave it there.
+    """
+    make_pair = watches.pair
+
+    @contextmanager
+    def blocking_pair() -> Iterator[Any]:
+        with make_pair() as (ours, theirs):
+            ours.setblocking(True)
+            yield ours, theirs
+
+    monkeypatch.setattr(watches, "pair", blocking_pair)
     check(contract_hub)
 
 

@@ -26,6 +26,7 @@ from .. import unpatched
 from ..errors import BlockingCallError, HubError
 from ..forks import tell_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
+from .kernel import StandIn
 from .timers import TimerHeap
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
@@ -98,6 +99,8 @@ class AsyncioHub(Hub):
         The task in whose step the running greenlet was switched into, if any: by `begin`, or when it was collected.
     idle : list
         Greenlets for `begin`.
+    on_libuv : bool
+        Whether this is uvloop; see `StandIn`.
     firing : bool
         Whether the loop is in a watch's callback, so that it is back there when the running greenlet stops.
     back : tuple, optional
@@ -116,6 +119,7 @@ class AsyncioHub(Hub):
         self.loop = loop
         package = type(loop).__module__.partition(".")[0]
         self._variant = type(getattr(loop, "_selector", None)).__name__ if package == "asyncio" else package
+        self.on_libuv = package == "uvloop"
         self.stepping: asyncio.Task[Any] | None = None
         self.idle: list[Worker] = []
         self.late: dict[Any, int] = {}
@@ -367,18 +371,32 @@ def _is_asleep() -> bool:
 class _AsyncioWatch(Watch):
     """See `Watch`. In its callback `AsyncioHub.when_back` works."""
 
-    __slots__ = ()
+    __slots__ = ("_stand_in",)
     hub: AsyncioHub
 
+    def __init__(self, hub: AsyncioHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self._stand_in: StandIn | None = None
+
     def _arm(self) -> None:
-        self.hub.check_open()
-        loop = self.hub.loop
-        (loop.add_writer if self.write else loop.add_reader)(self.fd, self._fire)
+        hub = self.hub
+        hub.check_open()
+        stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write) if hub.on_libuv else None
+        if stand_in is not None:
+            hub.loop.add_reader(stand_in.fd, self._fire)
+        else:
+            (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, self._fire)
 
     def _disarm(self) -> None:
-        loop = self.hub.loop
+        loop, stand_in = self.hub.loop, self._stand_in
+        self._stand_in = None
         if not (loop.is_closed() or self.hub.inherited):
-            (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
+            if stand_in is not None:
+                loop.remove_reader(stand_in.fd)
+            else:
+                (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
+        if stand_in is not None:
+            stand_in.close()
 
     def _call(self) -> None:
         hub = self.hub

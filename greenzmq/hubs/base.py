@@ -114,7 +114,8 @@ class Hub(abc.ABC):
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         """A stopped watch that will call ``callback()`` whenever `fd` is readable (or writable), level-triggered.
 
-        Touches no system state: a bad descriptor, or a second watch on the same one, shows at `Watch.start`.
+        Touches no system state: a bad descriptor, or a second watch on the same one, shows at `Watch.start`. That
+        leaves the file's flags as they are: another process may have it, too, and rely on its reads to block.
 
         Parameters
         ----------

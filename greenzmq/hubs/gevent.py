@@ -20,6 +20,7 @@ from gevent._hub_local import get_hub_if_exists
 
 from .. import unpatched
 from .base import Hub, Timer, Watch
+from .kernel import StandIn
 
 __all__ = ["GeventHub"]
 
@@ -158,26 +159,42 @@ def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:
 
 
 class _GeventWatch(Watch):
-    """See `Watch`. The watcher of libev or libuv is made at the first start and kept."""
+    """See `Watch`. The watcher of libev or libuv is made at the first start and kept, but for that of a `StandIn`."""
 
-    __slots__ = ("_io",)
+    __slots__ = ("_io", "_stand_in")
 
     hub: GeventHub
 
     def __init__(self, hub: GeventHub, fd: int, callback: Callable[[], object], write: bool) -> None:
         super().__init__(hub, fd, callback, write)
         self._io: Any = None
+        self._stand_in: StandIn | None = None
 
     def _arm(self) -> None:
         if self._io is None:
+            fd, events = self.fd, _WRITE if self.write else _READ
             if sys.platform != "win32":
-                os.fstat(self.fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
-            self._io = self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
+                os.fstat(fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
+            if self.hub._coarse:
+                self._stand_in = StandIn.if_needed(fd, self.write)
+            if self._stand_in is not None:
+                fd, events = self._stand_in.fd, _READ
+            self._io = self.hub._loop.io(fd, events)
         self._io.start(self._fire)
 
     def _disarm(self) -> None:
         if self.hub._loop.ptr:
             self._io.stop()
+        if self._stand_in is not None:  # the next start may find another file under this number
+            self._close_io()
+
+    def _close_io(self) -> None:
+        io, self._io = self._io, None
+        stand_in, self._stand_in = self._stand_in, None
+        if io is not None and self.hub._loop.ptr:
+            io.close()
+        if stand_in is not None:
+            stand_in.close()
 
     def _call(self) -> None:
         try:
@@ -195,9 +212,7 @@ class _GeventWatch(Watch):
 
     def close(self) -> None:
         super().close()
-        io, self._io = self._io, None
-        if io is not None and self.hub._loop.ptr:
-            io.close()
+        self._close_io()
 
     def disown(self, keep: object = None) -> None:
         # To stop a watcher libuv goes to its epoll at once, which is the parent's, too, until gevent.reinit(). And of a

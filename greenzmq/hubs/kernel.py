@@ -1,12 +1,17 @@
-"""Whom the selector hub asks which descriptors are ready: epoll itself, or what `selectors` has for the system."""
+"""Whom the selector hub asks which descriptors are ready: epoll itself, or what `selectors` has for the system.
+
+And what other hubs watch in place of a descriptor that is not to be touched.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from .. import unpatched
 
-__all__ = ["IN", "OUT", "new_selector"]
+__all__ = ["IN", "OUT", "StandIn", "new_selector"]
 
 IN, OUT = 1, 4  # select.EPOLLIN, select.EPOLLOUT
 
@@ -25,6 +30,7 @@ class _Epoll:
         epoll: Any = unpatched.epoll
         self._epoll = epoll()
         self.close = self._epoll.close
+        self.fileno = self._epoll.fileno
 
     def register(self, fd: int, flags: int) -> None:
         try:
@@ -69,6 +75,36 @@ class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
         return [(key.fd, mask & 1 | (mask & 2) << 1) for key, mask in super().select(seconds)]
+
+
+class StandIn:
+    """A descriptor of our own that is readable while another one is ready: an epoll, or its like, with that one in it.
+
+    For libuv, which sets O_NONBLOCK on whatever it watches. That belongs to the open file, so it would hold for every
+    process that has it: a shell whose standard input a child has watched reads EAGAIN.
+    """
+
+    __slots__ = ("_selector", "fd")
+
+    def __init__(self, fd: int, flags: int) -> None:
+        self._selector: Any = new_selector()
+        try:
+            self._selector.register(fd, flags)
+        except BaseException:
+            self._selector.close()
+            raise
+        self.fd: int = self._selector.fileno()
+
+    @classmethod
+    def if_needed(cls, fd: int, write: bool) -> StandIn | None:
+        """One for `fd`; None if that does not block, so that there is nothing to change."""
+        if sys.platform == "win32" or not os.get_blocking(fd):
+            return None
+        return cls(fd, OUT if write else IN)
+
+    def close(self) -> None:
+        """Free the descriptor, when it is watched no more."""
+        self._selector.close()
 
 
 def _translated(flags: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING
@@ -161,6 +162,25 @@ def check_watch_bad_descriptor(hub: Hub) -> None:
                 os.close(fd)
 
 
+def check_watch_flags(hub: Hub) -> None:
+    """A watch leaves it to the file whether it blocks, while it is started and afterwards: others may have it, too."""
+    if sys.platform == "win32":
+        return  # nobody can tell
+    for blocking in (True, False):
+        for write in (False, True):
+            fired = Calls()
+            with pair() as (ours, theirs), watching(hub, ours.fileno(), fired, write=write) as watch:
+                ours.setblocking(blocking)
+                watch.start()
+                park(hub, LOOK)
+                require(os.get_blocking(ours.fileno()) == blocking, "a started watch leaves O_NONBLOCK as it was")
+                theirs.send(b"x")
+                until(hub, fired.__len__, "a watch fires, whether its descriptor blocks or not")
+                watch.close()
+                park(hub, LOOK)
+                require(os.get_blocking(ours.fileno()) == blocking, "a closed watch leaves O_NONBLOCK as it was")
+
+
 def check_watch_reused_descriptor(hub: Hub) -> None:
     """When a watch was closed, or dropped while stopped, a new file under its number can be watched."""
     with pair() as (ours, _):
@@ -273,6 +293,7 @@ CHECKS = checks(
     check_watch_close,
     check_watch_is_alone,
     check_watch_bad_descriptor,
+    check_watch_flags,
     check_watch_reused_descriptor,
     check_watch_stop_in_the_same_round,
     check_watch_survives_exceptions,
