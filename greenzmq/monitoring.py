@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from .socket import Socket
+from .socket import Socket, open_monitor, stop_monitoring
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,6 +25,8 @@ _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
 def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> MonitorEvents:
     """Watch what happens to the connections of `socket`, from this call on.
+
+    Events that nobody asks for are kept in memory, any number of them: close what is not read any more.
 
     Parameters
     ----------
@@ -57,7 +59,12 @@ class MonitorEvents:
         self._socket = socket
         self._events = int(events)
         # pyzmq's own address is still in use for a while after a monitor has ended.
-        theirs = socket.get_monitor_socket(self._events | _STOPPED, f"inproc://greenzmq.monitor.{next(_numbers)}")
+        address = f"inproc://greenzmq.monitor.{next(_numbers)}"
+        theirs: zmq.Socket[Any]
+        if isinstance(socket, Socket):
+            theirs = socket.get_monitor_socket(self._events | _STOPPED, address)
+        else:
+            theirs = open_monitor(socket, self._events | _STOPPED, address)
         self._theirs: zmq.Socket[Any] | None = theirs
         self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
 
@@ -96,11 +103,7 @@ class MonitorEvents:
         theirs, self._theirs = self._theirs, None
         if theirs is None:
             return
-        if not self._socket.closed:
-            try:
-                self._socket.disable_monitor()
-            except zmq.ContextTerminated:
-                pass
+        stop_monitoring(theirs, self._socket)
         self._monitor.close(linger=0)
         theirs.close(linger=0)
 

@@ -78,6 +78,7 @@ class Socket(zmq.Socket[bytes]):
     _greenzmq_state: Readiness
     _greenzmq_receiving: Direction
     _greenzmq_sending: Direction
+    _greenzmq_monitored: weakref.ref[zmq.Socket[Any]] | None = None  # the socket whose monitor this is
 
     def __init__(
         self,
@@ -292,6 +293,8 @@ class Socket(zmq.Socket[bytes]):
         if readiness.loan is not None:
             readiness.loan.close(self, linger)
             return
+        if self._greenzmq_monitored is not None:
+            stop_monitoring(self, self._greenzmq_monitored())
         readiness.ended = True
         readiness.forget_timeouts()
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
@@ -309,11 +312,53 @@ class Socket(zmq.Socket[bytes]):
     # -- monitoring ---------------------------------------------------------------------------------------------------
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
-        """A green PAIR socket with this one's events; see `zmq.Socket.get_monitor_socket`. Never switches."""
-        monitor: Any = super().get_monitor_socket(events, addr)
-        if not isinstance(monitor, Socket):  # of a context that is not green
-            monitor = self._monitor_socket = type(self)(monitor)
+        """A green PAIR socket with this one's events; see `zmq.Socket.get_monitor_socket`. Never switches.
+
+        Events that nobody receives are kept in memory, any number of them; to close the monitor ends that.
+
+        A PAIR of your own, at an address that you gave to `monitor`, has to be read, or connected with ``RCVHWM`` 0,
+        and kept until `disable_monitor`: as long as libzmq cannot get rid of an event, no connection of the context
+        works, and `close` and `disable_monitor` stop the thread.
+        """
+        return open_monitor(self, events, addr)
+
+
+def open_monitor(socket: zmq.Socket[Any], events: int | None = None, addr: str | None = None) -> Any:
+    """`Socket.get_monitor_socket` of a green or plain socket.
+
+    Fact: libzmq's I/O thread waits until the monitor's PAIR takes an event, and meanwhile serves no connection of the
+    context. Consequence: a monitor that is full, or closed before the monitoring ends, stops them all. So this one is
+    never full, and its `close` ends the monitoring.
+    """
+    monitor: Any = socket._monitor_socket
+    if monitor is not None and not monitor.closed:
         return monitor
+    if addr is None:
+        addr = f"inproc://monitor.s-{int(_get(socket, FD))}"
+    context: zmq.Context[Any] = socket.context
+    if issubclass(context._socket_class, Socket):
+        monitor = context.socket(zmq.PAIR)
+    else:
+        monitor = context.socket(zmq.PAIR, socket_class=type(socket) if isinstance(socket, Socket) else Socket)
+    try:
+        monitor.set(zmq.RCVHWM, 0)
+        socket.monitor(addr, zmq.EVENT_ALL if events is None else events)
+        monitor.__dict__["_greenzmq_monitored"] = weakref.ref(socket)
+        socket._monitor_socket = monitor
+        monitor.connect(addr)
+    except BaseException:
+        monitor.close(linger=0)
+        raise
+    return monitor
+
+
+def stop_monitoring(monitor: Any, socket: zmq.Socket[Any] | None) -> None:
+    """End the monitoring of `socket`, before `monitor` is closed; nothing if `socket` has another monitor by now."""
+    if socket is not None and not socket.closed and socket._monitor_socket is monitor:
+        try:
+            socket.disable_monitor()
+        except zmq.ContextTerminated:  # which ends the monitoring, too
+            pass
 
 
 # The operations as `Readiness.perform` wants them: the whole of it in one call, EAGAIN only if nothing was done.

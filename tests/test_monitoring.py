@@ -8,7 +8,7 @@ import pytest
 import zmq
 from helpers_polling import goes_on
 from helpers_proxies import ticking
-from helpers_sockets import never_switches, open_context, tick, until
+from helpers_sockets import address, each, never_switches, open_context, tick, until
 from zmq.utils.monitor import parse_monitor_message, recv_monitor_message
 
 import greenzmq
@@ -161,3 +161,152 @@ def test_a_plain_socket(hub):
         goes_on(hub, task)
         assert task.get()["event"] == zmq.EVENT_LISTENING
         events.close()
+
+
+# -- monitors that nobody reads ----------------------------------------------------------------------------------------
+
+
+#: What makes a monitor, the class of the socket if it is not the context's, and what ends the monitor when it is full.
+UNREAD = {
+    "monitor socket, closed": (greenzmq.Socket.get_monitor_socket, None, lambda socket, monitor: monitor.close()),
+    "monitor socket, disabled": (
+        greenzmq.Socket.get_monitor_socket,
+        None,
+        lambda socket, monitor: socket.disable_monitor(),
+    ),
+    "monitor socket, socket closed": (greenzmq.Socket.get_monitor_socket, None, lambda socket, monitor: socket.close()),
+    "events, closed": (greenzmq.monitor_events, None, lambda socket, monitor: monitor.close()),
+    "events, disabled": (greenzmq.monitor_events, None, lambda socket, monitor: socket.disable_monitor()),
+    "events, socket closed": (greenzmq.monitor_events, None, lambda socket, monitor: socket.close()),
+    "events of a plain socket, closed": (greenzmq.monitor_events, zmq.Socket, lambda socket, monitor: monitor.close()),
+    "events of a plain socket, socket closed": (
+        greenzmq.monitor_events,
+        zmq.Socket,
+        lambda socket, monitor: socket.close(),
+    ),
+}
+#: How often to bind and unbind, for more events than fit into two sockets' default high-water marks.
+MANY = 1100
+
+
+def bind_and_unbind(socket, times=1):
+    for _ in range(times):
+        socket.bind("tcp://127.0.0.1:*")
+        socket.unbind(socket.last_endpoint.decode())
+
+
+def passes_messages(context):
+    """Connections of the context work, which are served by the thread that reports events."""
+    with context.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
+        push.linger = 0
+        pull.bind("tcp://127.0.0.1:*")
+        push.connect(pull.last_endpoint.decode())
+        push.send(b"x")
+        return bool(pull.poll(10_000)) and pull.recv() == b"x"
+
+
+@each("make, cls, end", UNREAD)
+def test_a_monitor_that_nobody_reads(hub, make, cls, end):
+    """It stops neither its socket nor its context, however many events it holds, and its end stops nobody.
+
+    Seen to freeze the thread and all connections of the context as soon as the monitor was full, after 2,000 events.
+    """
+    with open_context(hub) as context:
+        context.rcvhwm = 10  # which holds for other sockets
+        socket = context.socket(zmq.PAIR, socket_class=cls)
+        monitor = make(socket)
+        bind_and_unbind(socket, MANY)
+        assert passes_messages(context)
+        with never_switches():
+            end(socket, monitor)
+        assert passes_messages(context)
+        monitor.close()
+        socket.close()
+
+
+def test_an_unread_monitor_loses_nothing(hub):
+    """What a late reader finds is everything."""
+    with open_context(hub) as context:
+        socket = context.socket(zmq.PAIR)
+        events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING)
+        bind_and_unbind(socket, MANY)
+        socket.close()
+        assert names(events) == ["LISTENING"] * MANY
+
+
+@pytest.mark.parametrize("cls", [None, zmq.Socket], ids=["green", "plain"])
+def test_a_monitor_that_is_closed(hub, cls):
+    """To close a monitor's socket, by whatever way, ends the monitoring; a new one, at another address, can be made.
+
+    Seen to stop all connections of the context at the next event, as pyzmq's does.
+    """
+    with open_context(hub) as context:
+        socket = context.socket(zmq.PAIR, socket_class=cls)
+        for _ in range(2):
+            events = greenzmq.monitor_events(socket) if cls else None
+            monitor = events._monitor if events else socket.get_monitor_socket(addr=address("inproc"))
+            bind_and_unbind(socket)
+            assert recv_monitor_message(monitor)["event"] == zmq.EVENT_LISTENING
+            monitor.close()
+            assert socket._monitor_socket is None
+            bind_and_unbind(socket)
+            assert passes_messages(context)
+        socket.close()
+
+
+def test_an_old_monitor_leaves_the_new_one_alone(hub):
+    """A monitor that was disabled is closed later, when there is another."""
+    with open_context(hub) as context:
+        socket = context.socket(zmq.PAIR)
+        old = socket.get_monitor_socket(addr=address("inproc"))
+        socket.disable_monitor()
+        new = socket.get_monitor_socket(addr=address("inproc"))
+        assert socket.get_monitor_socket() is new is not old
+        old.close()
+        bind_and_unbind(socket)
+        assert recv_monitor_message(new)["event"] == zmq.EVENT_LISTENING
+        new.close()
+
+
+def test_a_monitor_that_cannot_be_made(hub):
+    """The address is taken, or there can be no more sockets: pyzmq's error, and nothing is left behind.
+
+    Seen to leave a monitor without a reader, which stopped the context.
+    """
+    with open_context(hub) as context:
+        socket, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        other.bind("inproc://taken")
+        for wrong in ("inproc://taken", "tcp://127.0.0.1:*"):
+            with pytest.raises(zmq.ZMQError):
+                socket.get_monitor_socket(addr=wrong)
+            assert socket._monitor_socket is None
+        bind_and_unbind(socket)
+        assert passes_messages(context)
+        assert len(context._sockets) == 2
+    for room in (1, 2, 3):
+        with open_context(hub) as context:
+            context.max_sockets = room
+            socket = context.socket(zmq.PAIR)
+            if room < 3:
+                with pytest.raises(zmq.ZMQError):
+                    socket.get_monitor_socket()
+            else:
+                socket.get_monitor_socket().close()
+            bind_and_unbind(socket, 3)
+
+
+def test_the_end_of_a_context_with_monitors(hub):
+    """destroy() closes monitors and their sockets in any order, while clients come and go."""
+    for _ in range(10):
+        with open_context(hub) as context, open_context(hub) as theirs:
+            sockets = [context.socket(zmq.PULL) for _ in range(3)]
+            monitors = [socket.get_monitor_socket() for socket in sockets]
+            clients = [theirs.socket(zmq.PUSH) for _ in sockets]
+            for socket, client in zip(sockets, clients, strict=True):
+                socket.bind("tcp://127.0.0.1:*")
+                client.connect(socket.last_endpoint.decode())
+                client.send(b"x")
+                assert socket.recv() == b"x"
+            theirs.destroy(linger=0)
+            context.destroy(linger=0)
+            assert all(monitor.closed for monitor in monitors)
