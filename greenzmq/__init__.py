@@ -23,6 +23,7 @@ that::
     directions     receiving and sending: who waits, and whom an event lets go on
     attendance     who waits on a socket, and whom to wake when it is signalled
     readiness      ZMQ_FD explained; the one slow path of all operations
+    coroutines     calls in coroutines that happen not to wait, in asyncio's debug mode
     tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket

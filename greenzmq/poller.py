@@ -23,6 +23,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from . import hubs, unpatched
+from .coroutines import warn_once
 from .descriptors import POLLERR, POLLIN, POLLOUT, DescriptorSet
 from .entries import Entry, fileno, is_waitable
 from .errors import WrongHubError
@@ -78,6 +79,7 @@ class Poller(zmq.Poller):
         self._watches: list[Watch] = []
         self._turn = default_turn()  # until a green socket says how long
         self._stirred = False
+        self._checked = hubs.asyncio_debugs()  # see `coroutines`
         self._turn_began = 0.0  # long ago: who makes one for each poll has no turn of its own
         tell_after_fork(self)
 
@@ -181,6 +183,8 @@ class Poller(zmq.Poller):
             self._let_hub_go_round(entered)
         ready = self._ready()
         if ready or seconds == 0 or not self._entries:
+            if self._checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
+                warn_once()
             return ready
         chooser = self if self._choice is not None else next((entry.what for entry in self._choosers), None)
         hub = hubs.hub_to_wait_on(self._hub_choice(), chooser)

@@ -17,6 +17,7 @@ from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from .attendance import EVENTS
+from .coroutines import readiness_for
 from .directions import POLLIN
 from .forks import tell_after_fork
 from .readiness import DONTWAIT, SNDMORE, Readiness
@@ -96,7 +97,7 @@ class Socket(zmq.Socket[bytes]):
             readiness = None  # of a socket that has gone without close(), whose address is another's now
         if readiness is None:
             turn = getattr(self.context, "_greenzmq_turn", None)
-            readiness = _by_address[address] = Readiness(default_turn() if turn is None else turn)
+            readiness = _by_address[address] = readiness_for(default_turn() if turn is None else turn)
             readiness.unshared = not self._shadow
         if _get(self, TYPE) in LOCKSTEP:
             readiness.keep_turns()

@@ -44,10 +44,12 @@ ALLOWED = {
     "directions": "hubs.base hubs waiting turns",
     "attendance": "errors hubs.base hubs waiting events watched turns directions",
     "readiness": "errors hubs.base hubs waiting events turns directions attendance",
-    "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness green tracker",
+    "coroutines": "hubs directions attendance readiness",
+    "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness coroutines green "
+    "tracker",
     "descriptors": "errors unpatched hubs.base hubs",
     "entries": "descriptors waiting events turns directions readiness socket",
-    "poller": "errors unpatched forks hubs descriptors entries waiting events turns green socket",
+    "poller": "errors unpatched forks hubs coroutines descriptors entries waiting events turns green socket",
     "native_proxies": "errors hubs events tasks readiness socket poller",
     "proxies": "errors hubs waiting events tasks turns green directions attendance readiness socket poller "
     "native_proxies",

@@ -22,11 +22,20 @@ from typing import TypeVar
 from .. import unpatched
 from ..errors import HubError, WrongHubError
 from .base import Hub, Timer, Watch
-from .detection import Decision, detect, runs_elsewhere
+from .detection import Decision, asyncio_debugs, coroutine_loop, detect, is_debugged_coroutine, runs_elsewhere
 from .registry import Choice, KnownHub, hub_class, install_line, known_hubs
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
-__all__ += ["hub_class", "hub_to_wait_on", "install_line", "known_hubs", "use_hub"]
+__all__ += [
+    "asyncio_debugs",
+    "coroutine_loop",
+    "hub_class",
+    "hub_to_wait_on",
+    "install_line",
+    "is_debugged_coroutine",
+    "known_hubs",
+    "use_hub",
+]
 
 #: The environment variable that names the process's hub.
 ENVIRONMENT = "GREENZMQ_HUB"

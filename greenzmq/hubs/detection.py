@@ -20,7 +20,7 @@ from .. import unpatched
 from ..errors import AmbiguousHubError, BlockingCallError
 from .base import MARK, Hub, Watch
 
-__all__ = ["Decision", "coroutine_loop", "detect", "runs_elsewhere"]
+__all__ = ["Decision", "asyncio_debugs", "coroutine_loop", "detect", "is_debugged_coroutine", "runs_elsewhere"]
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,21 @@ def _note_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
+
+
+def is_debugged_coroutine() -> bool:
+    """Whether this is a coroutine, or a callback, on an asyncio loop in debug mode, and no greenlet that could wait."""
+    loop = coroutine_loop()
+    return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, _SELECTOR))) is None
+
+
+def asyncio_debugs() -> bool:
+    """Whether asyncio is in debug mode here: the running loop, or else any that the process is going to start."""
+    loop = coroutine_loop()
+    if loop is not None:
+        return bool(loop.get_debug())
+    environment = not sys.flags.ignore_environment and os.environ.get("PYTHONASYNCIODEBUG")
+    return bool(sys.flags.dev_mode or environment)
 
 
 def _by_work(hub: Hub | None) -> Decision | None:
