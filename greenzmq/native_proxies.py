@@ -7,6 +7,7 @@ thread's until it has ended. So whoever ends the wait has to wait for that, and 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +70,12 @@ class Loan:
 def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> int:
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
     loan = Loan(frontend, backend, capture)
-    try:
+    with ExitStack() as undo:  # what has been done, if it cannot begin
+        undo.callback(loan.end)
         frontend.get(zmq.EVENTS)  # an ended context has an error of its own here; a new socket would not
-        ours, theirs = _inner_pair(frontend.context)
+        ours, theirs = _inner_pair(frontend.context, undo)
         call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
-    except BaseException:
-        loan.end()
-        raise
+        undo.pop_all()
     try:
         _hand_on(hub, call, ours, control, loan)
         return call.get(hub)
@@ -83,11 +83,11 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
         Task(hub, _end, (hub, call, ours, theirs, loan)).join()
 
 
-def _inner_pair(context: zmq.Context[Any]) -> tuple[Socket, zmq.Socket[bytes]]:
+def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq.Socket[bytes]]:
     """The control socket of libzmq's proxy and its peer. The context does not know them, and so does not close them."""
     address = f"inproc://greenzmq.proxy.{next(_numbers)}"
-    theirs = zmq.Socket(context, zmq.REP)
-    ours = Socket(context, zmq.DEALER)
+    theirs = undo.enter_context(zmq.Socket(context, zmq.REP))
+    ours = undo.enter_context(Socket(context, zmq.DEALER))
     ours.linger = theirs.linger = 0
     theirs.bind(address)
     ours.connect(address)

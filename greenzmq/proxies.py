@@ -76,6 +76,8 @@ def proxy(
 
     Raises
     ------
+    TypeError
+        One of them is no socket.
     zmq.ContextTerminated
         The context has ended.
     zmq.ZMQError
@@ -116,13 +118,12 @@ def proxy_steerable(
     int
         0, after ``TERMINATE``.
     """
-    for name, socket in (("frontend", frontend), ("backend", backend)):
+    required: dict[str, Any] = {"frontend": frontend, "backend": backend}
+    optional = {name: socket for name, socket in (("capture", capture), ("control", control)) if socket is not None}
+    for name, socket in (required | optional).items():
         if not isinstance(socket, BackendSocket):
             raise TypeError(f"{name} has to be a Socket, not {socket!r}")
-    # pyzmq, too, takes whatever else it is given here for None.
-    capture = capture if isinstance(capture, BackendSocket) else None
-    control = control if isinstance(control, BackendSocket) else None
-    sockets = [socket for socket in (frontend, backend, capture, control) if socket is not None]
+    sockets = [*required.values(), *optional.values()]
     chooser = None if hub else next((socket for socket in sockets if _choice(socket) is not None), None)
     here = hubs.hub_to_wait_on(hub if chooser is None else _choice(chooser), chooser)
     if native:

@@ -166,6 +166,31 @@ def test_a_native_proxy_that_cannot_begin(hub):
         ending.get()
 
 
+@pytest.mark.parametrize("lacking", ["threads", "sockets", "one socket"])
+def test_a_native_proxy_for_which_there_is_no_room(hub, monkeypatch, lacking):
+    """No thread can be started, or no inner socket be made: an error, and nothing is left open, nor with the proxy.
+
+    Seen to leave the inner sockets to the garbage collector, with a warning, and the context to wait for them.
+    """
+    with open_context(hub) as context:
+        context.max_sockets = {"threads": 4, "one socket": 3, "sockets": 2}[lacking]
+        front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        with monkeypatch.context() as full:
+            if lacking == "threads":
+                full.setattr("greenzmq.unpatched.start_new_thread", no_more_threads)
+            with pytest.raises(RuntimeError if lacking == "threads" else zmq.ZMQError) as kept:  # and its frames
+                greenzmq.proxy(front, back, native=True)
+        assert front._greenzmq_state.loan is back._greenzmq_state.loan is None
+        front.close()
+        back.close()
+        context.term()
+        assert kept.value
+
+
+def no_more_threads(*_):
+    raise RuntimeError("can't start new thread")
+
+
 def ended(socket):
     try:
         socket.get(zmq.EVENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 
 import pytest
 import zmq
@@ -235,13 +236,46 @@ def test_control_answers_while_both_ways_are_stuck(hub):
         flood.kill()
 
 
-def test_other_objects_than_sockets():
-    """frontend and backend have to be sockets; capture and control that are none are taken for None, as in pyzmq."""
-    with greenzmq.Context(hub="selector") as context, context.socket(zmq.PULL) as socket:
-        for arguments in ((None, socket), (socket, None), ("tcp://127.0.0.1", socket)):
-            with pytest.raises(TypeError, match="Socket"):
-                greenzmq.proxy(*arguments)
-        with context.socket(zmq.PUSH) as back:
-            hub = greenzmq.selector.hub()
-            with pytest.raises(greenzmq.Timeout), hub.timeout(0.01):
-                greenzmq.proxy_steerable(socket, back, False, "none")
+#: Calls with something that is no socket, by the argument that it is.
+WRONG = {
+    "frontend": lambda module, socket, wrong, **how: [
+        lambda: module.proxy(wrong, socket, **how),
+        lambda: module.proxy_steerable(wrong, socket, **how),
+        lambda: module.device(zmq.QUEUE, wrong, socket),
+    ],
+    "backend": lambda module, socket, wrong, **how: [
+        lambda: module.proxy(socket, wrong, **how),
+        lambda: module.proxy_steerable(socket, wrong, **how),
+    ],
+    "capture": lambda module, socket, wrong, **how: [
+        lambda: module.proxy(socket, socket, wrong, **how),
+        lambda: module.proxy_steerable(socket, socket, capture=wrong, **how),
+    ],
+    "control": lambda module, socket, wrong, **how: [
+        lambda: module.proxy_steerable(socket, socket, None, wrong, **how),
+    ],
+}
+NO_SOCKETS = ["tcp://127.0.0.1:5555", 0, False, -1, object(), greenzmq.Context]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("namespace", ["zmq", "greenzmq", "greenzmq.selector", "greenzmq.gevent"])
+def test_other_objects_than_sockets(namespace, native):
+    """What is no socket is a TypeError that names the argument, as in pyzmq; capture and control may be None.
+
+    Seen to run, recorded and steered by nobody.
+    """
+    module = importlib.import_module(namespace)
+    how = {"native": True} if native and namespace != "zmq" else {}
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        for name, calls in WRONG.items():
+            for wrong in NO_SOCKETS + [None] * (name in {"frontend", "backend"}):
+                for call in calls(module, socket, wrong, **how):
+                    with pytest.raises(TypeError, match=name):
+                        call()
+
+
+def test_a_device_of_no_sockets():
+    """`device` takes None and -1 for the frontend once more, as `zmq.green` does; nothing else that is no socket."""
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket, pytest.raises(TypeError, match="backend"):
+        greenzmq.device(zmq.STREAMER, socket, "tcp://127.0.0.1:5555")
