@@ -11,7 +11,7 @@ import zmq
 
 from . import hubs
 from .errors import BlockingCallError, HubError
-from .events import any_hub_to_wait_on
+from .events import hub_here
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
 from .locks import ParkingLock
@@ -126,7 +126,7 @@ class Context(zmq.Context[Socket]):
             self._greenzmq_end()
         else:
             try:
-                hub = any_hub_to_wait_on(self._greenzmq_choice, self)
+                hub = hub_here(self._greenzmq_choice, self)
             except HubError as refusal:
                 self._greenzmq_end_without_hub(refusal)
             else:

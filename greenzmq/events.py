@@ -44,7 +44,7 @@ from .waiting import Waiter, refuse_to_wait
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
 
-__all__ = ["GreenEvent", "Linkable", "Waitable", "any_hub_to_wait_on", "park_for", "wake_anywhere"]
+__all__ = ["GreenEvent", "Linkable", "Waitable", "hub_here", "park_for", "wake_anywhere"]
 
 Link = Callable[[Any], object]
 
@@ -119,7 +119,7 @@ class Linkable:
             self.unlink(link)
 
 
-def any_hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
+def hub_here(choice: Choice | None = None, owner: object = None) -> Hub:
     """The hub that was said, if there is one here, or else the one on which this greenlet runs. Never switches.
 
     For a wait that any hub serves. So what was said need not exist in this thread: the loop that a context is named

@@ -13,7 +13,7 @@ from greenlet import getcurrent
 
 from . import unpatched
 from .errors import BlockingCallError
-from .events import Linkable, any_hub_to_wait_on
+from .events import Linkable, hub_here
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -63,7 +63,7 @@ class ParkingLock(Linkable):
                 "handler, and would wait for itself"
             )
         try:
-            hub = any_hub_to_wait_on()
+            hub = hub_here()
         except BlockingCallError:
             if thread == unpatched.get_ident():
                 raise

@@ -268,13 +268,19 @@ class NativeCall(Outcome[T]):
     """``function(*args, **kwargs)`` in a new native thread, monkey patching or not.
 
     The thread is a daemon: it neither holds up the interpreter's exit nor ends with the greenlet that waits for it.
+    CPython 3.12 starts none in what `atexit` calls; there the call is made at once, and nobody is stopped any more.
     """
 
     def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
         refuse_coroutine(function)
         super().__init__()
         context = contextvars.copy_context()
-        unpatched.start_new_thread(self._run, (context, function, args, kwargs))
+        try:
+            unpatched.start_new_thread(self._run, (context, function, args, kwargs))
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            self._run(context, function, args, kwargs)
 
     def get(self, hub: Hub) -> T:
         """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import zmq
+from helpers_children import Child, run
 from helpers_sockets import address, connected, open_context, parked, receives, tick, until
 
 import greenzmq
@@ -156,6 +157,33 @@ def test_what_is_thrown_into_the_end_comes_out(hub):
         pull.bind(where)
         assert pull.recv() == b"x"
         context.term()
+
+
+@pytest.mark.parametrize("name", ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet"])
+def test_term_at_exit(name):
+    """What `atexit` calls can end a context that was used. Seen to fail on CPython 3.12: it starts no thread then."""
+    done = run(Child(AT_EXIT.format(name)))
+    assert (done.status, done.out, done.err) == (0, "True\n", "")
+
+
+AT_EXIT = """
+    import atexit
+    import {} as zmq
+
+    def end():
+        context.destroy()
+        print(context.closed)
+
+    context = zmq.Context()
+    atexit.register(end)
+    left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    left.bind("inproc://x")
+    right.connect("inproc://x")
+    task = zmq.hub().spawn(left.recv)
+    zmq.hub().sleep()
+    right.send(b"x")
+    assert task.get() == b"x"
+"""
 
 
 def test_term_in_a_thread_without_that_hub(hub):
