@@ -28,7 +28,9 @@ that::
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     socket         the green Socket
     descriptors    many file descriptors behind one
+    pollset        what all Pollers of a thread wait for, watched once
     entries        what is registered in a Poller
+    polls          what a Poller knows and does
     poller         the green Poller, select, zmq_poll
     native_proxies libzmq's own proxy, in a native thread
     proxies        proxy, proxy_steerable, device

@@ -8,6 +8,7 @@ method           reads ``EVENTS``       wakes
 ===============  =====================  =====================================================
 `read_events`    yes                    nobody; everybody, instead of raising
 `examine`        yes, and may raise     who can go on
+`examine_for`    yes, and may raise     who can go on, but not the listener that asks
 `look`           yes                    who can go on
 `make_good`      if anybody waits       who can go on; listeners who have no need yet, in any case
 `heed`, `wake`   no: they are told      who can go on; `heed` counts as a new signal
@@ -18,7 +19,7 @@ method           reads ``EVENTS``       wakes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 from zmq.backend import Socket as BackendSocket
@@ -48,6 +49,13 @@ _NO_LISTENERS = Listeners()
 get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]
 
 
+class SignalSource(Protocol):
+    """What tells listeners of a socket's signals: a `greenzmq.pollset.PollSet`, as far as the socket knows it."""
+
+    def leave(self, state: Attendance) -> None:
+        """Tell of this one's no more."""
+
+
 class Attendance(TakesTurns):
     """Who waits on one libzmq socket.
 
@@ -69,11 +77,26 @@ class Attendance(TakesTurns):
         A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
     settings : int
         How often an option was set.
+    poll_set : PollSet or None
+        The thread's set that has the socket's descriptor for the Pollers among its listeners; see `greenzmq.pollset`.
+    poll_fd : int
+        The number under which it is there.
     signals : int
         How often it has been looked at what the socket can do; the number of each look.
     """
 
-    __slots__ = ("all_woken", "attended", "listeners", "receiving", "sending", "settings", "signals", "socket")
+    __slots__ = (
+        "all_woken",
+        "attended",
+        "listeners",
+        "poll_fd",
+        "poll_set",
+        "receiving",
+        "sending",
+        "settings",
+        "signals",
+        "socket",
+    )
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
@@ -83,6 +106,8 @@ class Attendance(TakesTurns):
         self.attended = False
         self.all_woken = False
         self.socket: Any = None
+        self.poll_set: SignalSource | None = None
+        self.poll_fd = -1
         self.settings = 0
         self.signals = 0
 
@@ -158,7 +183,7 @@ class Attendance(TakesTurns):
                 sending.credit = sending.full
 
     def listen(self, listener: Listener) -> None:
-        """Tell `listener`, once, when its events may have come; right after ``EVENTS`` has shown none of them."""
+        """Tell `listener`, once, when its events may have come; a look at ``EVENTS`` is to follow."""
         if self.listeners is _NO_LISTENERS:
             self.listeners = Listeners()
         self.listeners.add(listener)
@@ -170,6 +195,11 @@ class Attendance(TakesTurns):
         """Take `listen` back."""
         if self.listeners.discard(listener):
             self._attend()
+
+    def leave_poll_set(self) -> None:
+        """Take the descriptor out of the Pollers' set; before the socket is closed."""
+        if self.poll_set is not None:
+            self.poll_set.leave(self)
 
     def share(self) -> None:
         """Somebody asks for the socket's address or descriptor: from now on others may watch it, set its options, and
@@ -211,6 +241,24 @@ class Attendance(TakesTurns):
             self.wake_all()
             raise
         if self.attended:
+            self.heed(events)
+        return events
+
+    def examine_for(self, listener: Listener, socket: Any) -> int:
+        """`examine`, for a listener, which is told later if it has none of its events now.
+
+        It listens before ``EVENTS`` is read: a signal handler that runs in between may take the signal of what follows.
+        """
+        attended = self.attended
+        self.listen(listener)
+        try:
+            events: int = get_option(socket, EVENTS)
+        except zmq.ZMQError:
+            self.wake_all()
+            raise
+        if events & listener.events:
+            self.forget(listener)
+        if attended:
             self.heed(events)
         return events
 
@@ -266,7 +314,7 @@ class Attendance(TakesTurns):
         self.receiving.spare = self.sending.spare = None
         if self.watch is not None:
             self.watch.disown()
-        self.socket = self.watch = self.hub = None
+        self.socket = self.watch = self.hub = self.poll_set = None
 
     def read_events(self, socket: Any) -> int:
         """``EVENTS``; both, and everybody woken, if that raises: the context has ended, or the socket is closed."""
@@ -293,6 +341,10 @@ class Attendance(TakesTurns):
                 listener.wake()
         if listeners:
             self._attend()
+
+    def tell_all_listeners(self) -> None:
+        """Something may have come, or the descriptor is watched elsewhere from now on: each looks for itself."""
+        self._tell(list(self.listeners))
 
     def signalled(self) -> None:
         """The descriptor is readable; in the hub."""

@@ -1,6 +1,6 @@
-"""A set of file descriptors that one watch stands for.
+"""Which of many file descriptors are ready: asked once, or of a set that one watch stands for.
 
-epoll and kqueue keep the set in the kernel and are descriptors themselves, readable while one of theirs is ready:
+epoll and kqueue keep a set in the kernel and are descriptors themselves, readable while one of theirs is ready:
 asking costs one system call however many there are, and a hub watches one descriptor instead of thousands. Where the
 system has neither, the hub watches each.
 """
@@ -19,7 +19,7 @@ from . import unpatched
 if TYPE_CHECKING:
     from .hubs import Hub, Watch
 
-__all__ = ["DescriptorSet"]
+__all__ = ["POLLERR", "POLLIN", "POLLOUT", "DescriptorSet", "ready_now"]
 
 POLLIN, POLLOUT, POLLERR, POLLPRI = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.POLLERR), int(zmq.POLLPRI)
 #: poll(2)'s names of the same; the same numbers everywhere that has epoll. All else is an error to zmq_poll (zmq.cpp).
@@ -175,6 +175,15 @@ class DescriptorSet:
             self._kernel.unregister(fd)
         except (KeyError, OSError, ValueError):  # closed meanwhile: mostly the kernel has forgotten it
             self._stray.add(fd)
+
+
+def ready_now(wanted: dict[int, int]) -> dict[int, int]:
+    """What is ready of the events that are wanted of each descriptor, and what has failed; as zmq_poll has it.
+
+    The numbers mean what they mean now. One that is closed has failed, and a negative one is passed over.
+    """
+    masks = {fd: _to_poll(events) for fd, events in wanted.items() if fd >= 0}
+    return {fd: _from_poll(mask) for fd, mask in unpatched.poll(masks)}
 
 
 def _to_poll(events: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import zmq
 from greenlet import getcurrent
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
 
-__all__ = ["Direction", "Listener", "Listeners", "Receiving", "Refusal", "Sending", "whom_to_wake"]
+__all__ = ["Direction", "Listener", "Listeners", "Receiving", "Refusal", "Sending", "WaitingListener", "whom_to_wake"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
@@ -165,25 +165,36 @@ class Refusal:
         return True
 
 
-class Listener:
-    """Somebody who waits for `events` and takes nothing: a `Socket.poll`, or a Poller between two looks.
+class Listener(Protocol):
+    """Somebody who waits for events and takes nothing: a `Socket.poll`, or what a Poller has registered.
 
-    Parameters
+    Attributes
     ----------
     events : int
         The events that matter.
-    wake : callable
-        Called once, without arguments, when one of them may have come. Never switches.
-    waits : callable
-        Whether it matters now. If not, `wake` may be called for less: any call that may have taken a signal.
     """
 
-    __slots__ = ("events", "waits", "wake")
+    events: int
 
-    def __init__(self, events: int, wake: Callable[[], object], waits: Callable[[], object] = lambda: True) -> None:
+    def wake(self) -> object:
+        """Called once, when one of the events may have come. Never switches."""
+
+    def waits(self) -> bool:
+        """Whether it matters now. If not, `wake` may be called for less: any call that may have taken a signal."""
+
+
+class WaitingListener:
+    """The `Listener` of a greenlet that waits."""
+
+    __slots__ = ("events", "wake")
+
+    def __init__(self, events: int, wake: Callable[[], object]) -> None:
         self.events = events
         self.wake = wake
-        self.waits = waits
+
+    def waits(self) -> bool:
+        """It always does."""
+        return True
 
 
 class Listeners(dict[Listener, None]):

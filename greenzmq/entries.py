@@ -2,119 +2,198 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
+import zmq
 from zmq.backend import Socket as BackendSocket
 
+from .attendance import get_option
 from .descriptors import POLLIN
-from .directions import Listener
 from .events import Waitable
 from .readiness import Readiness
 from .socket import Socket, _by_address, address_of
 from .turns import default_turn
 
 if TYPE_CHECKING:
-    from .waiting import Waiter
+    from .pollset import PollSet
 
-__all__ = ["Entry", "Owner", "fileno", "is_waitable"]
+__all__ = ["Entry", "FileEntry", "Owner", "PlainSocketEntry", "WaitableEntry", "fileno", "is_waitable", "make_entry"]
+
+_FD = int(zmq.FD)
 
 
 class Owner(Protocol):
     """The Poller, as far as its entries know it."""
 
-    _waiters: dict[Waiter, None]
+    poll_set: PollSet
+    waiters: Any
 
-    def _stir(self, entry: Entry) -> None: ...
+    def stir(self, entry: Entry) -> None:
+        """Something may have come to `entry`."""
 
 
 class Entry:
-    """One registered object.
+    """One registered object; also the `Listener` that a socket tells of its events.
 
     Attributes
     ----------
     what, events, order
         The object, what is asked of it, and its place in the order of registration.
-    fd : int
-        The number of its descriptor at the last poll; -1 if there was none yet.
-    registered : bool
-        Until it is unregistered.
-    waitable : bool
-        It is a `Waitable`, not a socket or descriptor.
-    rests : bool
-        It tells when to look at it again.
-    readiness : Readiness or None
-        Of a socket.
+    owner : Owner or None
+        The Poller; None when it is unregistered.
+    is_steady : bool
+        It tells when to look at it again. Else it is looked at in each poll, and put into the thread's `PollSet` before
+        each wait.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "events",
-        "fd",
-        "listener",
-        "order",
-        "poller",
-        "readiness",
-        "registered",
-        "rests",
-        "waitable",
-        "what",
-    )
+    __slots__ = ("events", "order", "owner", "what")
+    is_steady = True
 
-    def __init__(self, poller: Owner, what: Any, events: int, order: int) -> None:
-        self.poller = weakref.ref(poller)
+    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
+        self.owner: Owner | None = owner
         self.what = what
-        self.order = order
-        self.fd = -1
-        self.registered = True
-        self.waitable = is_waitable(what)
-        self.rests = self.waitable or isinstance(what, Socket)
-        self.readiness = _readiness_of(what) if isinstance(what, BackendSocket) else None
-        self.ask(events)
-
-    def ask(self, events: int) -> None:
-        """Ask for `events`, from now on."""
         self.events = events
-        self.listener = Listener(events, self.stir, self.is_waited_for)
+        self.order = order
 
-    def stir(self, _: object = None) -> None:
+    def wake(self, _: object = None) -> None:
         """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
-        poller = self.poller()
-        if poller is not None:
-            poller._stir(self)
+        owner = self.owner
+        if owner is not None:
+            owner.stir(self)
 
-    def is_waited_for(self) -> bool:
+    def waits(self) -> bool:
         """Whether a greenlet waits in the Poller."""
-        poller = self.poller()
-        return poller is not None and bool(poller._waiters)
+        owner = self.owner
+        return owner is not None and bool(owner.waiters)
 
     def look(self) -> int:
-        """Which of its events it has. With none it tells when it may have some."""
-        if self.readiness is None:
-            return POLLIN if self.what.ready() or self._link() else 0
-        events = self.readiness.examine(self.what) & self.events
-        if not events:
-            self.readiness.listen(self.listener)
-        return events
-
-    def _link(self) -> bool:
-        """Have a waitable call `stir`; whether it became ready before."""
-        self.what.unlink(self.stir)
-        self.what.rawlink(self.stir)
-        return bool(self.what.ready())
+        """Which of its events it has. With none it tells when it may have some, if it is steady."""
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Be told no more."""
-        if self.waitable:
-            self.what.unlink(self.stir)
-        elif self.readiness is not None:
-            self.readiness.forget(self.listener)
+        raise NotImplementedError
 
     def retire(self) -> None:
-        """`forget`, for good. Another thread may be about to stir a waitable all the same."""
-        self.registered = False
+        """`forget`, for good. Another thread may be about to wake a waitable all the same."""
+        self.owner = None
         self.forget()
-        del self.listener  # which refers to this
+
+
+class SocketEntry(Entry):
+    """A green socket."""
+
+    __slots__ = ()
+
+    def look(self) -> int:
+        """See `Entry.look`."""
+        state = self.what._greenzmq_state
+        events: int = state.examine_for(self, self.what) & self.events
+        owner = self.owner
+        if not events and owner is not None:
+            owner.poll_set.enter_socket(state, self.what)
+        return events
+
+    def forget(self) -> None:
+        """See `Entry.forget`."""
+        state = self.what._greenzmq_state
+        state.forget(self)
+        if not (state.unshared or state.listeners):  # it may be closed without a word from now on
+            state.leave_poll_set()
+
+
+class WaitableEntry(Entry):
+    """A `Waitable`."""
+
+    __slots__ = ()
+
+    def look(self) -> int:
+        """See `Entry.look`."""
+        return POLLIN if self.what.ready() or self._link() else 0
+
+    def _link(self) -> bool:
+        """Have it call `wake`; whether it became ready before."""
+        self.what.unlink(self.wake)
+        self.what.rawlink(self.wake)
+        return bool(self.what.ready())
+
+    def forget(self) -> None:
+        """See `Entry.forget`."""
+        self.what.unlink(self.wake)
+
+
+class FileEntry(Entry):
+    """A plain descriptor, or an object with a ``fileno()``, which may mean another one at each poll.
+
+    Attributes
+    ----------
+    fd : int
+        Its number in the `PollSet`; -1 if it never was in one.
+    """
+
+    __slots__ = ("fd",)
+    is_steady = False
+
+    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
+        super().__init__(owner, what, events, order)
+        self.fd = -1
+
+    @property
+    def fd_events(self) -> int:
+        """What to watch its descriptor for."""
+        return self.events
+
+    def number(self) -> int:
+        """The number of its descriptor."""
+        return fileno(self.what)
+
+    def forget(self) -> None:
+        """Nothing: the Poller takes it out of the `PollSet`."""
+
+
+class PlainSocketEntry(FileEntry):
+    """A socket that is not green: of what is done to it, nobody tells but green objects for the same.
+
+    Attributes
+    ----------
+    state : Readiness
+        Shared with these: what polls find there, they hear of.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
+        super().__init__(owner, what, events, order)
+        self.state = _state_of_plain(what)
+
+    @property
+    def fd_events(self) -> int:
+        """It signals by being readable, whatever the events."""
+        return POLLIN
+
+    def number(self) -> int:
+        """See `FileEntry.number`."""
+        return get_option(self.what, _FD)
+
+    def look(self) -> int:
+        """See `Entry.look`."""
+        return self.state.examine_for(self, self.what) & self.events
+
+    def forget(self) -> None:
+        """See `Entry.forget`."""
+        self.state.forget(self)
+
+
+def make_entry(owner: Owner, what: Any, events: int, order: int) -> Entry:
+    """The entry for one object, of the kind that it needs."""
+    kind: type[Entry] = FileEntry
+    if isinstance(what, Socket):
+        kind = SocketEntry
+    elif isinstance(what, BackendSocket):
+        kind = PlainSocketEntry
+    elif is_waitable(what):
+        kind = WaitableEntry
+    return kind(owner, what, events, order)
 
 
 def is_waitable(what: Any) -> bool:
@@ -124,15 +203,13 @@ def is_waitable(what: Any) -> bool:
     return isinstance(what, Waitable)
 
 
-def _readiness_of(socket: Any) -> Readiness:
+def _state_of_plain(socket: Any) -> Readiness:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
-    if isinstance(socket, Socket):
-        return socket._greenzmq_state
     address = address_of(socket)
-    readiness = _by_address.get(address)
-    if readiness is None or readiness.ended:  # an ended one is of a socket that had this address before
-        readiness = _by_address[address] = Readiness(default_turn())
-    return readiness
+    state = _by_address.get(address)
+    if state is None or state.ended:  # an ended one is of a socket that had this address before
+        state = _by_address[address] = Readiness(default_turn())
+    return state
 
 
 def fileno(what: Any) -> int:

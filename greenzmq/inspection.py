@@ -380,7 +380,7 @@ def _socket_poll(local: dict[str, Any]) -> _Subject:
 
 
 def _poller_poll(local: dict[str, Any]) -> _Subject:
-    entries = list(local["self"]._entries.values())
+    entries = list(local["self"]._greenzmq_state.entries.values())
     shown = [f"{_describe(entry.what)} {_names(entry.events)}" for entry in entries[:_SHOWN]]
     more = ["…"] * (len(entries) > _SHOWN)
     return _Subject(f"one of {len(entries)}: {', '.join(shown + more)}")

@@ -43,7 +43,7 @@ from greenlet import getcurrent
 
 from . import hubs
 from .attendance import Attendance, get_option
-from .directions import Direction, Listener, Refusal
+from .directions import Direction, Listener, Refusal, WaitingListener
 from .errors import HubError
 from .events import wake_anywhere
 from .turns import CREDIT
@@ -387,7 +387,7 @@ class Readiness(Attendance):
         if ready or seconds == 0 or not events:
             return ready
         waiter = Waiter(self.bind_hub(socket), seconds, entered)
-        listener = Listener(events, partial(wake_anywhere, waiter))
+        listener = WaitingListener(events, partial(wake_anywhere, waiter))
         try:
             self.arrive(socket, waiter)
             while not (ready or waiter.expired):

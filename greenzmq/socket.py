@@ -299,6 +299,7 @@ class Socket(zmq.Socket[bytes]):
         readiness.ended = True
         readiness.forget_timeouts()
         readiness.drop_watch()  # libzmq frees the descriptor at any time from now on
+        readiness.leave_poll_set()
         _by_address.pop(address_of(self), None)
         try:
             super().close(linger=linger)

@@ -28,6 +28,7 @@ __all__ = [
     "is_main_thread",
     "is_readable",
     "local",
+    "poll",
     "start_new_thread",
 ]
 __all__ += ["thread_name", "wakeup_pair"]
@@ -63,13 +64,23 @@ local = _thread._local
 start_new_thread = _thread.start_new_thread
 
 
+def poll(masks: dict[int, int]) -> list[tuple[int, int]]:
+    """What is ready now of the events that are wanted of each descriptor, as poll(2) numbers them: 1, 4 and so on."""
+    if not hasattr(_select, "poll"):
+        readers, writers = ([fd for fd, mask in masks.items() if mask & event] for event in (1, 4))
+        readable, writable, _ = _select.select(readers, writers, [], 0)
+        found = {fd: 1 * (fd in readable) | 4 * (fd in writable) for fd in masks}
+        return [(fd, mask) for fd, mask in found.items() if mask]
+    asked = _select.poll()
+    for fd, mask in masks.items():
+        asked.register(fd, mask)
+    ready: list[tuple[int, int]] = asked.poll(0)
+    return ready
+
+
 def is_readable(fd: int) -> bool:
     """Whether `fd` is readable now."""
-    if not hasattr(_select, "poll"):
-        return bool(_select.select([fd], [], [], 0)[0])
-    poll = _select.poll()
-    poll.register(fd, _select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll({fd: 1}))
 
 
 def is_main_thread() -> bool:

@@ -16,8 +16,7 @@ from helpers_sockets import connected, tick, until
 from helpers_waiters import TURNS, plain
 
 import greenzmq
-from greenzmq import attendance
-from greenzmq import poller as poller_module
+from greenzmq import attendance, pollset
 
 __all__ = [
     "IN",
@@ -30,6 +29,7 @@ __all__ = [
     "goes_on",
     "is_open",
     "many_files",
+    "nobody_polls",
     "pair",
     "polling",
 ]
@@ -78,11 +78,21 @@ def polling(
     hub: greenzmq.GreenHub, poller: greenzmq.Poller, timeout: float | None = None
 ) -> greenzmq.Task[list[tuple[Any, int]]]:
     """A greenlet that is parked in ``poller.poll(timeout)``, and has been for a few rounds of the hub."""
-    waiting = len(poller._waiters)
+    waiting = len(poller._greenzmq_state.waiters)
     task = hub.spawn(poller.poll, timeout)
-    until(hub, lambda: len(poller._waiters) > waiting or task.done)
+    until(hub, lambda: len(poller._greenzmq_state.waiters) > waiting or task.done)
     tick(hub, task)
     return task
+
+
+def nobody_polls(*pollers: greenzmq.Poller) -> None:
+    """No greenlet waits in these Pollers, nor is the hub kept busy for one in any other."""
+    for poller in pollers:
+        state = poller._greenzmq_state
+        assert not state.waiters
+        for on_hub in state.poll_set._hubs.values():
+            assert not on_hub.waiters
+            assert not any(watch.started and not watch.resting for watch in on_hub.watches)
 
 
 class Fds(ExitStack):
@@ -126,7 +136,7 @@ def count_reads() -> Iterator[list[Any]]:
             reads.append(socket)
         return get(socket, option)
 
-    with mock.patch.object(attendance, "get_option", spy), mock.patch.object(poller_module, "_get", spy):
+    with mock.patch.object(attendance, "get_option", spy):
         yield reads
 
 
@@ -170,7 +180,7 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
         else:
             # libuv's loops do not let their rounds be counted; but one that spins calls back.
             stack.enter_context(mock.patch.object(attendance.Attendance, "signalled", counted(count)))
-            stack.enter_context(mock.patch.object(greenzmq.Poller, "_signalled", counted(count)))
+            stack.enter_context(mock.patch.object(pollset, "_tell", counted(pollset._tell)))
         yield lambda: rounds
 
 

@@ -48,8 +48,10 @@ ALLOWED = {
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness coroutines green "
     "tracker",
     "descriptors": "errors unpatched hubs.base hubs",
-    "entries": "descriptors waiting events turns directions readiness socket",
-    "poller": "errors unpatched forks hubs coroutines descriptors entries waiting events turns green socket",
+    "pollset": "unpatched forks hubs waiting attendance descriptors",
+    "entries": "events turns attendance descriptors readiness socket pollset",
+    "polls": "errors hubs waiting events turns socket descriptors pollset entries",
+    "poller": "hubs coroutines waiting green descriptors entries polls",
     "native_proxies": "errors hubs events tasks readiness socket poller",
     "proxies": "errors hubs waiting events tasks turns green directions attendance readiness socket poller "
     "native_proxies",

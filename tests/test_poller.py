@@ -8,7 +8,7 @@ from time import monotonic as now
 import pytest
 import zmq
 from helpers_invariants import idle
-from helpers_polling import IN, LONG, OUT, Fds, goes_on, pair, polling, pyzmq_poll, quiet
+from helpers_polling import IN, LONG, OUT, Fds, goes_on, nobody_polls, pair, polling, pyzmq_poll, quiet
 from helpers_sockets import connected, fill, never_switches, open_context, parked, receives, tick, until
 from helpers_waiters import TURNS, await_signal, plain
 
@@ -186,7 +186,7 @@ def test_time_counts_from_the_call(hub, monkeypatch):
         poller = greenzmq.Poller()
         poller.register(socket, IN)
         for poll in (poller.poll, socket.poll, lambda milliseconds: greenzmq.zmq_poll([(socket, IN)], milliseconds)):
-            poller._turn_began, socket._greenzmq_state.turn_end, socket._greenzmq_state.budget = 0, 0, 0
+            poller._greenzmq_state.turn_began, socket._greenzmq_state.turn_end, socket._greenzmq_state.budget = 0, 0, 0
             hub.hub.call_soon(time.sleep, 0.02)
             assert not poll(15)
     assert len(limits) == 3
@@ -368,8 +368,7 @@ def test_killed_and_timed_out_while_waiting(hub):
         assert poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
         poller.unregister(socket)
         idle(socket)
-        assert not poller._waiters
-        assert not any(watch.started and not watch.resting for watch in poller._watches)
+        nobody_polls(poller)
 
 
 def test_room_is_reported_and_waited_for(hub):

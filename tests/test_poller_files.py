@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 import zmq
-from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, many_files, pair, polling, pyzmq_poll
+from helpers_polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, pair, polling, pyzmq_poll
 from helpers_sockets import descriptor, open_context, tick, until
 from helpers_waiters import plain
 
@@ -436,14 +436,17 @@ def test_without_epoll(hub, monkeypatch):
         gc.collect()
 
 
-def test_too_many_are_an_error(hub, monkeypatch):
+@pytest.mark.parametrize("kind", ["file", "socket"])
+def test_too_many_are_an_error(hub, kind):
     """What the system has no room for is its own error at the poll, not a descriptor that failed; later it works."""
-    with Fds() as files, many_files(64):
+    with Fds() as files, open_context(hub) as context:
         reader, writer = files.pipe()
-        os.write(writer, b"data")
+        socket, peer = pair(context)
+        what, act = (reader, lambda: os.write(writer, b"data")) if kind == "file" else (socket, lambda: peer.send(b""))
         poller = greenzmq.Poller()
-        poller.register(reader, IN)
-        kernel = poller._descriptors._kernel
+        poller.register(what, IN)
+        descriptors = poller._greenzmq_state.poll_set._descriptors
+        kernel = descriptors._kernel
 
         class Full:
             def __getattr__(self, name):
@@ -452,9 +455,12 @@ def test_too_many_are_an_error(hub, monkeypatch):
             def register(self, fd, mask):
                 raise OSError(28, "No space left on device")
 
-        poller._descriptors._kernel = Full()
+        descriptors._kernel = Full()
         for _ in range(2):
             with pytest.raises(OSError, match="No space"):
-                poller.poll(0)
-        poller._descriptors._kernel = kernel
-        assert poller.poll(LONG) == [(reader, IN)]
+                poller.poll(LONG)
+        descriptors._kernel = kernel
+        task = polling(hub, poller)
+        act()
+        goes_on(hub, task)
+        assert task.get() == [(what, IN)]

@@ -11,7 +11,7 @@ import pytest
 import zmq
 from helpers_asyncio import loop_name, run_on
 from helpers_invariants import idle
-from helpers_polling import IN, LONG, Fds, goes_on, pair, polling
+from helpers_polling import IN, LONG, Fds, goes_on, nobody_polls, pair, polling
 from helpers_sockets import address, open_context, parked, tick, until
 from helpers_waiters import await_signal
 from hubthread import new_descriptors, open_descriptors
@@ -102,9 +102,10 @@ def test_a_context_that_ends(hub):
 
 
 def test_a_dropped_poller_leaves_nothing(hub):
-    """Dropped without unregister, without a collection: its descriptor is closed and its sockets are free of it."""
+    """Dropped without unregister, without a collection: its sockets are free of it, and no descriptor was its own."""
     with open_context(hub) as context:
         sockets = [*pair(context), *pair(context)]
+        greenzmq.zmq_poll([(socket, IN) for socket in sockets], 1)  # the thread's set is there from now on
         before = open_descriptors()
         for _ in range(3):
             poller = greenzmq.Poller()
@@ -119,11 +120,33 @@ def test_a_dropped_poller_leaves_nothing(hub):
         assert not new_descriptors(before)
 
 
+def test_the_descriptor_of_all_pollers(hub):
+    """A thread's Pollers have one descriptor in common. It is closed with the last of them and of their sockets.
+
+    Seen to fail when each Poller had one of its own.
+    """
+    before = open_descriptors()
+    with open_context(hub) as context, Fds() as files:
+        sockets, reader = pair(context), files.pipe()[0]
+        opened = open_descriptors()
+        pollers = [greenzmq.Poller() for _ in range(10)]
+        for poller in pollers:
+            for what in (*sockets, reader):
+                poller.register(what, IN)
+            assert poller.poll(1) == []
+        assert len(open_descriptors()) == len(opened) + 1
+        del poller, pollers
+        assert greenzmq.zmq_poll([(reader, IN)], 1) == []
+        assert len(open_descriptors()) == len(opened) + 1
+    assert not new_descriptors(before)
+
+
 def test_close(hub):
-    """All is unregistered and the descriptor is free, at once; who waits gets an empty list. Then it may begin anew."""
+    """All is unregistered, at once; greenlets that wait get an empty list. Then it may begin anew."""
     with open_context(hub) as context, Fds() as files:
         socket, peer = pair(context)
         event, reader = greenzmq.GreenEvent(), files.pipe()[0]
+        others = greenzmq.Poller()  # with which it shares its descriptor
         before = open_descriptors()
         with greenzmq.Poller() as poller:
             for _ in range(2):
@@ -144,6 +167,7 @@ def test_close(hub):
             goes_on(hub, task)
             assert poller.poll(0) == task.get() == [(socket, IN)]
         assert not new_descriptors(before)
+        assert others.poll() == []
 
 
 def test_closed_between_its_wake_up_and_its_look(hub):
@@ -246,7 +270,7 @@ def polls(poller, socket):
 
 def nothing_is_left(poller, socket):
     assert poller.poll(0) == []
-    assert not poller._waiters
+    nobody_polls(poller)
     assert not socket._greenzmq_state.parked
 
 

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import zmq
 from helpers_invariants import check
-from helpers_polling import IN, OUT, pair
+from helpers_polling import IN, OUT, nobody_polls, pair
 from helpers_random import examples, seeded
 from helpers_waiters import plain
 from hypothesis import strategies as st
@@ -200,8 +200,7 @@ class Run:
         for task in self.tasks:
             task.kill()
             task.get()
-        assert not any(poller._waiters for poller in self.pollers)
-        assert not any(watch.started and not watch.resting for poller in self.pollers for watch in poller._watches)
+        nobody_polls(*self.pollers)
         for number, socket in enumerate(self.plain):
             if not self.sockets[number].closed:
                 while socket.poll(0):

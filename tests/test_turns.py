@@ -267,7 +267,7 @@ def test_a_socket_of_a_plain_context(hub, monkeypatch):
     monkeypatch.setenv("GREENZMQ_TURN", "9")
     with zmq.Context() as context, greenzmq.Socket(context, zmq.PULL) as socket:
         assert socket._greenzmq_state.turn == 0.009
-        assert greenzmq.Poller()._turn == 0.009
+        assert greenzmq.Poller()._greenzmq_state.turn == 0.009
 
 
 @pytest.mark.parametrize("turn", [-1, float("nan")])
