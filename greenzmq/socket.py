@@ -3,6 +3,9 @@
 Fast path: the call is made at once, under NOBLOCK; a `Direction` with credit says that nobody else needs to hear of it.
 Everything else is `Readiness.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
 signals of ZMQ_FD, or do so through a method that is here (``tests/test_parity.py`` has the list, with reasons).
+
+The bytecodes of the fast path are counted (``tests/test_path_length.py``). To write ``credit = credit - 1`` saves one
+of ``-= 1``, which pays for ``-flags``: None is as false as 0, but it has no negative, and so is a TypeError.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import zmq
@@ -140,8 +144,8 @@ class Socket(zmq.Socket[bytes]):
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
         sending = self._greenzmq_sending
-        if sending.credit and not (flags or track) and routing_id is None and group is None:
-            sending.credit -= 1
+        if sending.credit and not (-flags or track) and routing_id is None and group is None:
+            sending.credit = sending.credit - 1
             try:
                 return _send(self, data, DONTWAIT, copy)
             except zmq.Again:
@@ -153,9 +157,9 @@ class Socket(zmq.Socket[bytes]):
         if track:
             data = tracked(data, copy, self.copy_threshold)
         if routing_id is None and group is None:
-            return self._greenzmq_state.perform(self, sending, _send_part, int(flags), (data, copy, track))
+            return self._greenzmq_state.perform(self, sending, _send_part, index(flags), (data, copy, track))
         return self._greenzmq_state.perform(
-            self, sending, _send_addressed, int(flags), (data, copy, track, routing_id, group)
+            self, sending, _send_addressed, index(flags), (data, copy, track, routing_id, group)
         )
 
     @_typed_as(zmq.Socket.recv)
@@ -165,18 +169,20 @@ class Socket(zmq.Socket[bytes]):
         Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
         """
         receiving = self._greenzmq_receiving
-        if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
-            receiving.credit -= 1
+        if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
+            receiving.credit = receiving.credit - 1
             try:
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
             return self._greenzmq_state.perform(self, receiving, _recv, 0, (copy, track), True)
-        return self._greenzmq_state.perform(self, receiving, _recv, int(flags), (copy, track))
+        return self._greenzmq_state.perform(self, receiving, _recv, index(flags), (copy, track))
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive one frame into a buffer; see `zmq.Socket.recv_into`. Switches: as `recv`."""
-        return self._greenzmq_state.perform(self, self._greenzmq_receiving, _receive_into, int(flags), (buffer, nbytes))
+        return self._greenzmq_state.perform(
+            self, self._greenzmq_receiving, _receive_into, index(flags), (buffer, nbytes)
+        )
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -198,11 +204,11 @@ class Socket(zmq.Socket[bytes]):
         if kwargs:  # routing_id, group, and what this pyzmq may know besides
             send = partial(zmq.Socket.send, **kwargs)
             return self._greenzmq_state.perform(
-                self, self._greenzmq_sending, _send_message, int(flags), (msg_parts, copy, track, send)
+                self, self._greenzmq_sending, _send_message, index(flags), (msg_parts, copy, track, send)
             )
         sending = self._greenzmq_sending
-        if sending.credit and not flags:
-            sending.credit -= 1
+        if sending.credit and not -flags:
+            sending.credit = sending.credit - 1
             try:
                 return _send_message(self, DONTWAIT, msg_parts, copy, track)
             except zmq.Again:
@@ -211,20 +217,20 @@ class Socket(zmq.Socket[bytes]):
                 sending.credit = 0
                 raise
             return self._greenzmq_state.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
-        return self._greenzmq_state.perform(self, sending, _send_message, int(flags), (msg_parts, copy, track))
+        return self._greenzmq_state.perform(self, sending, _send_message, index(flags), (msg_parts, copy, track))
 
     @_typed_as(zmq.Socket.recv_multipart)
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
         receiving = self._greenzmq_receiving
-        if receiving.credit and not flags and receiving.last_receiver() is getcurrent():
-            receiving.credit -= 1
+        if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
+            receiving.credit = receiving.credit - 1
             try:
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
             return self._greenzmq_state.perform(self, receiving, _receive_message, 0, (copy, track), True)
-        return self._greenzmq_state.perform(self, receiving, _receive_message, int(flags), (copy, track))
+        return self._greenzmq_state.perform(self, receiving, _receive_message, index(flags), (copy, track))
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------
 
@@ -281,7 +287,7 @@ class Socket(zmq.Socket[bytes]):
         if self.closed:
             raise zmq.ZMQError(zmq.ENOTSUP)
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
-        return self._greenzmq_state.poll(self, int(flags), seconds)
+        return self._greenzmq_state.poll(self, index(flags) if flags else 0, seconds)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
