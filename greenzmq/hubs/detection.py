@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -175,11 +176,15 @@ def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
 def coroutine_loop() -> Any:
     """The asyncio loop that is running in this thread; None if there is none.
 
-    The loop of eventlet's asyncio hub "runs" for green threads and for the main greenlet, too, and is not meant.
+    The loop of eventlet's asyncio hub "runs" for green threads and for the main greenlet, too, and is not meant. In a
+    forked child this hub says so of the parent's loop, in whatever thread has forked.
     """
     running_loop = _loaded("asyncio.events", "_get_running_loop")
     loop = None if running_loop is None else running_loop()
-    return None if loop is getattr(_eventlet_hub(), "loop", None) else loop
+    if loop is None or loop is getattr(_eventlet_hub(), "loop", None):
+        return None
+    here = threading.get_ident()  # patched or not, as asyncio has asked
+    return loop if getattr(loop, "_thread_id", here) in (here, unpatched.get_ident()) else None
 
 
 #: The greenlets of hubs that were there before a fork. Who waits for them here is a copy, whom the parent serves.
