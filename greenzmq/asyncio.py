@@ -7,7 +7,7 @@
     async def main():
         message = await zmq.run(socket.recv)              # one call
         result = await zmq.run(function, *args)           # blocking-style code, unchanged
-        task = zmq.spawn(function, *args)                 # goes on beside; await it, cancel it, or do neither
+        task = zmq.spawn(function, *args)                 # goes on beside; await it, kill it, or do neither
 
 Code in the greenlet waits as on every other hub, and for a coroutine or future with `await_`. Cancelling what awaits
 `run` raises `asyncio.CancelledError` in the greenlet, where it waits. The greenlet makes its calls itself, after it has
@@ -358,7 +358,13 @@ def await_(awaitable: Awaitable[T]) -> T:
     if isfuture(awaitable) and awaitable.done():
         return awaitable.result()  # type: ignore[no-any-return]
     try:
-        waiter = _Waiter(AsyncioHub.get())
+        hub = AsyncioHub.get()
+        if getcurrent() is hub.greenlet:
+            raise _greenzmq.BlockingCallError(
+                "await_() is for greenlets, this is a coroutine or a callback of the loop: write await instead, or, "
+                "for code that cannot, await greenzmq.asyncio.run(function, *args)"
+            )
+        waiter = _Waiter(hub)
     except BaseException:
         if isinstance(awaitable, Coroutine):
             awaitable.close()  # else it complains that it was never awaited

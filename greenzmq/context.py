@@ -15,7 +15,7 @@ from .events import hub_here
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
 from .locks import ParkingLock
-from .socket import Socket
+from .socket import Socket, refuse_after_fork
 from .tasks import NativeCall
 from .turns import default_turn, turn_in_seconds
 from .zerocopy import use_native_thread
@@ -96,6 +96,7 @@ class Context(zmq.Context[Socket]):
 
     def _greenzmq_after_fork(self) -> None:
         self.closed = True
+        self.__dict__["socket"] = refuse_after_fork("context", zmq.ENOTSUP)
         for socket in list(self._sockets):
             if isinstance(socket, Socket):
                 socket._greenzmq_after_fork()

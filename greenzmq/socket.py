@@ -316,6 +316,8 @@ class Socket(zmq.Socket[bytes]):
         """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
         self._closed = True
         self._greenzmq_state.disown()
+        refuse = refuse_after_fork("socket", zmq.ENOTSOCK)
+        self.__dict__.update(dict.fromkeys(REFUSED, refuse), poll=refuse_after_fork("socket", zmq.ENOTSUP))
 
     # -- monitoring ---------------------------------------------------------------------------------------------------
 
@@ -367,6 +369,32 @@ def stop_monitoring(monitor: Any, socket: zmq.Socket[Any] | None) -> None:
             socket.disable_monitor()
         except zmq.ContextTerminated:  # which ends the monitoring, too
             pass
+
+
+#: What a forked child calls of its parent's sockets by way of an instance attribute: an error that says why.
+REFUSED: tuple[str, ...] = (
+    "send",
+    "recv",
+    "recv_into",
+    "send_multipart",
+    "recv_multipart",
+    "get",
+    "getsockopt",
+    "set",
+    "setsockopt",
+)
+REFUSED += ("bind", "connect", "unbind", "disconnect")
+
+
+def refuse_after_fork(what: str, errno: int) -> Callable[..., Any]:
+    """A method for an inherited object. With the errno of a closed one, and with more to say."""
+
+    def refuse(*args: object, **kwargs: object) -> Any:
+        raise zmq.ZMQError(
+            errno, f"this {what} is the parent process's, it was made before a fork; make a new one after the fork"
+        )
+
+    return refuse
 
 
 # The operations as `Readiness.perform` wants them: the whole of it in one call, EAGAIN only if nothing was done.
@@ -433,7 +461,7 @@ def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> lis
 
 def _check_parts(parts: Sequence[Any], track: bool) -> None:
     """Refuse what cannot be sent before anything is sent."""
-    for index, part in enumerate(parts):
+    for number, part in enumerate(parts):
         if isinstance(part, zmq.Frame):
             if track and not part.tracker:
                 raise ValueError("Not a tracked message")
@@ -445,6 +473,6 @@ def _check_parts(parts: Sequence[Any], track: bool) -> None:
         if not sendable:
             shown = repr(part)
             raise TypeError(
-                f"Frame {index} ({shown[:32]}{'...' * (len(shown) > 32)}) does not support the buffer interface, "
+                f"Frame {number} ({shown[:32]}{'...' * (len(shown) > 32)}) does not support the buffer interface, "
                 "or is not contiguous."
             )

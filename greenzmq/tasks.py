@@ -105,6 +105,17 @@ class TaskGreenlet(greenlet):
         self.task.unlink(callback)
 
 
+#: What tasks, futures and greenlets of other libraries have, and how it is called here.
+_ELSEWHERE = {
+    "cancel": "kill() ends a task, kill(block=False) does not wait for its end",
+    "cancelled": "get() of a task that was killed returns a GreenletExit",
+    "exception": "get() raises what the function has raised",
+    "result": "get() waits, and returns what the function has returned",
+    "value": "get() waits, and returns what the function has returned",
+    "wait": "join() waits for the end, get() for the result",
+}
+
+
 class Task(Outcome[T]):
     """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
 
@@ -212,6 +223,12 @@ class Task(Outcome[T]):
             self.hub.call_soon_threadsafe(self._throw, error)
         if block and getcurrent() is not self.hub.greenlet:
             self.join(timeout)
+
+    if not TYPE_CHECKING:  # to a type checker it would mean that there is any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{cure}")
 
     def __repr__(self) -> str:
         state = "running" if not self._done else "failed" if self._error is not None else "done"

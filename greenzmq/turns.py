@@ -84,9 +84,13 @@ def turn_in_seconds(milliseconds: float) -> float:
 
     Raises
     ------
+    TypeError
+        It is not a number.
     ValueError
-        It is negative, or not a number.
+        It is negative, or NaN.
     """
+    if not isinstance(milliseconds, (int, float)):
+        raise TypeError(f"a turn lasts for milliseconds, such as {TURN:g} or 0.5, not {milliseconds!r}")
     if not milliseconds >= 0:
         raise ValueError(f"a turn lasts for 0 or more milliseconds, not {milliseconds!r}; 0 never ends it")
     return milliseconds / 1000 or math.inf

@@ -153,8 +153,10 @@ def check_refusals(parent: Parent) -> None:
     for name, call in refusals(parent):
         try:
             result = call()
-        except zmq.ZMQError:
-            continue
+        except zmq.ZMQError as error:
+            if "before a fork" in str(error) or name.startswith(("Poller", "zmq_poll")):
+                continue
+            raise
         raise AssertionError(f"{name} of an inherited object gives {result!r}")
     assert all(socket.closed for pair in parent.pairs.values() for socket in pair)
     assert parent.context.closed

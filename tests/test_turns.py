@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -274,6 +275,15 @@ def test_a_socket_of_a_plain_context(hub, monkeypatch):
 def test_a_turn_that_is_none(turn):
     """A negative turn, and what is no number, are errors that name the culprit and what 0 means."""
     with pytest.raises(ValueError, match=rf"not {turn!r}; 0 never ends it"):
+        greenzmq.Context(turn=turn)
+
+
+@pytest.mark.parametrize("turn", ["2ms", "3", b"4", [2]])
+def test_a_turn_that_is_no_number(turn):
+    """What is no number at all is told what a turn is. Seen to fail when ``>=`` said that it cannot compare these."""
+    with pytest.raises(
+        TypeError, match=rf"a turn lasts for milliseconds, such as 2 or 0\.5, not {re.escape(repr(turn))}"
+    ):
         greenzmq.Context(turn=turn)
 
 

@@ -15,6 +15,7 @@ import zmq
 from helpers_sockets import connected, fill, in_hub, open_context, parked, receives, sends, until
 
 import greenzmq
+import greenzmq.asyncio
 from greenzmq import GreenHub
 
 
@@ -282,6 +283,58 @@ def test_another_threads_hub(hub: GreenHub) -> None:
     with pytest.raises(greenzmq.HubError, match=r"was asked for in thread .*; name its kind instead") as refused:
         hub.run_in_thread(wait)
     assert repr(hub.hub) in str(refused.value)
+    pull.close()
+    context.term()
+
+
+# -- names of other libraries, and places that are not these -----------------------------------------------------------
+
+ELSEWHERE = {"cancel": "kill()", "cancelled": "get()", "result": "get()", "wait": "join()", "exception": "get()"}
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, "value", "nonsense"])
+def test_what_a_task_does_not_have(hub: GreenHub, name: str) -> None:
+    """A method of asyncio's tasks, or of futures, is told with what it is called here; others as ever.
+
+    Seen to fail when there was nothing more than that it is not there.
+    """
+    task = hub.spawn(str)
+    assert not hasattr(task, name)
+    with pytest.raises(AttributeError, match=rf"^'\w*Task' object has no attribute '{name}'") as told:
+        getattr(task, name)
+    assert ELSEWHERE.get(name, "") in str(told.value)
+    assert ("; " in str(told.value)) is (name != "nonsense")
+    task.join()
+
+
+@pytest.mark.runtime("asyncio")
+def test_await_in_a_coroutine(hub: GreenHub) -> None:
+    """`await_` in a coroutine or callback says what can be written there. Seen to fail when it said ``run(...)``."""
+
+    async def answer() -> int:
+        return 42
+
+    error = in_hub(hub, lambda: greenzmq.asyncio.await_(answer()))
+    assert isinstance(error, greenzmq.BlockingCallError)
+    assert "write await instead" in str(error)
+    assert greenzmq.asyncio.await_(answer()) == 42
+
+
+@pytest.mark.runtime("asyncio")
+def test_a_socket_of_asyncio_in_a_thread(hub: GreenHub) -> None:
+    """As in `asyncio.to_thread`: the loop is elsewhere, and the error names both ways out of that.
+
+    Seen to fail when it said that a loop is to be started, as a main program is told.
+    """
+    context = greenzmq.asyncio.Context()
+    pull = context.socket(zmq.PULL)
+    pull.bind("inproc://thread")
+    with pytest.raises(
+        greenzmq.HubError, match="no asyncio loop is running in this thread; leave the thread out"
+    ) as told:
+        hub.run_in_thread(pull.recv)
+    assert "await greenzmq.asyncio.run(function, *args)" in str(told.value)
+    assert "greenzmq.Context(hub='selector')" in str(told.value)
     pull.close()
     context.term()
 

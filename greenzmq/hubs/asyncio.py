@@ -147,10 +147,13 @@ class AsyncioHub(Hub):
     def get(cls) -> AsyncioHub:
         loop = _running_loop()
         if loop is None:
-            raise HubError(
-                "no asyncio loop is running in this thread; start one: asyncio.run(main()), and in main() write "
-                "await greenzmq.asyncio.run(function, *args)"
-            )
+            bridge = "await greenzmq.asyncio.run(function, *args)"
+            cure = f"start one: asyncio.run(main()), and in main() write {bridge}"
+            if not unpatched.is_main_thread():
+                cure = (
+                    f"leave the thread out: {bridge}; or make a context for threads: greenzmq.Context(hub='selector')"
+                )
+            raise HubError(f"no asyncio loop is running in this thread; {cure}")
         hub: AsyncioHub | None = getattr(loop, _ATTRIBUTE, None)
         if hub is None:
             if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
