@@ -114,8 +114,8 @@ class Context(zmq.Context[Socket]):
         ------
         BlockingCallError
             There is something to wait for, where this would stop the hub. With open sockets the context is as it was.
-            With unsent messages of closed ones its end has begun, and goes on; `term` called in a greenlet waits for
-            it.
+            With unsent messages of closed ones its end has begun, has stopped the hub for half a second, and goes on;
+            `term` called in a greenlet waits for it.
 
         Notes
         -----
