@@ -34,7 +34,7 @@ from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
 from greenzmq.decorators import Decorators as _Decorators
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
-from greenzmq.tasks import coroutine_error, plain_result
+from greenzmq.tasks import coroutine_error, name_of, plain_result, tell_of_failure
 from greenzmq.waiting import Waiter as _Waiter
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ class _Call(_End):
 
     _greenlet: Any = None
     _value: Any = None
+    _dropped = False  # nobody asks for the outcome
 
     def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
         self._hub = hub
@@ -190,7 +191,10 @@ class _Call(_End):
         except GreenletExit as error:  # as `Task.get`
             self._value = error
         except BaseException as error:
-            self._error = error
+            if self._dropped and not isinstance(error, CancelledError):
+                tell_of_failure(f"<run of {name_of(self._call)} on {self._hub!r}, whose coroutine was dropped>", error)
+            else:
+                self._error = error
         finally:
             self._greenlet = None
             self._come()
@@ -209,6 +213,7 @@ class _Call(_End):
         self._hub.call_soon(self._throw, error)
 
     def _drop(self) -> None:
+        self._dropped = True
         self._hub.call_soon(self._throw, GreenletExit())
 
     def _throw(self, error: BaseException) -> None:
@@ -245,13 +250,10 @@ class AwaitableTask(Task[T]):
     """
 
     _ends: tuple[_TaskEnd, ...] = ()
+    _quiet = (CancelledError,)  # as in asyncio
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._finish().__await__()
-
-    def __del__(self) -> None:
-        if not isinstance(getattr(self, "_error", None), CancelledError):  # nobody needs to be told, as in asyncio
-            super().__del__()
 
     async def _finish(self) -> T:
         hub = AsyncioHub.get()
@@ -320,15 +322,15 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     return result
 
 
-def spawn(function: Callable[..., T], *args: Any, **kwargs: Any) -> AwaitableTask[T]:
-    """Run blocking-style code in a greenlet on this loop, beside the caller. Never switches.
+def spawn(function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> AwaitableTask[T]:
+    """Run blocking-style code in a greenlet on this loop, beside the caller; see `GreenHub.spawn`. Never switches.
 
     Returns
     -------
     AwaitableTask
         For coroutines to ``await``, for greenlets to ``get()``. The code sees a copy of the caller's context.
     """
-    return AwaitableTask(AsyncioHub.get(), function, args, kwargs)
+    return AwaitableTask(AsyncioHub.get(), function, args, kwargs, name=name)
 
 
 def await_(awaitable: Awaitable[T]) -> T:

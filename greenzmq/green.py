@@ -53,8 +53,18 @@ class GreenHub:
         """The runtime: ``"gevent"``, ``"eventlet"``, ``"selector"``, …"""
         return self.hub.name
 
-    def spawn(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Task[T]:
+    def spawn(self, function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> Task[T]:
         """Run ``function(*args, **kwargs)`` in a greenlet of its own, soon.
+
+        A task that fails, and that nobody can ask for its outcome any more, is reported; see `Task`.
+
+        Parameters
+        ----------
+        function : callable
+            What to run; with ``*args`` and ``**kwargs``.
+        name : str, optional
+            What the task is called in messages; the function's name if it is not given. A function that has a `name` of
+            its own to be given takes it in a partial: ``spawn(functools.partial(function, name="x"))``.
 
         Returns
         -------
@@ -70,7 +80,7 @@ class GreenHub:
         -----
         Switches: never.
         """
-        return Task(self.hub, function, args, kwargs)
+        return Task(self.hub, function, args, kwargs, name=name)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`spawn` it, wait, and return its result or raise its exception. Killed here, it is killed there.
@@ -80,7 +90,7 @@ class GreenHub:
         Switches: always. From a plain main greenlet this is how a program enters the hub.
         """
         refuse_in_hub(self.hub)
-        task = self.spawn(function, *args, **kwargs)
+        task = Task(self.hub, function, args, kwargs)
         try:
             return task.get()
         except BaseException:

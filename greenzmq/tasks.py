@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import inspect
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from . import hubs, unpatched
 from .errors import TimeLimitExpired, Timeout
 from .events import Link, Linkable
+from .forks import tell_after_fork
 from .hubs.base import MARK
 from .waiting import interrupt
 
 if TYPE_CHECKING:
     from .hubs.base import Hub, Timer
 
-__all__ = ["NativeCall", "Outcome", "Task", "TimeLimit", "coroutine_error", "plain_result", "refuse_coroutine"]
+__all__ = [
+    "NativeCall",
+    "Outcome",
+    "Task",
+    "TimeLimit",
+    "coroutine_error",
+    "name_of",
+    "plain_result",
+    "refuse_coroutine",
+    "tell_of_failure",
+]
 
 T = TypeVar("T")
 
@@ -42,13 +55,13 @@ def plain_result(function: object, result: T) -> T:
 
 def coroutine_error(function: object, met: object) -> TypeError:
     """The error that names `function` and says what to do; `met` is closed, or it would complain on its own."""
-    name = _name_of(met)
+    name = name_of(met)
     if type(met) is not CoroutineType:
         fault = f"{name} is a coroutine function"
     elif met is function:
         fault = f"{name}(...) is a coroutine, and not a function"
     else:
-        fault = f"{_name_of(function)} has returned the coroutine {name}(...), which would never run"
+        fault = f"{name_of(function)} has returned the coroutine {name}(...), which would never run"
     if type(met) is CoroutineType:
         met.close()
     return TypeError(
@@ -57,7 +70,8 @@ def coroutine_error(function: object, met: object) -> TypeError:
     )
 
 
-def _name_of(function: object) -> str:
+def name_of(function: object) -> str:
+    """What a function is called in messages; that in a `functools.partial` for all of it."""
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__qualname__", None) or repr(function)
@@ -66,12 +80,13 @@ def _name_of(function: object) -> str:
 class Outcome(Linkable, Generic[T]):
     """What a function returned or raised, once it has, for any number of greenlets in any threads to wait for."""
 
+    _error: BaseException | None = None
+    _retrieved = False
+
     def __init__(self) -> None:
         super().__init__()
         self._done = False
         self._value: T
-        self._error: BaseException | None = None
-        self._retrieved = False
 
     @property
     def done(self) -> bool:
@@ -94,15 +109,26 @@ class Outcome(Linkable, Generic[T]):
 
 
 class TaskGreenlet(greenlet):
-    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.mind_owner`."""
+    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.mind_owner`.
 
-    task: Task[Any]
+    Attributes
+    ----------
+    task : weak reference to a Task
+        The frame of a running task keeps the task. A greenlet that has ended does not: the traceback of an error may
+        keep that greenlet.
+    """
+
+    task: weakref.ref[Task[Any]]
 
     def rawlink(self, callback: Link) -> None:
-        self.task.rawlink(callback)
+        task = self.task()
+        if task is not None:
+            task.rawlink(callback)
 
     def unlink(self, callback: Link) -> None:
-        self.task.unlink(callback)
+        task = self.task()
+        if task is not None:
+            task.unlink(callback)
 
 
 #: What tasks, futures and greenlets of other libraries have, and how it is called here.
@@ -119,9 +145,21 @@ _ELSEWHERE = {
 class Task(Outcome[T]):
     """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
 
-    An exception that ends it is kept for `get`; if nobody ever asks, `sys.unraisablehook` is told when the task is
-    collected. The function sees a copy of the spawner's `contextvars` context.
+    An exception that ends it is kept for `get`. If nobody has asked for it when nobody can ask any more,
+    `sys.unraisablehook` is told, with an `object` whose repr names the task: at once where nobody keeps the task, else
+    when it is dropped, at exit at the latest. A task that its own function refers to is dropped by a garbage
+    collection. The function sees a copy of the spawner's `contextvars` context.
+
+    Attributes
+    ----------
+    hub : Hub
+        Where it runs.
+    name : str
+        What it is called in messages; the function's name if nothing else was said.
     """
+
+    #: The exceptions that end a task and that nobody need be told of.
+    _quiet: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(
         self,
@@ -130,15 +168,16 @@ class Task(Outcome[T]):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         *,
+        name: str | None = None,
         context: contextvars.Context | None = None,
     ) -> None:
         refuse_coroutine(function)
         super().__init__()
         self.hub = hub
-        self._name = _name_of(function)
+        self.name = name_of(function) if name is None else name
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
         self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
-        self._greenlet.task = self
+        self._greenlet.task = weakref.ref(self)
         self._greenlet.gr_context = contextvars.copy_context() if context is None else context
         setattr(self._greenlet, MARK, hub)
         hub.call_soon(self._start)
@@ -232,12 +271,27 @@ class Task(Outcome[T]):
 
     def __repr__(self) -> str:
         state = "running" if not self._done else "failed" if self._error is not None else "done"
-        return f"<Task {self._name} {state} on {self.hub!r}>"
+        return f"<Task {self.name} {state} on {self.hub!r}>"
 
     def __del__(self) -> None:
-        error = getattr(self, "_error", None)
-        if error is not None and not self._retrieved and not sys.is_finalizing():
-            raise error  # out of a finalizer it goes to sys.unraisablehook
+        if not sys.is_finalizing():
+            self._tell_unasked()
+
+    def _tell_unasked(self) -> None:
+        """Nobody can ask for the outcome any more."""
+        if self._error is None or self._retrieved:
+            return
+        self._retrieved = True
+        if not isinstance(self._error, self._quiet):
+            tell_of_failure(repr(self), self._error)
+
+    def _greenzmq_after_fork(self) -> None:
+        self._retrieved = True  # the parent's failure is told in the parent
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        _failed.add(weakref.ref(self, _failed.discard))
+        tell_after_fork(self)
 
     def _hub_here(self) -> Hub:
         return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.hub_to_wait_on()
@@ -261,11 +315,12 @@ class Task(Outcome[T]):
             self._error, self._retrieved = error, True
             raise
         except BaseException as error:
-            self._error = error
+            self._fail(error)
         finally:
-            del call, function, args, kwargs
             self._greenlet = None
             self._end()
+            # The traceback of an error keeps this frame, which must not keep the task: `__del__` is to come at once.
+            del call, function, args, kwargs, self
 
     def _throw(self, error: BaseException) -> None:
         if self._done or self._greenlet is None:
@@ -277,8 +332,49 @@ class Task(Outcome[T]):
         if isinstance(error, GreenletExit):
             self._value = error  # type: ignore[assignment]
         else:
-            self._error = error
+            self._fail(error)
         self._end()
+
+
+#: The tasks that have failed, as long as they live.
+_failed: set[weakref.ref[Task[Any]]] = set()
+
+
+@atexit.register
+def _tell_at_exit() -> None:
+    """Those who still keep a failed task will not ask any more."""
+    for reference in list(_failed):
+        task = reference()
+        if task is not None:
+            task._tell_unasked()
+
+
+def tell_of_failure(name: str, error: BaseException) -> None:
+    """Have `sys.unraisablehook` told of an `error` that nobody will meet, with an `object` whose repr is `name`."""
+    traceback = error.__traceback__
+    # What the hook takes cannot be made in Python; what a weak reference's callback raises gets there.
+    reference = weakref.ref(lambda: None, _Failure(name, error))
+    del reference
+    error.with_traceback(traceback)  # without the callback, whose callers would live as long as the error
+
+
+class _Failure:
+    """See `tell_of_failure`."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        self._name = name
+        self._error: BaseException | None = error
+
+    def __call__(self, _: object) -> None:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback keeps this frame
+
+    def __repr__(self) -> str:
+        return self._name
 
 
 class NativeCall(Outcome[T]):

@@ -85,8 +85,9 @@ async def leave(request: Request) -> PlainTextResponse:
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     router = context.socket(zmq.ROUTER)
     router.bind("inproc://service")
-    zmq.spawn(serve, router)
+    service = zmq.spawn(serve, router)
     yield
+    await zmq.run(service.kill)
     router.close(0)
     await zmq.run(context.term)
 

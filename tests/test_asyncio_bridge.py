@@ -237,6 +237,34 @@ def test_a_call_that_need_not_wait_does_not_let_the_loop_go_round(loop_name: str
     run_on(loop_name, main())
 
 
+def test_what_fails_after_its_coroutine_was_dropped_is_told(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the cleanup of a greenlet whose coroutine was closed is told to `sys.unraisablehook`, by name.
+
+    Seen to fail when it vanished.
+    """
+    told: list[str] = []
+
+    def clean_up_badly() -> None:
+        try:
+            wait()
+        finally:
+            fails()
+
+    async def main() -> None:
+        await run(str)
+        coroutine = run(clean_up_badly)
+        coroutine.send(None)
+        coroutine.close()
+        while not told:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(f"{args.object!r}: {args.exc_value}"))
+    run_on(loop_name, main())
+    (text,) = told
+    assert clean_up_badly.__qualname__ in text
+    assert text.endswith("whose coroutine was dropped>: here")
+
+
 def test_a_dropped_coroutine_ends_its_greenlet(loop_name: str) -> None:
     """Closing the coroutine that awaits `run` raises `GreenletExit` in the greenlet, which may clean up."""
 

@@ -35,7 +35,7 @@ ALLOWED = {
     "waiting": "errors unpatched hubs.base hubs.detection",
     "events": "errors unpatched hubs.base hubs.detection hubs waiting",
     "locks": "errors unpatched events",
-    "tasks": "errors unpatched hubs.base hubs waiting events",
+    "tasks": "errors unpatched forks hubs.base hubs waiting events",
     "green": "errors unpatched hubs.base hubs waiting tasks",
     "zerocopy": "unpatched locks",
     "tracker": "hubs waiting events tasks",

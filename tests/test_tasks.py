@@ -10,14 +10,16 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import greenlet
 import pytest
 import zmq
+from helpers_children import Child, Children
 from helpers_sockets import connected, open_context, until
 from helpers_tasks import NEVER, SOON, BoomError, boom, error_of, waiting_task
+from variants import VARIANTS, Variant
 
 import greenzmq
 from greenzmq import GreenHub, Task
@@ -260,27 +262,110 @@ def test_kill_twice(hub: GreenHub) -> None:
 # -- exceptions that nobody asks for -----------------------------------------------------------------------------------
 
 
-def test_unretrieved_exceptions(hub: GreenHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that nobody has asked for is told to sys.unraisablehook once; no other is."""
-    told: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+Told = list[tuple[str, type[BaseException], list[str]]]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """What `sys.unraisablehook` is told: the object, the exception, and the functions in its traceback. No garbage is
+    collected meanwhile.
+    """
+
+    def note(args: Any) -> None:
+        functions = [frame.name for frame in traceback.extract_tb(args.exc_traceback)]
+        told.append((repr(args.object), args.exc_type, functions))
+
+    told: Told = []
+    monkeypatch.setattr(sys, "unraisablehook", note)
+    gc.disable()
+    yield told
+    gc.enable()
+
+
+def test_failures_that_nobody_asks_for(hub: GreenHub, told: Told) -> None:
+    """A failure that nobody has asked for is told once, as soon as the task is dropped; no other is.
+
+    Seen to fail when the frame of the task in the traceback kept the task, until a garbage collection.
+    """
     asked = hub.spawn(boom, "asked for")
     with pytest.raises(BoomError):
         asked.get()
     killed = hub.spawn(hub.sleep, NEVER)
     killed.kill()
-    joined, forgotten = hub.spawn(boom, "joined"), hub.spawn(boom, "forgotten")
+    joined, kept = hub.spawn(boom, "joined"), hub.spawn(boom, name="kept")
     joined.join()
     hub.sleep()
     assert told == []  # it may still be asked
-    del asked, killed, joined, forgotten
-    for _ in range(3):
-        gc.collect()
+    del asked, killed, joined
+    until(hub, lambda: told)
+    del kept
+    until(hub, lambda: len(told) > 1)
+    assert [name for name, _, _ in told] == [f"<Task {name} failed on {hub.hub!r}>" for name in ("boom", "kept")]
+    assert all(kind is BoomError and functions[-1] == "boom" for _, kind, functions in told)
+
+
+@pytest.mark.parametrize(
+    "how", ["at once", "after a wait", "in recv", "killed", "killed before it begins", "with another task's error"]
+)
+def test_failure_is_told_at_once(hub: GreenHub, told: Told, how: str) -> None:
+    """Where nobody keeps the task a failure is told when it happens, in whatever way, with the task's name.
+
+    Seen to fail when the frame of the task in the traceback kept the task, until a garbage collection.
+    """
+
+    def fail_later() -> None:
         hub.sleep()
-    assert sorted(str(each.exc_value) for each in told) == ["forgotten", "joined"]
-    for each in told:
-        assert each.exc_type is BoomError
-        assert "boom" in [frame.name for frame in traceback.extract_tb(each.exc_traceback)]
+        boom()
+
+    with open_context(hub) as context:
+        pull, _ = connected(context, zmq.PULL, zmq.PUSH)
+        ways: dict[str, Callable[[], Any]] = {
+            "at once": lambda: hub.spawn(boom, name="mine"),
+            "after a wait": lambda: hub.spawn(fail_later, name="mine"),
+            "in recv": lambda: (hub.spawn(pull.recv, name="mine"), hub.hub.call_soon(pull.close)),
+            "killed": lambda: (hub.spawn(hub.sleep, NEVER, name="mine"), hub.sleep())[0].kill(BoomError),
+            "killed before it begins": lambda: hub.spawn(hub.sleep, name="mine").kill(BoomError),
+            "with another task's error": lambda: hub.spawn(hub.spawn(boom).get, name="mine"),
+        }
+        ways[how]()
+        until(hub, lambda: told)
+    ((name, kind, _),) = told
+    assert name == f"<Task mine failed on {hub.hub!r}>"
+    assert kind is (zmq.ZMQError if how == "in recv" else BoomError)
+
+
+def test_names_of_tasks(hub: GreenHub) -> None:
+    """A task has the name of its function, or the one that it was given; a function's own `name` comes in a partial."""
+
+    def greet(name: str) -> str:
+        return f"hello {name}"
+
+    task = hub.spawn(functools.partial(greet, name="world"))
+    assert task.name == greet.__qualname__
+    assert task.get() == "hello world"
+    named = hub.spawn(str, name="greeter")
+    assert named.name == "greeter"
+    assert "<Task greeter running on " in repr(named)
+    assert hub.run(greet, name="world") == "hello world"
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Iterator[Children]:
+    program = "import programs_tasks; programs_tasks.fail({!r})"
+    running = Children.of_tests(request, {v.id: Child(program.format(v.id), needs=v.needs) for v in VARIANTS})
+    yield running
+    running.close()
+
+
+def test_kept_failures_are_told_at_exit(variant: Variant, children: Children) -> None:
+    """A failed task that is kept and never asked is told when its process ends; in a forked child it never is.
+
+    Seen to fail when nothing was told at exit, and when the child told it, too.
+    """
+    done = children[variant.id]
+    assert done.status == 0, done.err
+    assert done.err.count("Exception ignored in: <Task the divider failed on ") == 1, done.err
+    assert done.err.count("ZeroDivisionError") == 1, done.err
 
 
 # -- coroutines --------------------------------------------------------------------------------------------------------
