@@ -12,6 +12,7 @@ ends the greenlets that still wait (`LoopEnded`): they are no tasks, and nobody 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import weakref
 from asyncio import CancelledError, ensure_future, isfuture
@@ -26,7 +27,7 @@ from .. import unpatched
 from ..errors import BlockingCallError, HubError
 from ..forks import tell_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
-from .kernel import StandIn
+from .kernel import StandIn, leave_to_parent
 from .timers import TimerHeap
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
@@ -320,8 +321,21 @@ class AsyncioHub(Hub):
             self._greenlet = self._loop_greenlet = current
 
     def _greenzmq_after_fork(self) -> None:
-        """There is no way to have a loop, asyncio's or uvloop's, leave its parent's files alone."""
+        """The loop goes on only to end, by `asyncio.run`. Nothing that it does with its epoll, and with the socket by
+        which its threads wake it, may reach the parent.
+        """
         self.inherited = True
+        if unpatched.epoll is None or self.loop.is_closed():
+            return
+        loop: Any = self.loop
+        selector: Any = getattr(loop, "_selector", None)
+        if hasattr(loop, "_get_backend_id"):
+            leave_to_parent(loop._get_backend_id())
+        elif hasattr(selector, "fileno"):
+            for inherited, new in zip((loop._ssock, loop._csock), unpatched.wakeup_pair(), strict=True):
+                os.dup2(new.fileno(), inherited.fileno(), inheritable=False)
+                new.close()
+            leave_to_parent(selector.fileno(), (loop._ssock.fileno(),))
 
     # -- the end of the loop ------------------------------------------------------------------------------------------
 

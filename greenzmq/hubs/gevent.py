@@ -19,6 +19,7 @@ import gevent
 from gevent._hub_local import get_hub_if_exists
 
 from .. import unpatched
+from ..forks import tell_after_fork
 from .base import Hub, Timer, Watch
 from .kernel import StandIn
 
@@ -69,6 +70,7 @@ class GeventHub(Hub):
         # never lets go of a watcher that was started when its loop is destroyed, hence the weak reference.
         self._wakeup = self._loop.async_(ref=False)
         self._wakeup.start(_take_from_threads, weakref.ref(self))
+        tell_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> GeventHub | None:
@@ -150,6 +152,13 @@ class GeventHub(Hub):
         self._closed = True
         if self._loop.ptr:
             self._wakeup.close()
+
+    def _greenzmq_after_fork(self) -> None:
+        """A child that only ends stops what the loop watches, and libuv does that in its parent's epoll, unless it is
+        told of the fork. gevent's own `os.fork` tells it once more.
+        """
+        if self._loop.ptr:
+            self._loop.reinit()
 
 
 def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import unpatched
 
-__all__ = ["IN", "OUT", "StandIn", "new_selector"]
+__all__ = ["IN", "OUT", "StandIn", "leave_to_parent", "new_selector"]
 
 IN, OUT = 1, 4  # select.EPOLLIN, select.EPOLLOUT
 
@@ -75,6 +75,26 @@ class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
         return [(key.fd, mask & 1 | (mask & 2) << 1) for key, mask in super().select(seconds)]
+
+
+def leave_to_parent(epoll_fd: int, keep: tuple[int, ...] = ()) -> None:
+    """In a forked child: put a new epoll in the place of an inherited one, whose content is the parent's, too.
+
+    What the child takes out of it from then on the parent still has.
+
+    Parameters
+    ----------
+    epoll_fd : int
+        The number of the inherited one.
+    keep : tuple of int
+        What the new one is to have in it, for reading.
+    """
+    epoll: Any = unpatched.epoll
+    new = epoll()
+    os.dup2(new.fileno(), epoll_fd, inheritable=False)
+    for fd in keep:
+        new.register(fd, IN)
+    new.close()
 
 
 class StandIn:
