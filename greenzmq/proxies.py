@@ -28,7 +28,7 @@ from .directions import POLLIN, POLLOUT
 from .native_proxies import run_native
 from .poller import Poller
 from .readiness import DONTWAIT
-from .socket import Socket, _receive_message, _send_message, address_of
+from .socket import Socket, _receive_message, _send_message, address_of, receive_directly, send_directly
 from .tasks import Task
 from .turns import default_turn
 from .waiting import pause
@@ -187,7 +187,7 @@ class _Way:
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
-        first = receive = Socket.recv_multipart if isinstance(source, Socket) else _receive_message
+        first = receive = receive_directly if isinstance(source, Socket) else _receive_message
         for _ in range(messages):
             for socket in waits_for_room:
                 if not int(_get(socket, EVENTS)) & POLLOUT:
@@ -250,8 +250,7 @@ def _insist(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
     """Send to each of `targets`, however long it takes. Returns what is raised: perhaps there is no proxy any more."""
     try:
         for socket in targets:
-            green = socket if isinstance(socket, Socket) else Socket(shadow=socket)
-            green.send_multipart(parts, copy=False)
+            send_directly(socket if isinstance(socket, Socket) else Socket(shadow=socket), parts)
     except zmq.ZMQError as error:
         return error
     return None

@@ -24,6 +24,7 @@ from .attendance import EVENTS
 from .coroutines import readiness_for
 from .directions import POLLIN
 from .forks import tell_after_fork
+from .parts import send_part_by_part, take_parts
 from .readiness import DONTWAIT, SNDMORE, Readiness
 from .tracker import tracked
 from .turns import default_turn
@@ -48,6 +49,14 @@ _recv = BackendSocket.recv
 #: The readiness of each open libzmq socket, by its address: objects that shadow one socket share one.
 _by_address: weakref.WeakValueDictionary[int, Readiness] = weakref.WeakValueDictionary()
 
+
+class _PartByPart:
+    """In the place of a `Direction`: it has no fast path."""
+
+    credit = 0
+
+
+PART_BY_PART = _PartByPart()
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -84,6 +93,11 @@ class Socket(zmq.Socket[bytes]):
     _greenzmq_receiving: Direction
     _greenzmq_sending: Direction
     _greenzmq_monitored: weakref.ref[zmq.Socket[Any]] | None = None  # the socket whose monitor this is
+    #: The same for whole messages; `PART_BY_PART` where they go by way of the subclass's own `recv` or `send`.
+    _greenzmq_message_receiving: Any
+    _greenzmq_message_sending: Any
+    _greenzmq_own_recv: ClassVar[bool] = False
+    _greenzmq_own_send: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -107,9 +121,19 @@ class Socket(zmq.Socket[bytes]):
             readiness.keep_turns()
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(
-            _greenzmq_state=readiness, _greenzmq_receiving=readiness.receiving, _greenzmq_sending=readiness.sending
+            _greenzmq_state=readiness,
+            _greenzmq_receiving=readiness.receiving,
+            _greenzmq_sending=readiness.sending,
+            _greenzmq_message_receiving=PART_BY_PART if self._greenzmq_own_recv else readiness.receiving,
+            _greenzmq_message_sending=PART_BY_PART if self._greenzmq_own_send else readiness.sending,
         )
         tell_after_fork(self)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Where a subclass, or a mixin of its, has a `send` or `recv` of its own, whole messages go by way of it."""
+        super().__init_subclass__(**kwargs)
+        cls._greenzmq_own_send = cls.send is not Socket.send
+        cls._greenzmq_own_recv = cls.recv is not Socket.recv or cls.getsockopt is not Socket.getsockopt
 
     @property
     def _greenzmq_choice(self) -> Choice | None:
@@ -186,43 +210,46 @@ class Socket(zmq.Socket[bytes]):
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
+    @_typed_as(zmq.Socket.send_multipart)
     def send_multipart(
-        self,
-        msg_parts: Sequence[Any],
-        flags: int = 0,
-        copy: bool = True,
-        track: bool = False,
-        **kwargs: Any,
-    ) -> zmq.MessageTracker | None:
-        """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`. Switches: as `send`."""
-        for part in msg_parts:
+        self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
+    ) -> Any:
+        """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`.
+
+        What is sent is what the parts were when the call began; with ``copy=False`` their buffers are shared, as ever.
+
+        Switches: as `send`.
+        """
+        parts = msg_parts[:]
+        sending = self._greenzmq_message_sending
+        for part in parts:
             if type(part) is not bytes:
-                _check_parts(msg_parts, track)
+                if sending is not PART_BY_PART:
+                    parts = take_parts(parts, copy, track)
                 break
-        if track:
-            msg_parts = [tracked(part, copy, self.copy_threshold) for part in msg_parts]
-        if kwargs:  # routing_id, group, and what this pyzmq may know besides
-            send = partial(zmq.Socket.send, **kwargs)
-            return self._greenzmq_state.perform(
-                self, self._greenzmq_sending, _send_message, index(flags), (msg_parts, copy, track, send)
-            )
-        sending = self._greenzmq_sending
-        if sending.credit and not -flags:
+        if sending.credit and not (-flags or track or kwargs):
             sending.credit = sending.credit - 1
             try:
-                return _send_message(self, DONTWAIT, msg_parts, copy, track)
+                return _send_message(self, DONTWAIT, parts, copy, track)
             except zmq.Again:
                 pass
             except BaseException:
                 sending.credit = 0
                 raise
-            return self._greenzmq_state.perform(self, sending, _send_message, 0, (msg_parts, copy, track), True)
-        return self._greenzmq_state.perform(self, sending, _send_message, index(flags), (msg_parts, copy, track))
+            return self._greenzmq_state.perform(self, sending, _send_message, 0, (parts, copy, track), True)
+        if sending is PART_BY_PART:
+            return send_part_by_part(self, parts, flags, copy, track, kwargs)
+        if track:
+            parts = [tracked(part, copy, self.copy_threshold) for part in parts]
+        arguments: Any = (parts, copy, track and not copy)  # to copy makes nothing that could be tracked
+        if kwargs:  # routing_id, group, and what this pyzmq may know besides
+            arguments += (partial(zmq.Socket.send, **kwargs),)
+        return self._greenzmq_state.perform(self, sending, _send_message, index(flags), arguments)
 
     @_typed_as(zmq.Socket.recv_multipart)
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
-        receiving = self._greenzmq_receiving
+        receiving = self._greenzmq_message_receiving
         if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
             receiving.credit = receiving.credit - 1
             try:
@@ -230,6 +257,8 @@ class Socket(zmq.Socket[bytes]):
             except zmq.Again:
                 pass
             return self._greenzmq_state.perform(self, receiving, _receive_message, 0, (copy, track), True)
+        if receiving is PART_BY_PART:
+            return zmq.Socket.recv_multipart(self, flags, copy, track)
         return self._greenzmq_state.perform(self, receiving, _receive_message, index(flags), (copy, track))
 
     # -- calls that take signals from those who wait -------------------------------------------------------------------
@@ -286,6 +315,8 @@ class Socket(zmq.Socket[bytes]):
         """
         if self.closed:
             raise zmq.ZMQError(zmq.ENOTSUP)
+        if self._poller_class is not zmq.Poller:  # a subclass has said with what to poll
+            return zmq.Socket.poll(self, timeout, flags)  # type: ignore[arg-type]
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
         return self._greenzmq_state.poll(self, index(flags) if flags else 0, seconds)
 
@@ -417,30 +448,70 @@ def _receive_into(socket: Socket, flags: int, buffer: Any, nbytes: int) -> int:
 
 def _send_message(
     socket: Socket, flags: int, parts: Sequence[Any], copy: bool, track: bool, send: Callable[..., Any] = _send
-) -> zmq.MessageTracker | None:
-    """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages).
-
-    EAGAIN on a later one means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it
-    waits for the remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next
-    peer.
-    """
+) -> Any:
+    """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages)."""
     more = flags | SNDMORE
-    begun = False
-    for part in parts[:-1]:
-        try:
-            send(socket, part, more, copy, track)
-        except zmq.Again:
-            if not begun:
-                raise
-            if _get(socket, TYPE) == PAIR:
-                return None
-        begun = True
+    others: Any = iter(parts[:-1])
     try:
-        return cast("zmq.MessageTracker | None", send(socket, parts[-1], flags, copy, track))
-    except zmq.Again:
-        if not begun:
+        for part in others:
+            send(socket, part, more, copy, track)
+        others = None
+        return send(socket, parts[-1], flags, copy, track)
+    except BaseException as error:
+        at = len(parts) - (1 if others is None else len([*others]) + 2)
+        if at < 0 or (at == 0 and _has_failed(send, error)):
             raise
-        return None
+        return _finish_message(socket, flags, parts, at, (copy, track), error)
+
+
+def _finish_message(
+    socket: Socket, flags: int, parts: Sequence[Any], at: int, arguments: tuple[bool, bool], error: BaseException
+) -> Any:
+    """Send the rest of a message that has begun, whose part number `at` has met `error`; then raise it, if it matters.
+
+    libzmq takes nothing back: what is begun would be completed by the next message, another one's perhaps.
+
+    - EAGAIN means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it waits for the
+      remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next peer.
+    - A signal handler has raised when the part was sent: pyzmq looks for signals after libzmq's call.
+    - Else there was no memory, to copy or not to copy: the other one of these may do. If not, the message ends here.
+    """
+    copy, track = arguments
+    raised: BaseException | None = None
+    if isinstance(error, zmq.Again):
+        if _get(socket, TYPE) == PAIR:
+            return None
+        at += 1
+    elif _has_failed(_send, error):
+        copy = not copy
+    else:
+        at, raised = at + 1, error
+    result = None
+    try:
+        for number in range(at, len(parts)):
+            try:
+                result = _send(socket, parts[number], flags | (SNDMORE if number < len(parts) - 1 else 0), copy, track)
+            except zmq.Again:
+                if raised is not None:  # it was not sent, nothing has begun, and there is no room
+                    break
+                result = None
+            except BaseException as another:
+                if _has_failed(_send, another):
+                    _send(socket, b"", flags)
+                    raise
+                raised = another
+        if raised is not None:
+            raise raised
+        return result
+    finally:
+        del error, raised  # whose tracebacks refer to this frame
+
+
+def _has_failed(send: Callable[..., Any], error: BaseException) -> bool:
+    """Whether `send` has raised that, or a signal handler meanwhile: what runs in C has no frame of its own, it has."""
+    if isinstance(error, (zmq.ZMQError, MemoryError)) or send is not _send:
+        return isinstance(error, Exception)
+    return isinstance(error, Exception) and error.__traceback__.tb_next is None  # type: ignore[union-attr]
 
 
 def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
@@ -459,20 +530,14 @@ def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> lis
     return parts
 
 
-def _check_parts(parts: Sequence[Any], track: bool) -> None:
-    """Refuse what cannot be sent before anything is sent."""
-    for number, part in enumerate(parts):
-        if isinstance(part, zmq.Frame):
-            if track and not part.tracker:
-                raise ValueError("Not a tracked message")
-            continue
-        try:
-            sendable = memoryview(part).contiguous
-        except TypeError:
-            sendable = False
-        if not sendable:
-            shown = repr(part)
-            raise TypeError(
-                f"Frame {number} ({shown[:32]}{'...' * (len(shown) > 32)}) does not support the buffer interface, "
-                "or is not contiguous."
-            )
+# For proxies: libzmq's know nothing of a `send` or `recv` that a subclass has for itself.
+
+
+def send_directly(socket: Socket, parts: list[zmq.Frame]) -> None:
+    """`Socket.send_multipart` of frames. Switches: as that."""
+    socket._greenzmq_state.perform(socket, socket._greenzmq_sending, _send_message, 0, (parts, False, False))
+
+
+def receive_directly(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
+    """`Socket.recv_multipart`. Switches: as that."""
+    return socket._greenzmq_state.perform(socket, socket._greenzmq_receiving, _receive_message, flags, (copy, track))

@@ -16,7 +16,18 @@ from helpers_sockets import parked, receives, sends, until
 import greenzmq
 from greenzmq.socket import address_of
 
-__all__ = ["BIG", "TIGHT", "acquaint", "await_signal", "drain", "fill_for_good", "fill_up", "let_go_on", "plain"]
+__all__ = [
+    "BIG",
+    "TIGHT",
+    "acquaint",
+    "await_signal",
+    "drain",
+    "fill_completely",
+    "fill_for_good",
+    "fill_up",
+    "let_go_on",
+    "plain",
+]
 __all__ += ["in_the_polling_phase", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
 
 #: In flight between two sockets with these options are at most a few of `BIG`, over tcp as well.
@@ -52,6 +63,12 @@ def fill_up(socket: zmq.Socket[Any], message: list[bytes]) -> int:
         except zmq.Again:
             return sent
         sent += 1
+
+
+def fill_completely(socket: zmq.Socket[Any]) -> None:
+    """`fill_up`, however short ago there was no room: libzmq does not always look at once."""
+    while plain(socket).get(zmq.EVENTS) & zmq.POLLOUT:
+        fill_up(socket, [b"fill"])
 
 
 def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:

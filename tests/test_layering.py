@@ -45,8 +45,9 @@ ALLOWED = {
     "attendance": "errors hubs.base hubs waiting events watched turns directions",
     "readiness": "errors hubs.base hubs waiting events turns directions attendance",
     "coroutines": "hubs directions attendance readiness",
+    "parts": "",
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness coroutines green "
-    "tracker",
+    "tracker parts",
     "descriptors": "errors unpatched hubs.base hubs",
     "pollset": "unpatched forks hubs waiting attendance descriptors",
     "entries": "events turns attendance descriptors readiness socket pollset",

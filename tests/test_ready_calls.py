@@ -16,7 +16,7 @@ import zmq
 from greenlet import greenlet
 from helpers_invariants import idle
 from helpers_sockets import connected, in_hub, open_context, parked, receives, sends, until
-from helpers_waiters import drain, fill_up, plain, waiting_receiver
+from helpers_waiters import drain, fill_completely, plain, waiting_receiver
 
 import greenzmq
 from greenzmq import GreenHub
@@ -65,12 +65,6 @@ SENDS: dict[str, Callable[[greenzmq.Socket], object]] = {
 }
 
 
-def fill(socket: greenzmq.Socket) -> None:
-    """Send until there is no room, however little time has gone by since there was none the last time."""
-    while plain(socket).get(zmq.EVENTS) & zmq.POLLOUT:
-        fill_up(socket, [b"fill"])
-
-
 @contextmanager
 def have_waited(hub: GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzmq.Socket]]:
     """A pair of sockets: a greenlet has waited for a message of the first, and one for room in the second."""
@@ -79,7 +73,7 @@ def have_waited(hub: GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzmq.Socke
         receiver = waiting_receiver(hub, one)
         other.send(b"first")
         assert receiver.get() == [b"first"]
-        fill(other)
+        fill_completely(other)
         sender = parked(hub, sends, other.send, b"last")
         drain(one)
         sender.get()
@@ -119,7 +113,7 @@ def test_what_would_have_to_wait_is_refused(hub: GreenHub, place: Place) -> None
     with have_waited(hub) as (one, other):
         for receive in RECEIVES.values():
             assert isinstance(place(hub, lambda receive=receive: receive(one)), greenzmq.HubError)
-        fill(other)
+        fill_completely(other)
         for send in SENDS.values():
             assert isinstance(place(hub, lambda send=send: send(other)), greenzmq.HubError)
         assert {message for (message,) in drain(one)} == {b"fill"}
@@ -196,7 +190,7 @@ def test_beside_greenlets_of_another_thread(hub: GreenHub) -> None:
     Seen to fail with `WrongHubError`; and the hub's `call_soon` was called in that thread.
     """
     with have_waited(hub) as (one, other):
-        fill(one)
+        fill_completely(one)
         waiting = hub.spawn(one.poll, None, zmq.POLLOUT)
         until(hub, lambda: one._greenzmq_state.parked)
         other.send(b"m")
