@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from . import hubs, unpatched
 from .errors import BlockingCallError, HubError
 from .hubs.detection import detect
+from .limits import as_limit
 from .waiting import Waiter, refuse_to_wait
 
 if TYPE_CHECKING:
@@ -223,10 +224,16 @@ class GreenEvent(Linkable):
         bool
             False if the time is over and it was not set.
 
+        Raises
+        ------
+        TypeError or ValueError
+            The timeout is no number of seconds.
+
         Notes
         -----
         Switches: when it has to wait.
         """
+        timeout = as_limit(timeout, "GreenEvent.wait()")
         if self._flag or (timeout is not None and timeout <= 0):
             return self._flag
         return self._wait(hubs.hub_to_wait_on(), timeout)

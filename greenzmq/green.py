@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import hubs
+from .limits import as_limit, as_seconds
 from .tasks import NativeCall, Task, TimeLimit
 from .waiting import Waiter, pause, refuse_in_hub, refuse_to_wait
 
@@ -105,7 +106,7 @@ class GreenHub:
         -----
         Switches: always.
         """
-        pause(self.hub, seconds)
+        pause(self.hub, as_seconds(seconds, "hub.sleep()"))
 
     def timeout(
         self, seconds: float | None, exception: BaseException | type[BaseException] | bool | None = None
@@ -126,7 +127,7 @@ class GreenHub:
         -----
         Switches: never; what is in the block does.
         """
-        return TimeLimit(self.hub, seconds, exception)
+        return TimeLimit(self.hub, as_limit(seconds, "hub.timeout()"), exception)
 
     def wait_fd(self, fd: int | HasFileno, read: bool = True, write: bool = False, timeout: float | None = None) -> int:
         """Wait until a file descriptor is ready.
@@ -151,6 +152,8 @@ class GreenHub:
             Another greenlet waits for the same.
         OSError or ValueError
             The system cannot wait for this descriptor.
+        TypeError or ValueError
+            The timeout is no number of seconds; so for `sleep` and `timeout`.
 
         Notes
         -----
@@ -158,6 +161,7 @@ class GreenHub:
         """
         if not (read or write):
             raise ValueError("wait_fd waits for reading, writing or both: set read or write")
+        timeout = as_limit(timeout, "the timeout of hub.wait_fd()")
         number = fd if isinstance(fd, int) else fd.fileno()
         waiter = Waiter(self.hub, timeout)
         ready = 0

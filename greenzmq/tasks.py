@@ -20,6 +20,7 @@ from .errors import TimeLimitExpired, Timeout
 from .events import Link, Linkable
 from .forks import tell_after_fork
 from .hubs.base import MARK
+from .limits import as_limit
 from .waiting import interrupt
 
 if TYPE_CHECKING:
@@ -195,13 +196,19 @@ class Task(Outcome[T]):
         bool
             Whether the task has ended.
 
+        Raises
+        ------
+        TypeError or ValueError
+            The timeout is no number of seconds; so for `get` and `kill`.
+
         Notes
         -----
         Switches: when it has to wait.
         """
-        if self._done or (timeout is not None and timeout <= 0):
+        limit = as_limit(timeout, "the timeout of a task's join() and get()")
+        if self._done or (limit is not None and limit <= 0):
             return self._done
-        return self._wait(self._hub_here(), timeout)
+        return self._wait(self._hub_here(), limit)
 
     def get(self, timeout: float | None = None) -> T:
         """Wait for the task and return what its function returned, or raise what it raised.
@@ -248,6 +255,7 @@ class Task(Outcome[T]):
         -----
         Switches: when it has to wait. In its own task it raises `exc` there and then.
         """
+        timeout = as_limit(timeout, "the timeout of a task's kill()")  # before anything is thrown
         if self._done:
             return
         error = exc() if isinstance(exc, type) else exc

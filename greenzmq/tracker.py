@@ -18,6 +18,7 @@ import zmq
 
 from . import hubs
 from .events import Linkable, Waitable, park_for
+from .limits import as_seconds
 from .tasks import NativeCall
 from .waiting import Waiter
 
@@ -53,11 +54,14 @@ class MessageTracker(zmq.MessageTracker, metaclass=_LikeItsParent):
         ------
         zmq.NotDone
             The time is over.
+        TypeError or ValueError
+            The timeout is no number of seconds.
 
         Notes
         -----
         Switches: when it has to wait.
         """
+        timeout = as_seconds(timeout, "MessageTracker.wait()")
         if self.done:
             return
         if timeout != 0 or timeout is False:

@@ -146,6 +146,7 @@ class Hub(abc.ABC):
         """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon.
 
         However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means never.
+        NaN has no place in the order of timers; whoever takes a time from a program refuses it (`greenzmq.limits`).
         """
 
     @abc.abstractmethod

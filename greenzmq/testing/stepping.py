@@ -35,6 +35,7 @@ from ..errors import HubError
 from ..hubs.base import Hub, Timer, Watch, main_greenlet
 from ..hubs.wakeup import Wakeup
 from ..inspection import report
+from ..limits import as_seconds
 from ..waiting import refuse_in_hub
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class SteppingHub(Hub):
 
         What was to last no longer is over then.
         """
-        end = self._in(seconds)
+        end = self._in(as_seconds(seconds, "SteppingHub.advance()"))
         self.settle()
         while (due := self._next_due()) is not None and due <= end:
             self._now = max(self._now, due)
