@@ -38,6 +38,7 @@ that::
     context        the green Context
     decorators     contexts and sockets as arguments
     inspection     who waits, for what, and where in the code
+    submodules     pyzmq's submodules under our names
     gevent, …      the drop-in namespaces, a few lines each
     testing        for authors of hubs, and of code that runs on them
     cli            python -m greenzmq
@@ -45,11 +46,14 @@ that::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 import zmq as _zmq
 
 if TYPE_CHECKING:  # mypy keeps the first binding of a name
+    from types import ModuleType
+
     from .context import Context as Context
     from .poller import Poller as Poller
     from .poller import select as select
@@ -65,6 +69,7 @@ from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, 
 
 from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
 from . import inspection as _inspection
+from . import submodules as _submodules
 from .context import Context
 from .errors import (
     AmbiguousHubError,
@@ -116,7 +121,18 @@ __all__ = [  # noqa: PLE0604
 
 _inspection.obey_environment()
 
+_NAMESPACES = ("asyncio", "eventlet", "gevent", "selector")
+_getattr, _dir = _submodules.open_namespace(__name__)
 
-def __getattr__(name: str) -> Any:
-    """What pyzmq has beside `zmq.__all__`: `zmq.error`, `zmq.utils`, …"""
-    return getattr(_zmq, name)
+
+def __getattr__(name: str) -> ModuleType:
+    """The namespaces are imported when they are first asked for: `greenzmq.gevent` brings gevent, or its error."""
+    if name in _NAMESPACES:
+        return _import_module(f"{__name__}.{name}")
+    module: ModuleType = _getattr(name)
+    return module
+
+
+def __dir__() -> list[str]:
+    """The public names, and those of the namespaces that are there. None of them imports a runtime."""
+    return sorted({*_dir(), *(globals().keys() & {*_NAMESPACES, "hubs", "testing"})})

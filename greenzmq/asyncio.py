@@ -22,6 +22,7 @@ from functools import partial
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import zmq as _zmq
 from greenlet import GreenletExit, getcurrent
 
 import greenzmq as _greenzmq
@@ -32,7 +33,7 @@ from greenzmq import green as _green
 from greenzmq import poller as _poller
 from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
-from greenzmq.decorators import Decorators as _Decorators
+from greenzmq import submodules as _submodules
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
 from greenzmq.tasks import coroutine_error, name_of, plain_result, tell_of_failure
 from greenzmq.waiting import Waiter as _Waiter
@@ -40,7 +41,8 @@ from greenzmq.waiting import Waiter as _Waiter
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
+__version__ = _zmq.__version__  # pyzmq's, as in what this stands in for
+__path__: list[str] = []
 __all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
 
 T = TypeVar("T")
@@ -95,7 +97,7 @@ proxy = partial(_proxies.proxy, hub="asyncio")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="asyncio")
 device = partial(_proxies.device, hub="asyncio")
 SyncContext, SyncSocket = Context, Socket
-decorators = _Decorators(Context)
+__getattr__, __dir__ = _submodules.open_namespace(__name__)
 
 
 class _End:
@@ -407,7 +409,3 @@ def _cancel_again(hub: AsyncioHub, task: Any, message: tuple[Any, ...]) -> None:
         if hasattr(task, "uncancel"):
             task.uncancel()  # it was counted the first time
         task.cancel(*message)
-
-
-def __getattr__(name: str) -> Any:
-    return _greenzmq.__getattr__(name)

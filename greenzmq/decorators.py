@@ -2,7 +2,7 @@
 
 ::
 
-    from greenzmq.decorators import context, socket     # or: zmq = greenzmq.gevent; zmq.decorators.socket
+    from greenzmq.decorators import context, socket     # or: from greenzmq.gevent.decorators import …
 
     @context()
     @socket(zmq.PUSH)
@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
 
 import zmq
@@ -19,7 +20,7 @@ from zmq.decorators import _ContextDecorator, _SocketDecorator
 
 from .context import Context
 
-__all__ = ["Decorators", "context", "socket"]
+__all__ = ["context", "socket"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -69,3 +70,11 @@ class _GreenSocket(_SocketDecorator):
 _decorators = Decorators(Context)
 context = _decorators.context
 socket = _decorators.socket
+
+
+def for_namespace(namespace: ModuleType) -> ModuleType:
+    """The `decorators` of one of greenzmq's namespaces."""
+    module = ModuleType(f"{namespace.__name__}.decorators", __doc__)
+    made = Decorators(namespace.Context)
+    vars(module).update(context=made.context, socket=made.socket, __all__=["context", "socket"])
+    return module

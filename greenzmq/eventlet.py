@@ -7,7 +7,8 @@ said or found.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+
+import zmq as _zmq
 
 import greenzmq as _greenzmq
 from greenzmq import *  # noqa: F403
@@ -16,10 +17,11 @@ from greenzmq import green as _green
 from greenzmq import poller as _poller
 from greenzmq import proxies as _proxies
 from greenzmq import socket as _socket
-from greenzmq.decorators import Decorators as _Decorators
+from greenzmq import submodules as _submodules
 from greenzmq.hubs import hub_class as _hub_class
 
-__version__ = _greenzmq.__getattr__("__version__")  # pyzmq's, as in what this stands in for
+__version__ = _zmq.__version__  # pyzmq's, as in what this stands in for
+__path__: list[str] = []
 __all__ = _greenzmq.__all__
 
 _hub_class("eventlet")
@@ -53,13 +55,9 @@ proxy = partial(_proxies.proxy, hub="eventlet")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="eventlet")
 device = partial(_proxies.device, hub="eventlet")
 SyncContext, SyncSocket = Context, Socket
-decorators = _Decorators(Context)
+__getattr__, __dir__ = _submodules.open_namespace(__name__)
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
     """This thread's eventlet hub; made if there is none yet."""
     return _green.hub("eventlet")
-
-
-def __getattr__(name: str) -> Any:
-    return _greenzmq.__getattr__(name)

@@ -63,11 +63,13 @@ ALLOWED = {
     "tracker context",
     "testing": "errors limits unpatched hubs.base hubs.wakeup hubs waiting tasks green directions readiness socket "
     "inspection",
-    "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators inspection",
-    "gevent": "hubs green socket poller proxies decorators context greenzmq",
-    "eventlet": "hubs green socket poller proxies decorators context greenzmq",
-    "selector": "hubs green socket poller proxies decorators context greenzmq",
-    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies decorators context greenzmq",
+    "submodules": "",
+    "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators inspection "
+    "submodules",
+    "gevent": "hubs green socket poller proxies context submodules greenzmq",
+    "eventlet": "hubs green socket poller proxies context submodules greenzmq",
+    "selector": "hubs green socket poller proxies context submodules greenzmq",
+    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies context submodules greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
     "__main__": "cli greenzmq",
 }
