@@ -37,6 +37,7 @@ that::
     monitoring     the events of a socket's connections, as an iterator
     context        the green Context
     decorators     contexts and sockets as arguments
+    devices        pyzmq's devices, in native threads
     inspection     who waits, for what, and where in the code
     submodules     pyzmq's submodules under our names
     gevent, …      the drop-in namespaces, a few lines each

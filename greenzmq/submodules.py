@@ -28,7 +28,8 @@ __all__ = ["open_namespace"]
 
 #: Submodules that each namespace has for itself, since pyzmq's would wait in the wrong way. `greenzmq.<name>` has a
 #: function `for_namespace` that makes them.
-_OURS = ("decorators",)
+_OURS = ("decorators", "devices")
+_DEVICES = ".devices"
 
 _namespaces: set[str] = set()
 
@@ -39,7 +40,7 @@ def open_namespace(name: str) -> tuple[Callable[[str], Any], Callable[[], list[s
     Returns
     -------
     two functions
-        The ``__getattr__`` and the ``__dir__`` of that module. The attributes are its own `decorators`,
+        The ``__getattr__`` and the ``__dir__`` of that module. The attributes are its own `decorators` and `devices`,
         and what `zmq` has besides ``zmq.__all__``. An error names the module that was asked, not `zmq`.
     """
     _namespaces.add(name)
@@ -69,6 +70,8 @@ class _Namespaces(MetaPathFinder):
         parent, _, child = fullname.rpartition(".")
         if parent in _namespaces:
             return ModuleSpec(fullname, _Maker()) if child in _OURS else _alias(fullname, f"zmq.{child}")
+        if parent.removesuffix(_DEVICES) in _namespaces and find_spec(f"zmq.devices.{child}"):
+            return _alias(fullname, parent, package=False)  # one module stands for the five that pyzmq has in there
         return None
 
 
@@ -124,12 +127,12 @@ class _Alias(Loader):
         return source
 
 
-def _alias(fullname: str, target: str) -> ModuleSpec | None:
+def _alias(fullname: str, target: str, *, package: bool = True) -> ModuleSpec | None:
     """The spec of `target` under the name `fullname`; None if there is no such module."""
     found = find_spec(target)
     if found is None:
         return None
-    package = found.submodule_search_locations is not None
+    package = package and found.submodule_search_locations is not None
     return ModuleSpec(fullname, _Alias(found), origin=found.origin, is_package=package)
 
 

@@ -15,6 +15,7 @@ NAMESPACES = ("greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.even
 #: What a namespace has for itself under a name of pyzmq's, and why.
 OURS = {
     "decorators": "pyzmq's make its own contexts and sockets",
+    "devices": "pyzmq's stop a patched hub; the modules in there are one in greenzmq",
 }
 #: What greenzmq itself has for itself besides, and why.
 OURS_AT_THE_TOP = {
@@ -133,7 +134,7 @@ def others() -> None:
         with pytest.raises(ModuleNotFoundError) as caught:
             importlib.import_module(missing)
         assert caught.value.name == missing
-    for ours in ("decorators",):
+    for ours in ("decorators", "devices"):
         module = import_first(f"greenzmq.gevent.{ours}")
         assert module.__spec__.name == module.__name__ == f"greenzmq.gevent.{ours}"
         assert module is getattr(greenzmq.gevent, ours)

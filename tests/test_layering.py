@@ -59,6 +59,7 @@ ALLOWED = {
     "monitoring": "socket",
     "context": "errors forks hubs.base hubs events locks tasks turns green socket zerocopy",
     "decorators": "context socket",
+    "devices": "unpatched forks hubs waiting events tasks socket poller proxies context",
     "inspection": "hubs waiting events green directions readiness socket poller native_proxies proxies monitoring "
     "tracker context",
     "testing": "errors limits unpatched hubs.base hubs.wakeup hubs waiting tasks green directions readiness socket "

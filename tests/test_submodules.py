@@ -100,7 +100,7 @@ def test_an_error_names_the_module_that_was_asked(namespace: str) -> None:
         shown = "".join(traceback.format_exception(caught.value))
         assert "Did you mean: '_" not in shown
     assert {name for name in dir(module) if name.startswith("_") and not name.endswith("__")} == {"_FINISHED_TRACKER"}
-    assert {*module.__all__, "error", "utils", "decorators"} <= {*dir(module)}
+    assert {*module.__all__, "error", "utils", "decorators", "devices"} <= {*dir(module)}
     assert [name for name in dir(module) if not hasattr(module, name)] == []
 
 

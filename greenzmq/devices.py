@@ -1,0 +1,229 @@
+"""`zmq.devices` that stop no hub: a device in the background runs in a native thread, whatever is patched.
+
+pyzmq runs a `ThreadDevice` in a `threading.Thread`. Under the patches of gevent or eventlet that is a greenlet, and
+libzmq's proxy in it would stop the hub for good. Here the thread is native, and `join` parks only the greenlet that
+calls it. So does `start` of the devices that run in the foreground, such as `Device`.
+
+The sockets of a device are plain ones, made in its thread. Their context is a plain one, too, but shares what is bound
+to inproc addresses with ``Context.instance()`` of the namespace. What runs in a process of its own is pyzmq's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from zmq import devices as _theirs
+
+from . import hubs, unpatched
+from .context import Context
+from .events import GreenEvent, Linkable
+from .forks import tell_after_fork
+from .poller import Poller
+from .proxies import proxy
+from .tasks import NativeCall
+from .waiting import refuse_to_wait
+
+if TYPE_CHECKING:
+    from zmq.devices import Device as Device
+    from zmq.devices import MonitoredQueue as MonitoredQueue
+    from zmq.devices import ProcessDevice as ProcessDevice
+    from zmq.devices import ProcessMonitoredQueue as ProcessMonitoredQueue
+    from zmq.devices import ProcessProxy as ProcessProxy
+    from zmq.devices import ProcessProxySteerable as ProcessProxySteerable
+    from zmq.devices import Proxy as Proxy
+    from zmq.devices import ProxySteerable as ProxySteerable
+    from zmq.devices import ThreadDevice as ThreadDevice
+    from zmq.devices import ThreadMonitoredQueue as ThreadMonitoredQueue
+    from zmq.devices import ThreadProxy as ThreadProxy
+    from zmq.devices import ThreadProxySteerable as ThreadProxySteerable
+    from zmq.devices import monitored_queue as monitored_queue
+
+    from .hubs import Choice
+
+__all__ = _theirs.__all__
+__path__: list[str] = []
+
+#: The modules that `zmq.devices` has its classes from. In a namespace all of them are `devices` itself.
+_MODULES = ("basedevice", "monitoredqueue", "monitoredqueuedevice", "proxydevice", "proxysteerabledevice")
+
+#: The classes that run a device in this process, each with the one of ours that it has besides pyzmq's as a base.
+_FAMILY = {
+    "ThreadDevice": "Device",
+    "Proxy": "Device",
+    "ProxySteerable": "Proxy",
+    "MonitoredQueue": "Proxy",
+    "ThreadProxy": "ThreadDevice",
+    "ThreadProxySteerable": "ThreadProxy",
+    "ThreadMonitoredQueue": "ThreadProxy",
+}
+
+
+class NativeThread(Linkable):
+    """As much of a `threading.Thread` as is asked of a device's `launcher`: a native one, whose `join` is green.
+
+    Parameters
+    ----------
+    target : callable
+        What to run.
+    hub : str, type or Hub, optional
+        On what to wait in `join`; None leaves it to the rules.
+
+    Attributes
+    ----------
+    daemon : bool
+        False holds up the end of the interpreter until the thread has ended.
+    """
+
+    daemon = True
+
+    def __init__(self, target: Callable[[], object], hub: Choice | None = None) -> None:
+        super().__init__()
+        self._target = target
+        self._hub = hub
+        self._alive = False
+        self._running = unpatched.allocate_lock()  # held while the thread runs
+
+    def start(self) -> None:
+        """Start the thread, once. Never switches."""
+        if not self._running.acquire(False):
+            raise RuntimeError("a thread can be started once only")
+        self._alive = True
+        tell_after_fork(self)
+        try:
+            unpatched.start_new_thread(self._run, ())
+        except BaseException:
+            self._end()
+            raise
+        if not self.daemon:
+            atexit.register(self._running.acquire)
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._alive
+
+    def ready(self) -> bool:
+        """Whether it has ended; so a Poller can wait for it."""
+        return not self._alive
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended, or for `timeout` seconds. Switches: when it has to wait."""
+        if self._alive and (timeout is None or timeout > 0):
+            self._wait(hubs.get_hub(self._hub), timeout)
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        except SystemExit:  # as in a `threading.Thread`
+            pass
+        except BaseException:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._alive = False
+        self._running.release()
+        self._announce()
+
+    def _greenzmq_after_fork(self) -> None:
+        """Only the thread that has called fork is in the child."""
+        if self._alive:
+            self._end()
+
+
+class _InForeground:
+    """Has a device that runs in the foreground run in a native thread, while its greenlet waits."""
+
+    _greenzmq_default_hub: Choice | None = None
+    done: bool
+    run: Callable[[], None]
+
+    def start(self) -> None:
+        """Run the device to its end; see `zmq.devices.Device.start`. Switches: always."""
+        hub = hubs.get_hub(self._greenzmq_default_hub)
+        refuse_to_wait(hub)
+        NativeCall(self._greenzmq_run).get(hub)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the device has ended, or for `timeout` seconds. Switches: when it has to wait."""
+        if not self.done and (timeout is None or timeout > 0):
+            self._greenzmq_ended._wait(hubs.get_hub(self._greenzmq_default_hub), timeout)
+
+    @property
+    def _greenzmq_ended(self) -> GreenEvent:
+        """It may be waited for before the device starts. pyzmq's classes do not all call `__init__` of their parent."""
+        ended: GreenEvent = vars(self).setdefault("_greenzmq_event", GreenEvent())
+        return ended
+
+    def _greenzmq_run(self) -> None:
+        try:
+            self.run()
+        finally:
+            self._greenzmq_ended.set()
+
+
+def _monitored_queue(
+    in_socket: Any,
+    out_socket: Any,
+    mon_socket: Any,
+    in_prefix: bytes = b"in",
+    out_prefix: bytes = b"out",
+    *,
+    poller: type[Poller] = Poller,
+) -> None:
+    """Relay between two sockets and publish what passes; see `zmq.devices.monitored_queue`. Switches: when it waits."""
+    swap_ids = in_socket.type == out_socket.type == zmq.ROUTER
+    ways = {out_socket: (in_socket, out_prefix), in_socket: (out_socket, in_prefix)}
+    with poller() as polled:
+        for source in ways:
+            polled.register(source, zmq.POLLIN)
+        while True:
+            for source, _ in polled.poll():
+                target, prefix = ways[source]
+                message = source.recv_multipart()
+                if swap_ids:
+                    message[:2] = message[:2][::-1]
+                target.send_multipart(message)
+                mon_socket.send_multipart([prefix, *message])
+
+
+def for_namespace(namespace: ModuleType) -> ModuleType:
+    """The `devices` of one of greenzmq's namespaces. What they wait on is that namespace's hub."""
+    module = ModuleType(f"{namespace.__name__}.devices", __doc__)
+    vars(module).update(__all__=__all__, __path__=[])
+    _fill(module, namespace.Context, namespace.Poller, namespace.proxy)
+    return module
+
+
+def _fill(module: ModuleType, context_class: type[Context], poller_class: type[Poller], proxy: Any) -> None:
+    """Give `module` what pyzmq has in `zmq.devices` and the modules in there."""
+    hub = context_class._greenzmq_default_hub
+    members: dict[str, Any] = vars(module)
+    members.update((name, getattr(_theirs, name)) for name in __all__)
+    for name in _MODULES:
+        theirs = vars(getattr(_theirs, name))
+        members.update((base, theirs[base]) for base in theirs if base.endswith("Base") or base == "BackgroundDevice")
+        members[name] = module
+    members["proxy"] = proxy
+    members["monitored_queue"] = partial(_monitored_queue, poller=poller_class)
+    members["Device"] = type("Device", (_InForeground, _theirs.Device), {"__module__": module.__name__})
+    members["Device"]._greenzmq_default_hub = hub
+    members["Device"].context_factory = staticmethod(partial(_plain_instance, context_class))
+    for name, parent in _FAMILY.items():
+        members[name] = type(name, (getattr(_theirs, name), members[parent]), {"__module__": module.__name__})
+    members["ThreadDevice"]._launch_class = staticmethod(partial(NativeThread, hub=hub))
+
+
+def _plain_instance(context_class: type[Context]) -> zmq.Context[Any]:
+    """The common context of a namespace as pyzmq's own class: its sockets wait in the native thread."""
+    return zmq.Context.shadow(context_class.instance())
+
+
+_fill(sys.modules[__name__], Context, Poller, proxy)
