@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from types import CodeType, FrameType
@@ -85,6 +85,11 @@ class ParkedGreenlet:
         When it will be over at the latest.
     stack : tuple of traceback.FrameSummary
         Where in the code it waits, innermost first; without the frames of greenzmq and pyzmq.
+    behind : greenlet or None
+        Another one, which has received (or sent) the first parts of a message by hand, and to which the rest belongs:
+        this one waits until that one has come to the end of the message, or has ended.
+    behind_stack : tuple of traceback.FrameSummary
+        Where in the code that one is, as in `stack`.
     greenlet : greenlet
         Itself.
     """
@@ -100,14 +105,14 @@ class ParkedGreenlet:
     since: float
     deadline: float | None
     stack: tuple[traceback.FrameSummary, ...]
+    behind: greenlet | None
+    behind_stack: tuple[traceback.FrameSummary, ...]
     greenlet: greenlet
 
     @property
     def place(self) -> str:
         """The innermost of `stack`, as ``"file.py:12 in function"``; empty for a call that is a task all by itself."""
-        for frame in self.stack[:1]:
-            return f"{frame.filename}:{frame.lineno} in {frame.name}"
-        return ""
+        return _place(self.stack)
 
     def __str__(self) -> str:
         now = monotonic()
@@ -161,6 +166,9 @@ def report() -> str:
             lines.append(f"on {hub!r}:")
         lines.append(f"  {parked}")
         lines += _places(parked.stack)
+        if parked.behind_stack:
+            lines.append("   the greenlet that has begun the message is in:")
+            lines += _places(parked.behind_stack)
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     names |= {parked.hub.thread_id: parked.thread for parked in found}
     for ident, frame in sys._current_frames().items():
@@ -168,6 +176,10 @@ def report() -> str:
         frames = (each for each in _frames(frame) if each.f_code.co_filename != __file__)
         lines += _places([_summary(each) for each, _ in zip(frames, range(_FRAMES), strict=False)])
     return "\n".join(lines) + "\n"
+
+
+def _place(stack: tuple[traceback.FrameSummary, ...]) -> str:
+    return "".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in stack[:1])
 
 
 def _places(stack: Any) -> list[str]:
@@ -268,8 +280,7 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     greenlet = getattr(waiter, "greenlet", None)  # none before the wait, nor when it is over
     if greenlet is None:
         return None
-    top = sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame
-    frames = list(_frames(top))
+    frames = list(_frames(sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame))
     at = next((n for n, f in enumerate(frames) if _is(f, Waiter.park) and f.f_locals.get("self") is waiter), None)
     if at is None or not waiter.parked:
         return None
@@ -280,9 +291,11 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     subject = subjects[-1] if subjects else _Subject("")
     if subjects and subjects[0] is _NEXT_TURN:  # of whatever it does
         subject = _NEXT_TURN
+    behind = None if subject.message_owner is greenlet else subject.message_owner
+    behind_stack = () if behind is None else _stack(_frames(_top_of(behind, waiter.hub)))
     return ParkedGreenlet(
         call=public[-1] if public else "",
-        what=subject.what,
+        what=subject.what if behind is None else f"{subject.what}, {_behind(subject, behind, behind_stack)},",
         direction=subject.direction,
         socket=subject.socket,
         type=type_of(subject.socket),
@@ -291,9 +304,36 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
         thread=waiter.hub.thread_name,
         since=waiter.since,
         deadline=None if waiter.timeout is None else waiter.since + waiter.timeout,
-        stack=tuple(_summary(f) for f in theirs if not f.f_code.co_filename.startswith(_LIBRARY)),
+        stack=_stack(theirs),
+        behind=behind,
+        behind_stack=behind_stack,
         greenlet=greenlet,
     )
+
+
+def _behind(subject: _Subject, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:
+    """What a greenlet waits for that must not come between the parts of another one's message."""
+    verb = "receive" if subject.direction == "in" else "send"
+    if owner.dead:
+        return f"behind a message that {owner!r} had begun to {verb} when it ended"
+    where = _place(stack)
+    return f"behind a message that {owner!r} has begun to {verb}{where and f'; that one is at {where}'}"
+
+
+def _top_of(greenlet: greenlet, hub: Hub) -> FrameType | None:
+    """The innermost frame of a greenlet of this hub: of one that runs, too, in this thread or in another."""
+    if greenlet is getcurrent():
+        return sys._getframe(1)
+    if greenlet.gr_frame is None and not greenlet.dead:
+        return sys._current_frames().get(hub.thread_id)
+    return greenlet.gr_frame
+
+
+def _stack(frames: Iterable[FrameType]) -> tuple[traceback.FrameSummary, ...]:
+    """The frames that are not the library's, nor, of one that waits in the library, the runtime's below that."""
+    frames = list(frames)
+    at = next((number for number, frame in enumerate(frames) if _is(frame, Waiter.park)), 0)
+    return tuple(_summary(frame) for frame in frames[at:] if not frame.f_code.co_filename.startswith(_LIBRARY))
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
@@ -329,6 +369,7 @@ class _Subject:
     what: str
     direction: str = ""
     socket: Any = None
+    message_owner: greenlet | None = None
 
 
 _NEXT_TURN = _Subject("its next turn")
@@ -371,7 +412,8 @@ def _names(events: int) -> str:
 
 def _operation(local: dict[str, Any]) -> _Subject:
     direction: Direction = local["direction"]
-    return _Subject(_describe(local["socket"]), _names(direction.event), local["socket"])
+    owner = None if direction.owner is None else direction.owner()
+    return _Subject(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
 
 
 def _socket_poll(local: dict[str, Any]) -> _Subject:

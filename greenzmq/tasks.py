@@ -121,6 +121,10 @@ class TaskGreenlet(greenlet):
 
     task: weakref.ref[Task[Any]]
 
+    def __repr__(self) -> str:
+        task = self.task()
+        return super().__repr__() if task is None else f"<greenlet of {task!r}>"
+
     def rawlink(self, callback: Link) -> None:
         task = self.task()
         if task is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import zmq
+from greenlet import getcurrent, greenlet
 from helpers_invariants import checked
-from helpers_sockets import connected, open_context, parked, sends, until
+from helpers_sockets import connected, open_context, parked, receives, sends, until
 from helpers_tasks import foreign_spawn
 from helpers_waiters import TIGHT, drain, plain, waiting_sender
 
@@ -82,3 +86,107 @@ def test_attempts_in_vain_beside_a_message(hub):
         assert try_and_poll() == b"2"
         assert got == [b"1", b"one"]
         assert owner.join(5)
+
+
+@contextmanager
+def begun(hub: greenzmq.GreenHub, kind: str) -> Iterator[tuple[greenzmq.Task[Any], greenzmq.Task[Any]]]:
+    """A task that waits behind another one's message, and that other one, which is inside of `take_a_break`."""
+    with situation(hub) as (sender, receiver):
+        resumed, steps = greenzmq.GreenEvent(), []
+
+        def take_a_break() -> None:
+            steps.append("break")
+            resumed.wait()
+
+        def receive_in_parts() -> None:
+            receiver.recv()
+            take_a_break()
+            receiver.recv()
+
+        def send_in_parts() -> None:
+            sender.send(b"1", zmq.SNDMORE)
+            take_a_break()
+            sender.send(b"2")
+
+        if kind == "receive":
+            sender.send_multipart([b"1", b"2"])
+            sender.send_multipart([b"3"])
+        owner = hub.spawn(receive_in_parts if kind == "receive" else send_in_parts, name="owner")
+        until(hub, lambda: steps)
+        if kind == "receive":
+            worker = parked(hub, receives, receiver.recv_multipart)
+        else:
+            worker = parked(hub, sends, sender.send, b"3")
+        try:
+            yield worker, owner
+        finally:
+            resumed.set()
+            worker.join()
+            owner.join()
+
+
+def look_at(task: greenzmq.Task) -> Any:
+    (found,) = (each for each in greenzmq.waiters() if each.greenlet is task._greenlet)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["receive", "send"])
+def test_who_waits_behind_a_message_says_so(hub, kind):
+    """`waiters` and `dump` say behind whose message a greenlet waits, and where that other greenlet is parked.
+
+    Seen to fail when they told of the socket alone, which has messages.
+    """
+    with begun(hub, kind) as (worker, owner):
+        behind, dumped = look_at(worker), io.StringIO()
+        greenzmq.dump(dumped)
+        assert behind.behind is owner._greenlet
+        assert [frame.name for frame in behind.behind_stack[:2]] == ["take_a_break", f"{kind}_in_parts"]
+        assert f"behind a message that <greenlet of {owner!r}> has begun to {kind}; that one is at {__file__}:" in str(
+            behind
+        )
+        assert "in take_a_break, for " in str(behind)
+        text = dumped.getvalue().partition("the greenlet that has begun the message is in:\n")[2]
+        assert text.splitlines()[0].endswith("in take_a_break")
+        assert look_at(owner).behind is None
+
+
+def test_whose_owner_runs_in_this_moment(hub):
+    """The place of an owner that asks itself, or that another thread sees running, is told as well; and that it ended.
+
+    Seen to fail when only a parked greenlet's place was told.
+    """
+    with situation(hub) as (sender, receiver):
+        sender.send_multipart([b"1", b"2"])
+        receiver.recv()  # in this greenlet
+        worker = parked(hub, receives, receiver.recv_multipart)
+        ours = look_at(worker)
+        assert ours.behind is getcurrent()
+        assert f"has begun to receive; that one is at {__file__}:" in str(ours)
+        theirs: list[Any] = []
+        thread = threading.Thread(target=lambda: theirs.append(look_at(worker)))
+        thread.start()
+        thread.join()
+        assert f"has begun to receive; that one is at {threading.__file__}:" in str(theirs[0])
+        assert receiver.recv() == b"2"
+        worker.kill()
+
+
+def test_whose_owner_has_ended(hub):
+    """Of a greenlet that has ended in the midst of a message, and has told nobody, is told that it has ended.
+
+    Seen to fail when nothing was said of it.
+    """
+    with situation(hub) as (sender, receiver):
+        here = getcurrent()
+
+        def begin() -> None:
+            receiver.recv()
+            here.switch()
+
+        sender.send_multipart([b"1", b"2"])
+        owner = greenlet(begin)
+        owner.switch()
+        worker = parked(hub, receives, receiver.recv_multipart)
+        owner.switch()
+        assert f"behind a message that {owner!r} had begun to receive when it ended, for " in str(look_at(worker))
+        worker.kill()
