@@ -118,13 +118,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy: strict on greenzmq itself, and on a user's code against what is installed."""
+    """Mypy, strict, on greenzmq itself; mypy and pyright on users' programs against what is installed."""
     install(session, "all")
     session.install("nox", *nox.project.dependency_groups(PYPROJECT, "types"))
     config = ("--config-file", str(ROOT / "pyproject.toml"))
     session.run("mypy", *config)
+    programs = users_programs(Path(session.create_tmp()).resolve())
     leave_checkout(session)
-    session.run("mypy", *config, str(ROOT / "tests" / "typing"))
+    session.run("mypy", *config, *programs)
+    session.run("pyright", "--pythonpath", str(Path(session.bin).resolve() / "python"), *programs)
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -152,6 +154,17 @@ def leave_checkout(session: nox.Session) -> None:
     elsewhere = Path(session.virtualenv.location).resolve() / "cwd"
     elsewhere.mkdir(exist_ok=True)
     session.chdir(elsewhere)
+
+
+def users_programs(folder: Path) -> list[str]:
+    """The programs of ``tests/typing``, in `folder`: the one on a namespace once for each of them."""
+    programs = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "typing").glob("*.py")}
+    on_gevent = programs.pop("namespace.py")
+    for hub in PYPROJECT["project"]["entry-points"]["greenzmq.hubs"]:
+        programs[f"namespace_{hub}.py"] = on_gevent.replace("greenzmq.gevent", f"greenzmq.{hub}")
+    for name, program in programs.items():
+        (folder / name).write_text(program, encoding="utf-8")
+    return [str(folder / name) for name in programs]
 
 
 def absolute(argument: str) -> str:

@@ -26,6 +26,7 @@ that::
     coroutines     calls in coroutines that happen not to wait, in asyncio's debug mode
     tracker        MessageTracker, and the Frame that has one
     green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
+    signatures     pyzmq's generic classes and overloads, for type checkers
     socket         the green Socket
     descriptors    many file descriptors behind one
     pollset        what all Pollers of a thread wait for, watched once
@@ -39,6 +40,7 @@ that::
     decorators     contexts and sockets as arguments
     devices        pyzmq's devices, in native threads
     inspection     who waits, for what, and where in the code
+    names          what pyzmq has that waits for nothing
     submodules     pyzmq's submodules under our names
     gevent, …      the drop-in namespaces, a few lines each
     testing        for authors of hubs, and of code that runs on them
@@ -52,26 +54,10 @@ from typing import TYPE_CHECKING
 
 import zmq as _zmq
 
-if TYPE_CHECKING:  # mypy keeps the first binding of a name
-    from types import ModuleType
-
-    from .context import Context as Context
-    from .poller import Poller as Poller
-    from .poller import select as select
-    from .poller import zmq_poll as zmq_poll
-    from .proxies import device as device
-    from .proxies import proxy as proxy
-    from .proxies import proxy_steerable as proxy_steerable
-    from .socket import Socket as Socket
-    from .tracker import Frame as Frame
-    from .tracker import Frame as Message
-    from .tracker import MessageTracker as MessageTracker
-from zmq import *  # type: ignore[assignment] # noqa: F403 - constants, errors, Frame: all that does not wait
-
 from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
 from . import inspection as _inspection
 from . import submodules as _submodules
-from .context import Context
+from .context import Context as Context
 from .errors import (
     AmbiguousHubError,
     BlockingCallError,
@@ -87,19 +73,29 @@ from .green import GreenHub, hub
 from .hubs import use_hub
 from .inspection import dump, waiters
 from .monitoring import MonitorEvents, monitor_events
-from .poller import Poller, select, zmq_poll  # noqa: F401 - like those below, in zmq.__all__
-from .proxies import device, proxy, proxy_steerable  # noqa: F401
-from .socket import Socket
+from .names import *  # noqa: F403
+from .names import backend as backend
+from .names import constants as constants
+from .names import error as error
+from .names import sugar as sugar
+from .names import utils as utils
+from .poller import Poller as Poller
+from .poller import select as select
+from .poller import zmq_poll as zmq_poll
+from .proxies import device as device
+from .proxies import proxy as proxy
+from .proxies import proxy_steerable as proxy_steerable
+from .socket import Socket as Socket
 from .tasks import Task
-from .tracker import Frame, MessageTracker  # noqa: F401
-from .tracker import Frame as Message  # noqa: F401
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SyncContext, SyncSocket = Context, Socket
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: PLE0604
-    *_zmq.__all__,
+__all__ = [
     "AmbiguousHubError",
     "BlockingCallError",
     "GreenEvent",
@@ -119,8 +115,10 @@ __all__ = [  # noqa: PLE0604
     "use_hub",
     "waiters",
 ]
+__all__ += _zmq.__all__
 
 _inspection.obey_environment()
+
 
 _NAMESPACES = ("asyncio", "eventlet", "gevent", "selector")
 _getattr, _dir = _submodules.open_namespace(__name__)

@@ -32,26 +32,34 @@ from greenzmq import context as _context
 from greenzmq import green as _green
 from greenzmq import poller as _poller
 from greenzmq import proxies as _proxies
+from greenzmq import signatures as _signatures
 from greenzmq import socket as _socket
 from greenzmq import submodules as _submodules
 from greenzmq.hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
+from greenzmq.names import *  # noqa: F403
 from greenzmq.tasks import coroutine_error, name_of, plain_result, tell_of_failure
 from greenzmq.waiting import Waiter as _Waiter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+    from typing_extensions import TypeVar as _TypeVar
+
+    from greenzmq import decorators as decorators
+    from greenzmq import devices as devices
+
+    _Made_co = _TypeVar("_Made_co", bound="Socket[Any]", default="Socket", covariant=True)
+else:
+    _Made_co = _context.Made_co
 
 __version__ = _zmq.__version__  # pyzmq's, as in what this stands in for
 __path__: list[str] = []
-__all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
 
 T = TypeVar("T")
 
 
-class Socket(_socket.Socket):
+class Socket(_socket.Socket[_signatures.Received_co]):
     """`greenzmq.Socket` on asyncio."""
 
-    _repr_cls = "greenzmq.asyncio.Socket"
     _greenzmq_default_hub = "asyncio"
 
     async def __aenter__(self) -> Self:
@@ -62,11 +70,10 @@ class Socket(_socket.Socket):
         self.close()
 
 
-class Context(_context.Context):
+class Context(_context.Context[_Made_co]):
     """`greenzmq.Context` on asyncio."""
 
-    _repr_cls = "greenzmq.asyncio.Context"
-    _socket_class = Socket
+    _socket_class: type[_Made_co] = Socket  # type: ignore[assignment]
     _instance = None
     _greenzmq_default_hub = "asyncio"
 
@@ -97,7 +104,9 @@ proxy = partial(_proxies.proxy, hub="asyncio")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="asyncio")
 device = partial(_proxies.device, hub="asyncio")
 SyncContext, SyncSocket = Context, Socket
-__getattr__, __dir__ = _submodules.open_namespace(__name__)
+if not TYPE_CHECKING:
+    __all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604
+    __getattr__, __dir__ = _submodules.open_namespace(__name__)
 
 
 class _End:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import zmq
 
@@ -21,7 +21,15 @@ from .turns import default_turn, turn_in_seconds
 from .zerocopy import use_native_thread
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+    from typing_extensions import TypeVar as DefaultTypeVar
+
     from .hubs import Choice
+
+    #: What its sockets are. It has a default only for type checkers, see `greenzmq.signatures`.
+    Made_co = DefaultTypeVar("Made_co", bound=Socket[Any], default=Socket, covariant=True)
+else:
+    Made_co = TypeVar("Made_co", covariant=True)
 
 __all__ = ["Context"]
 
@@ -32,7 +40,7 @@ use_native_thread()
 PATIENCE = 0.5
 
 
-class Context(zmq.Context[Socket]):
+class Context(zmq.Context[Made_co]):
     """A `zmq.Context` whose sockets wait on a hub.
 
     Parameters
@@ -57,7 +65,7 @@ class Context(zmq.Context[Socket]):
     """
 
     _repr_cls = "greenzmq.Context"
-    _socket_class: type[Socket] = Socket
+    _socket_class: type[Made_co] = Socket  # type: ignore[assignment]  # as in pyzmq: a class says which one it makes
     _greenzmq_default_hub: ClassVar[Choice | None] = None
     _instance: Any = None  # else pyzmq's attribute would be found; each namespace has one for the same reason
     _instance_lock: Any = ParkingLock("Context.instance()")  # a subclass's __init__ may switch
@@ -88,6 +96,12 @@ class Context(zmq.Context[Socket]):
         )
         super().__init__(*arguments)
         tell_after_fork(self)
+
+    if TYPE_CHECKING:  # pyzmq's has a type that is partly unknown
+
+        @classmethod
+        def shadow(cls, address: int | zmq.Context[Any]) -> Self:
+            """Shadow a libzmq context; see `zmq.Context.shadow`."""
 
     def _add_socket(self, socket: Any) -> None:
         super()._add_socket(socket)

@@ -7,6 +7,7 @@ said or found.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import zmq as _zmq
 
@@ -16,29 +17,38 @@ from greenzmq import context as _context
 from greenzmq import green as _green
 from greenzmq import poller as _poller
 from greenzmq import proxies as _proxies
+from greenzmq import signatures as _signatures
 from greenzmq import socket as _socket
 from greenzmq import submodules as _submodules
 from greenzmq.hubs import hub_class as _hub_class
+from greenzmq.names import *  # noqa: F403
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as _TypeVar
+
+    from greenzmq import decorators as decorators
+    from greenzmq import devices as devices
+
+    _Made_co = _TypeVar("_Made_co", bound="Socket[Any]", default="Socket", covariant=True)
+else:
+    _Made_co = _context.Made_co
 
 __version__ = _zmq.__version__  # pyzmq's, as in what this stands in for
 __path__: list[str] = []
-__all__ = _greenzmq.__all__
 
 _hub_class("eventlet")
 
 
-class Socket(_socket.Socket):
+class Socket(_socket.Socket[_signatures.Received_co]):
     """`greenzmq.Socket` on eventlet."""
 
-    _repr_cls = "greenzmq.eventlet.Socket"
     _greenzmq_default_hub = "eventlet"
 
 
-class Context(_context.Context):
+class Context(_context.Context[_Made_co]):
     """`greenzmq.Context` on eventlet."""
 
-    _repr_cls = "greenzmq.eventlet.Context"
-    _socket_class = Socket
+    _socket_class: type[_Made_co] = Socket  # type: ignore[assignment]
     _instance = None
     _greenzmq_default_hub = "eventlet"
 
@@ -55,7 +65,9 @@ proxy = partial(_proxies.proxy, hub="eventlet")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="eventlet")
 device = partial(_proxies.device, hub="eventlet")
 SyncContext, SyncSocket = Context, Socket
-__getattr__, __dir__ = _submodules.open_namespace(__name__)
+if not TYPE_CHECKING:
+    __all__ = _greenzmq.__all__
+    __getattr__, __dir__ = _submodules.open_namespace(__name__)
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]

@@ -193,7 +193,7 @@ class _Way:
                 if not int(_get(socket, EVENTS)) & POLLOUT:
                     return socket, POLLOUT
             try:
-                parts = receive(source, DONTWAIT, False, False)
+                parts: list[Any] = receive(source, DONTWAIT, False, False)
             except zmq.Again:
                 held = receive is first and isinstance(source, Socket)  # by a greenlet that has a part of its message
                 return None if held else (source, POLLIN)

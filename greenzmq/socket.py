@@ -20,16 +20,21 @@ import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
+from . import signatures
 from .attendance import EVENTS
 from .coroutines import readiness_for
 from .directions import POLLIN
 from .forks import tell_after_fork
 from .parts import send_part_by_part, take_parts
 from .readiness import DONTWAIT, SNDMORE, Readiness
+from .signatures import Received_co, typed_as
 from .tracker import tracked
 from .turns import default_turn
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+    from zmq.sugar.socket import _SocketContext
+
     from .directions import Direction
     from .hubs import Choice
 
@@ -58,15 +63,10 @@ class _PartByPart:
 
 PART_BY_PART = _PartByPart()
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
-def _typed_as(original: _Method) -> Callable[[Callable[..., Any]], _Method]:
-    """For type checkers: the method below has all the overloads of pyzmq's own."""
-    return lambda method: cast("_Method", method)
-
-
-class Socket(zmq.Socket[bytes]):
+class Socket(zmq.Socket[Received_co]):
     """A `zmq.Socket` for greenlets. Any number of them may wait on it at once, first come, first served.
 
     Made by ``Context.socket``. Signatures, results and errors are pyzmq's, with these additions:
@@ -108,7 +108,7 @@ class Socket(zmq.Socket[bytes]):
         copy_threshold: int | None = None,
     ) -> None:
         arguments: Any = (ctx_or_socket, socket_type)
-        super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)
+        super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         address = address_of(self)
         readiness = _by_address.get(address) if self._shadow else None
         if readiness is not None and readiness.is_of_another(int(_get(self, FD))):
@@ -132,8 +132,16 @@ class Socket(zmq.Socket[bytes]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Where a subclass, or a mixin of its, has a `send` or `recv` of its own, whole messages go by way of it."""
         super().__init_subclass__(**kwargs)
-        cls._greenzmq_own_send = cls.send is not Socket.send
-        cls._greenzmq_own_recv = cls.recv is not Socket.recv or cls.getsockopt is not Socket.getsockopt
+        own: Any = cls
+        green: Any = Socket
+        cls._greenzmq_own_send = own.send is not green.send
+        cls._greenzmq_own_recv = own.recv is not green.recv or own.getsockopt is not green.getsockopt
+
+    if TYPE_CHECKING:  # pyzmq's has a type that is partly unknown
+
+        @classmethod
+        def shadow(cls, address: int | zmq.Socket[Any]) -> Self:
+            """Shadow a libzmq socket; see `zmq.Socket.shadow`."""
 
     @property
     def _greenzmq_choice(self) -> Choice | None:
@@ -153,7 +161,7 @@ class Socket(zmq.Socket[bytes]):
 
     # -- one frame ----------------------------------------------------------------------------------------------------
 
-    @_typed_as(zmq.Socket.send)
+    @typed_as(signatures.send)
     def send(  # type: ignore[override]  # as pyzmq's is
         self,
         data: Any,
@@ -186,7 +194,7 @@ class Socket(zmq.Socket[bytes]):
             self, sending, _send_addressed, index(flags), (data, copy, track, routing_id, group)
         )
 
-    @_typed_as(zmq.Socket.recv)
+    @typed_as(signatures.recv)
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive one frame; see `zmq.Socket.recv`.
 
@@ -210,7 +218,7 @@ class Socket(zmq.Socket[bytes]):
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
-    @_typed_as(zmq.Socket.send_multipart)
+    @typed_as(signatures.send_multipart)
     def send_multipart(
         self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Any:
@@ -246,8 +254,10 @@ class Socket(zmq.Socket[bytes]):
             arguments += (partial(zmq.Socket.send, **kwargs),)
         return self._greenzmq_state.perform(self, sending, _send_message, index(flags), arguments)
 
-    @_typed_as(zmq.Socket.recv_multipart)
-    def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+    @typed_as(signatures.recv_multipart)
+    def recv_multipart(  # type: ignore[override]  # a list of our frames is no list of pyzmq's
+        self, flags: int = 0, copy: bool = True, track: bool = False
+    ) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
         receiving = self._greenzmq_message_receiving
         if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
@@ -285,11 +295,11 @@ class Socket(zmq.Socket[bytes]):
 
     setsockopt = set  # noqa: A003
 
-    def bind(self, addr: str) -> Any:
+    def bind(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]  # as pyzmq's is
         """Bind to an address; see `zmq.Socket.bind`. Never switches."""
         return self._greenzmq_and_look(super().bind, addr)
 
-    def connect(self, addr: str) -> Any:
+    def connect(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Connect to an address; see `zmq.Socket.connect`. Never switches."""
         return self._greenzmq_and_look(super().connect, addr)
 
@@ -301,7 +311,7 @@ class Socket(zmq.Socket[bytes]):
         """Undo a `connect`; see `zmq.Socket.disconnect`. Never switches."""
         self._greenzmq_and_look(super().disconnect, addr)
 
-    def _greenzmq_and_look(self, call: Callable[..., Any], *args: Any) -> Any:
+    def _greenzmq_and_look(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return call(*args)
         finally:
@@ -352,7 +362,7 @@ class Socket(zmq.Socket[bytes]):
 
     # -- monitoring ---------------------------------------------------------------------------------------------------
 
-    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """A green PAIR socket with this one's events; see `zmq.Socket.get_monitor_socket`. Never switches.
 
         Events that nobody receives are kept in memory, any number of them; to close the monitor ends that.
@@ -361,7 +371,7 @@ class Socket(zmq.Socket[bytes]):
         and kept until `disable_monitor`: as long as libzmq cannot get rid of an event, no connection of the context
         works, and `close` and `disable_monitor` stop the thread.
         """
-        return open_monitor(self, events, addr)
+        return cast("Self", open_monitor(self, events, addr))
 
 
 def open_monitor(socket: zmq.Socket[Any], events: int | None = None, addr: str | None = None) -> Any:
@@ -447,7 +457,7 @@ def _receive_into(socket: Socket, flags: int, buffer: Any, nbytes: int) -> int:
 
 
 def _send_message(
-    socket: Socket, flags: int, parts: Sequence[Any], copy: bool, track: bool, send: Callable[..., Any] = _send
+    socket: Socket[Any], flags: int, parts: Sequence[Any], copy: bool, track: bool, send: Callable[..., Any] = _send
 ) -> Any:
     """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages)."""
     more = flags | SNDMORE
@@ -514,7 +524,7 @@ def _has_failed(send: Callable[..., Any], error: BaseException) -> bool:
     return isinstance(error, Exception) and error.__traceback__.tb_next is None  # type: ignore[union-attr]
 
 
-def _receive_message(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
+def _receive_message(socket: Socket[Any], flags: int, copy: bool, track: bool) -> list[Any]:
     """All parts, without a switch: they arrive together (libzmq's pipe.cpp flushes whole messages)."""
     if not copy:
         frames: list[zmq.Frame] = [_recv(socket, flags, False, track)]

@@ -46,8 +46,9 @@ ALLOWED = {
     "readiness": "errors hubs.base hubs waiting events turns directions attendance",
     "coroutines": "hubs directions attendance readiness",
     "parts": "",
+    "signatures": "tracker",
     "socket": "errors unpatched forks hubs.base hubs waiting turns directions attendance readiness coroutines green "
-    "tracker parts",
+    "tracker parts signatures",
     "descriptors": "errors unpatched hubs.base hubs",
     "pollset": "unpatched forks hubs waiting attendance descriptors",
     "entries": "events turns attendance descriptors readiness socket pollset",
@@ -64,13 +65,15 @@ ALLOWED = {
     "tracker context",
     "testing": "errors limits unpatched hubs.base hubs.wakeup hubs waiting tasks green directions readiness socket "
     "inspection",
+    "names": "tracker",
     "submodules": "",
     "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators inspection "
-    "submodules",
-    "gevent": "hubs green socket poller proxies context submodules greenzmq",
-    "eventlet": "hubs green socket poller proxies context submodules greenzmq",
-    "selector": "hubs green socket poller proxies context submodules greenzmq",
-    "asyncio": "hubs hubs.asyncio waiting tasks green socket poller proxies context submodules greenzmq",
+    "names submodules",
+    "gevent": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
+    "eventlet": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
+    "selector": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
+    "asyncio": "hubs hubs.asyncio waiting tasks green signatures socket poller proxies decorators devices context "
+    "names submodules greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
     "__main__": "cli greenzmq",
 }

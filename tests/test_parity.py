@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+import typing
 
 import pytest
 import zmq
@@ -197,6 +198,23 @@ def test_a_namespace_knows_its_hub(namespace):
         assert (context._greenzmq_choice, socket._greenzmq_choice) == (name, name)
         assert f"<{namespace}.Socket(zmq.PUSH)" in repr(socket)
         assert repr(context).startswith(f"<{namespace}.Context(")
+    zmq.Context.term(context)  # without a hub in this thread
+
+
+@pytest.mark.parametrize("namespace", [*NAMESPACES, "greenzmq.asyncio"])
+def test_classes_can_be_subscripted(namespace):
+    """As pyzmq's: in annotations that are evaluated, as bases, and called. Seen to fail when `Socket` was of bytes."""
+    module = importlib.import_module(namespace)
+    assert typing.get_origin(module.Socket[bytes]) is module.Socket
+    assert typing.get_args(module.Context[module.Socket[bytes]]) == (module.Socket[bytes],)
+
+    class Special(module.Context[module.Socket[bytes]]):
+        pass
+
+    context = Special()
+    assert context._socket_class is module.Socket
+    with module.Socket[bytes](context, zmq.PUSH) as socket:
+        assert type(socket) is module.Socket
     zmq.Context.term(context)  # without a hub in this thread
 
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 
 import pytest
+import zmq
 from helpers_children import Child, Children, need
 from programs_submodules import NAMESPACES, SPELLINGS
 
@@ -129,3 +130,10 @@ def test_to_look_around_brings_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
+
+
+def test_every_name_of_zmq_has_its_type() -> None:
+    """The names that type checkers are told of are all that `zmq` has, but those that each namespace has for itself."""
+    names = {*vars(importlib.import_module("greenzmq.names"))}
+    own = {"Context", "Poller", "Socket", "SyncContext", "SyncSocket", "device", "proxy", "proxy_steerable", "select"}
+    assert {*zmq.__all__} - names == own | {"zmq_poll", "_FINISHED_TRACKER"}

@@ -1,4 +1,6 @@
-"""A user's program under mypy --strict. It is checked, never run: `nox -s types` reads it against what is installed.
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+"""A user's program under mypy --strict and pyright. It is checked, never run: `nox -s types` reads it against what is
+installed.
 
 `assert_type` fails when a type is not exactly this one, and so also when it has become `Any`.
 """
@@ -6,6 +8,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import zmq as pyzmq
 from typing_extensions import assert_type
@@ -35,6 +38,15 @@ assert_type(sock, greenzmq.Socket)
 assert_type(ctx.socket(zmq.SocketType.ROUTER), greenzmq.Socket)
 
 
+def annotated(context: zmq.Context[Any], socket: zmq.Socket[bytes]) -> zmq.Context[zmq.Socket[bytes]]:
+    """What a program has written for pyzmq is right here, too."""
+    monitor: zmq.Socket = socket.get_monitor_socket()
+    frame: zmq.Frame = monitor.recv(copy=False)
+    tracker: zmq.MessageTracker = socket.send(frame, track=True)
+    tracker.wait()
+    return context
+
+
 def takes_pyzmqs(socket: greenzmq.Socket) -> bytes:
     """A green socket goes wherever pyzmq's own is expected."""
     plain: pyzmq.Socket[bytes] = socket
@@ -46,10 +58,10 @@ def takes_pyzmqs(socket: greenzmq.Socket) -> bytes:
 assert_type(sock.recv(), bytes)
 assert_type(sock.recv(zmq.NOBLOCK), bytes)
 assert_type(sock.recv(zmq.NOBLOCK, copy=True), bytes)
-assert_type(sock.recv(copy=False), pyzmq.Frame)
-assert_type(sock.recv(copy=False, track=True), pyzmq.Frame)
+assert_type(sock.recv(copy=False), zmq.Frame)
+assert_type(sock.recv(copy=False, track=True), zmq.Frame)
 assert_type(sock.recv_multipart(), list[bytes])
-assert_type(sock.recv_multipart(copy=False), list[pyzmq.Frame])
+assert_type(sock.recv_multipart(copy=False), list[zmq.Frame])
 assert_type(sock.recv_into(bytearray(10)), int)
 assert_type(sock.recv_into(bytearray(10), nbytes=5, flags=zmq.NOBLOCK), int)
 assert_type(sock.recv_string(), str)
@@ -58,7 +70,7 @@ assert_type(sock.recv_string(), str)
 
 sock.send(b"one frame")
 sock.send(memoryview(b"one frame"), zmq.SNDMORE)
-assert_type(sock.send(b"", copy=False, track=True), pyzmq.MessageTracker)
+assert_type(sock.send(b"", copy=False, track=True), zmq.MessageTracker)
 sock.send(zmq.Frame(b""), routing_id=1, group="g")
 sock.send_multipart([b"a", memoryview(b"b"), zmq.Frame(b"c")], zmq.NOBLOCK)
 sock.send_multipart([b"a"], routing_id=1)
@@ -180,3 +192,4 @@ zmq.Context(hub=5)  # type: ignore[arg-type]
 sock.recv("NOBLOCK")  # type: ignore[call-overload]
 hub.sleep("1")  # type: ignore[arg-type]
 takes_pyzmqs(5)  # type: ignore[arg-type]
+ctx.socket(zmq.PUHS)  # type: ignore[arg-type]
