@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 
-__all__ = ["send_part_by_part", "take_parts"]
+__all__ = ["has_come_as_far", "send_part_by_part", "take_parts"]
 
 
 def take_parts(parts: Sequence[Any], copy: bool, track: bool) -> list[Any]:
@@ -72,3 +72,27 @@ def _unsendable(number: int, part: object) -> TypeError:
         f"Frame {number} ({shown[:32]}{'...' * (len(shown) > 32)}) does not support the buffer interface, "
         "or is not contiguous."
     )
+
+
+def has_come_as_far(error: BaseException, other: BaseException) -> bool:
+    """Whether what raised `error` in pyzmq's backend had come as far as what raised `other`, or had left it again.
+
+    Compiled code, too, leaves its lines in tracebacks.
+    """
+    come, needed = _lines(error), _lines(other)
+    if not come or not needed:
+        return True
+    function = list(needed)[-1]
+    return come.get(function, 0) >= needed[function]
+
+
+def _lines(error: BaseException) -> dict[str, int]:
+    """The functions of pyzmq's backend that an exception came through, without what only raises; the line in each."""
+    lines = {}
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if "zmq/backend" in code.co_filename.replace("\\", "/") and not code.co_name.endswith("_check_rc"):
+            lines[code.co_name] = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return lines

@@ -25,7 +25,7 @@ from .attendance import EVENTS
 from .coroutines import readiness_for
 from .directions import POLLIN
 from .forks import tell_after_fork
-from .parts import send_part_by_part, take_parts
+from .parts import has_come_as_far, send_part_by_part, take_parts
 from .readiness import DONTWAIT, SNDMORE, Readiness
 from .signatures import Received_co, typed_as
 from .tracker import tracked
@@ -483,7 +483,7 @@ def _finish_message(
 
     - EAGAIN means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it waits for the
       remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next peer.
-    - A signal handler has raised when the part was sent: pyzmq looks for signals after libzmq's call.
+    - A signal handler has raised, before the part was sent or after.
     - Else there was no memory, to copy or not to copy: the other one of these may do. If not, the message ends here.
     """
     copy, track = arguments
@@ -495,21 +495,21 @@ def _finish_message(
     elif _has_failed(_send, error):
         copy = not copy
     else:
-        at, raised = at + 1, error
+        at, raised = at + _was_sent(socket, parts[at], copy, track, error), error
     result = None
     try:
         for number in range(at, len(parts)):
             try:
                 result = _send(socket, parts[number], flags | (SNDMORE if number < len(parts) - 1 else 0), copy, track)
             except zmq.Again:
-                if raised is not None:  # it was not sent, nothing has begun, and there is no room
+                if raised is not None:  # nothing has begun: there was no room for the first part, and there is none
                     break
                 result = None
             except BaseException as another:
                 if _has_failed(_send, another):
                     _send(socket, b"", flags)
                     raise
-                raised = another
+                raised = another  # if it came before the part was sent, there is one less
         if raised is not None:
             raise raised
         return result
@@ -518,10 +518,24 @@ def _finish_message(
 
 
 def _has_failed(send: Callable[..., Any], error: BaseException) -> bool:
-    """Whether `send` has raised that, or a signal handler meanwhile: what runs in C has no frame of its own, it has."""
-    if isinstance(error, (zmq.ZMQError, MemoryError)) or send is not _send:
-        return isinstance(error, Exception)
-    return isinstance(error, Exception) and error.__traceback__.tb_next is None  # type: ignore[union-attr]
+    """Whether `send` has raised that by itself, and not a signal handler meanwhile: libzmq, or for lack of memory."""
+    kinds = (zmq.ZMQError, MemoryError) if send is _send else Exception
+    return isinstance(error, kinds)
+
+
+def _was_sent(socket: Socket, part: Any, copy: bool, track: bool, error: BaseException) -> bool:
+    """Whether the part was sent when a signal handler raised `error`: pyzmq looks for signals before and after that.
+
+    Which of the two it was is in the traceback: what comes after has come as far as EAGAIN would have.
+    """
+    try:
+        with zmq.Socket(socket.context, zmq.PUSH) as full:  # it has no peer
+            _send(full, part, DONTWAIT, copy, track)
+    except zmq.Again as again:
+        return has_come_as_far(error, again)
+    except zmq.ZMQError:  # the context has ended
+        pass
+    return True
 
 
 def _receive_message(socket: Socket[Any], flags: int, copy: bool, track: bool) -> list[Any]:
