@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import zmq
 
 from . import hubs
-from .errors import BlockingCallError, HubError
+from .errors import HubError
 from .events import hub_here
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
@@ -126,7 +126,7 @@ class Context(zmq.Context[Made_co]):
 
         Raises
         ------
-        BlockingCallError
+        HubError
             There is something to wait for, where this would stop the hub. With open sockets the context is as it was.
             With unsent messages of closed ones its end has begun, has stopped the hub for half a second, and goes on;
             `term` called in a greenlet waits for it.
@@ -166,13 +166,12 @@ class Context(zmq.Context[Made_co]):
 
     def _greenzmq_end_without_hub(self, refusal: HubError) -> None:
         """`term` where nothing can park."""
+        kind = type(refusal)
         if any(not socket.closed for socket in list(self._sockets)):
-            raise BlockingCallError(
-                f"{self!r} has open sockets, for whose end its own has to wait. {refusal}"
-            ) from None
+            raise kind(f"{self!r} has open sockets, for whose end its own has to wait. {refusal}") from None
         ending = self._greenzmq_end()
         if not ending._block(PATIENCE):
-            raise BlockingCallError(
+            raise kind(
                 f"{self!r} is ending in a native thread, which waits for unsent messages (LINGER) or for sockets that "
                 f"others have opened; call term() once more where it can wait. {refusal}"
             ) from None

@@ -37,7 +37,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from . import hubs, unpatched
-from .errors import BlockingCallError, HubError
+from .errors import BlockingCallError, HubError, WrongHubError
 from .hubs.detection import detect
 from .limits import as_limit
 from .waiting import Waiter, refuse_to_wait
@@ -130,11 +130,13 @@ def hub_here(choice: Choice | None = None, owner: object = None) -> Hub:
     ------
     BlockingCallError
         This greenlet cannot park: it is the hub's own, or a coroutine's.
+    WrongHubError
+        A wait on what was said would stop the hub that runs.
     """
     try:
         hub = hubs.hub_to_wait_on(choice, owner)
         refuse_to_wait(hub)
-    except BlockingCallError:
+    except (BlockingCallError, WrongHubError):
         raise
     except HubError:
         hub = hubs.get_hub(detect().name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from greenlet import getcurrent
 
 from . import unpatched
-from .errors import BlockingCallError
+from .errors import HubError
 from .events import Linkable, hub_here
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ParkingLock(Linkable):
             )
         try:
             hub = hub_here()
-        except BlockingCallError:
+        except HubError:
             if thread == unpatched.get_ident():
                 raise
             self._block()  # as pyzmq does, for what is short; the other thread goes on meanwhile
