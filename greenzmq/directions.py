@@ -26,6 +26,8 @@ POLLOUT = int(zmq.POLLOUT)
 
 #: Seconds within which libzmq processes commands in one `send` only: 3,000,000 ticks of the processor (config.hpp).
 SOON = 0.0005
+#: Listeners that are not known by their events: dicts for these would be 400 bytes for each socket in a Poller.
+FEW = 8
 
 
 def _nobody() -> None:
@@ -198,7 +200,7 @@ class WaitingListener:
 
 
 class Listeners(dict[Listener, None]):
-    """The listeners of one socket: a set that knows them by their events, too, so as not to go through all of them.
+    """The listeners of one socket: a set that knows them by their events, too, where it would take long to ask each.
 
     A signal handler may come at any moment, and tell listeners. So `add` enters a listener here before it can be found
     by its events, and only who takes it out of here, in one step, tells it.
@@ -208,20 +210,26 @@ class Listeners(dict[Listener, None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_events: dict[int, dict[Listener, None]] = {}
+        self._by_events: dict[int, dict[Listener, None]] | None = None
 
     def add(self, listener: Listener) -> None:
         """Have it among them; nothing if it is."""
         self[listener] = None
-        self._by_events.setdefault(listener.events, {})[listener] = None
+        if self._by_events is not None:
+            self._by_events.setdefault(listener.events, {})[listener] = None
+        elif len(self) > FEW:
+            self._sort()
 
     def discard(self, listener: Listener) -> bool:
         """Have it among them no more. Whether it was."""
-        self._by_events.get(listener.events, {}).pop(listener, None)
+        if self._by_events is not None:
+            self._by_events.get(listener.events, {}).pop(listener, None)
         return self.pop(listener, self) is not self
 
     def of(self, events: int) -> list[Listener]:
         """Those to whom one of `events` matters."""
+        if self._by_events is None:
+            return [listener for listener in list(self) if listener.events & events]
         return [
             listener for wanted, alike in list(self._by_events.items()) if wanted & events for listener in list(alike)
         ]
@@ -229,7 +237,15 @@ class Listeners(dict[Listener, None]):
     def clear(self) -> None:
         """Have none."""
         super().clear()
-        self._by_events.clear()
+        self._by_events = None
+
+    def _sort(self) -> None:
+        sorted_ones: dict[int, dict[Listener, None]] = {}
+        for listener in list(self):
+            sorted_ones.setdefault(listener.events, {})[listener] = None
+        self._by_events = sorted_ones
+        for listener in list(self):  # a signal handler may have added some to the one and not to the other
+            sorted_ones.setdefault(listener.events, {})[listener] = None
 
 
 def whom_to_wake(
