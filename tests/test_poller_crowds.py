@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 import pytest
 import zmq
-from helpers_polling import IN, LONG, OUT, Fds, count_reads, count_rounds, goes_on, nobody_polls, pair
-from helpers_sockets import open_context, tick, until
+from helpers_polling import IN, LONG, OUT, Fds, count_reads, count_rounds, goes_on, nobody_polls, pair, polling
+from helpers_sockets import descriptor, open_context, tick, until
 from helpers_waiters import plain
 
 import greenzmq
 from greenzmq import attendance
+from greenzmq.directions import FEW, Listeners, WaitingListener
 
 #: More than Linux allows sets of descriptors to have one of these in common and be in an event loop themselves.
 MANY = 600
@@ -52,23 +54,32 @@ def test_many_pollers_have_one_thing_in_common(hub, kind):
         nobody_polls(*pollers)
 
 
-def test_a_poller_beside_others_that_wait_for_the_same(hub):
-    """Two Pollers and `wait_fd`, on one descriptor, for the same and for another event: each is told of its own.
+def test_pollers_and_wait_fd_on_one_descriptor(hub):
+    """They wait for the same and for another event, and each is told of its own.
 
-    Seen to fail when a Poller watched descriptors on the hub itself, where each can be watched once only.
+    Seen to fail when the set watched a descriptor for what the last of them wanted.
     """
     with Fds() as files:
         ours, theirs = files.socketpair()
-        poller, writes = greenzmq.Poller(), greenzmq.Poller()
-        poller.register(ours, IN)
+        ours.setblocking(False)
+        with suppress(BlockingIOError):
+            while ours.send(bytes(65536)):
+                pass
+        reads, writes = greenzmq.Poller(), greenzmq.Poller()
+        reads.register(ours, IN)
         writes.register(ours, OUT)
-        tasks = [hub.spawn(poller.poll, LONG), hub.spawn(hub.wait_fd, ours)]
-        tick(hub, *tasks)
-        assert writes.poll(LONG) == [(ours.fileno(), OUT)]
-        tick(hub, *tasks)
+        readers = [polling(hub, reads), hub.spawn(hub.wait_fd, ours)]
+        writer = polling(hub, writes)
         theirs.send(b"data")
-        goes_on(hub, *tasks)
-        assert [task.get() for task in tasks] == [[(ours.fileno(), IN)], IN]
+        goes_on(hub, *readers)
+        assert [task.get() for task in readers] == [[(ours.fileno(), IN)], IN]
+        tick(hub, writer)
+        theirs.setblocking(False)
+        with suppress(BlockingIOError):
+            while theirs.recv(65536):
+                pass
+        goes_on(hub, writer)
+        assert writer.get() == [(ours.fileno(), OUT)]
 
 
 def test_the_number_of_a_socket_beside_the_socket(hub):
@@ -80,7 +91,7 @@ def test_the_number_of_a_socket_beside_the_socket(hub):
         left, right = pair(context)
         idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
         idle_one.register(left, IN)
-        waited_in.register(left.fileno(), int(zmq.POLLERR))
+        waited_in.register(descriptor(left), int(zmq.POLLERR))
         assert idle_one.poll(0) == idle_one.poll(0) == []
         task = hub.spawn(waited_in.poll, LONG)
         tick(hub, task)
@@ -112,7 +123,7 @@ def test_one_waits_while_others_idle(hub):
         with count_reads() as reads:
             tick(hub, task)
         assert reads == []
-        assert left.fileno() not in waited_in._greenzmq_state.poll_set._sockets
+        assert descriptor(left) not in waited_in._greenzmq_state.poll_set._sockets
         for poller in idlers:
             assert poller.poll(0) == poller.poll(LONG) == [(left, IN)]
         peer.send(b"message")
@@ -192,3 +203,22 @@ def test_two_threads_poll_one_socket_by_turns(hub):
         socket.recv()
         assert here.poll(0) == []
     context.destroy(linger=0)
+
+
+@pytest.mark.parametrize("many", [FEW, 3 * FEW])
+def test_listeners_are_found_by_their_events(many):
+    """Few or many, added, taken out and added again: those whom an event concerns, each of them once.
+
+    Seen to fail when those that were there before they were many were not sorted.
+    """
+    made = [WaitingListener(number % 3 + 1, bool) for number in range(many)]
+    listeners = Listeners()
+    for listener in [*made, made[-1]]:
+        listeners.add(listener)
+    assert [listeners.discard(made[0]) for _ in range(2)] == [True, False]
+    for events in (IN, OUT, IN | OUT, 0, -1):
+        assert set(listeners.of(events)) == {each for each in made[1:] if each.events & events}
+        assert len(listeners.of(events)) == len({*listeners.of(events)})
+    listeners.clear()
+    assert not listeners
+    assert listeners.of(-1) == []
