@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from types import CoroutineType, TracebackType
+from types import CoroutineType as _CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq as _zmq
@@ -41,6 +41,8 @@ from greenzmq.tasks import coroutine_error, name_of, plain_result, tell_of_failu
 from greenzmq.waiting import Waiter as _Waiter
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from typing_extensions import Self
     from typing_extensions import TypeVar as _TypeVar
 
@@ -320,7 +322,7 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     TypeError
         The function is a coroutine function, or has returned a coroutine; such things are to be awaited.
     """
-    if type(function) is CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
+    if type(function) is _CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
         raise coroutine_error(function, function)
     hub = AsyncioHub.get()
     if hub.late:
