@@ -18,6 +18,7 @@ that::
     events         GreenEvent, and what else can be waited for besides sockets
     locks          a lock for which greenlets of any hub and threads may wait
     tasks          Task, Timeout, native threads
+    bridge         between an asyncio loop's coroutines and its greenlets
     watched        the one watch on a socket's ZMQ_FD
     turns          how long a greenlet may go on before the hub goes round
     directions     receiving and sending: who waits, and whom an event lets go on

@@ -36,6 +36,7 @@ ALLOWED = {
     "events": "errors limits unpatched hubs.base hubs.detection hubs waiting",
     "locks": "errors unpatched events",
     "tasks": "errors limits unpatched forks hubs.base hubs waiting events",
+    "bridge": "errors hubs.asyncio waiting tasks",
     "green": "errors limits unpatched hubs.base hubs waiting tasks",
     "zerocopy": "unpatched locks",
     "tracker": "limits hubs waiting events tasks",
@@ -72,7 +73,7 @@ ALLOWED = {
     "gevent": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
     "eventlet": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
     "selector": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
-    "asyncio": "hubs hubs.asyncio waiting tasks green signatures socket poller proxies decorators devices context "
+    "asyncio": "hubs bridge green signatures socket poller proxies decorators devices context "
     "names submodules greenzmq",
     "cli": "errors hubs green greenzmq asyncio",
     "__main__": "cli greenzmq",
