@@ -15,6 +15,7 @@ that::
     hubs/<name>    one runtime each; the only files that import it
     hubs           hubs by name, and which one a greenlet runs on
     waiting        the one place where a greenlet stops
+    scope          what a function makes that somebody else has to end
     events         GreenEvent, and what else can be waited for besides sockets
     locks          a lock for which greenlets of any hub and threads may wait
     tasks          Task, Timeout, native threads
@@ -40,6 +41,7 @@ that::
     context        the green Context
     decorators     contexts and sockets as arguments
     devices        pyzmq's devices, in native threads
+    program        main: a program's main function on any hub
     inspection     who waits, for what, and where in the code
     names          what pyzmq has that waits for nothing
     submodules     pyzmq's submodules under our names
@@ -83,6 +85,8 @@ from .names import utils as utils
 from .poller import Poller as Poller
 from .poller import select as select
 from .poller import zmq_poll as zmq_poll
+from .program import main as main
+from .program import namespace as namespace
 from .proxies import device as device
 from .proxies import proxy as proxy
 from .proxies import proxy_steerable as proxy_steerable
@@ -112,7 +116,9 @@ __all__ = [
     "WrongHubError",
     "dump",
     "hub",
+    "main",
     "monitor_events",
+    "namespace",
     "use_hub",
     "waiters",
 ]

@@ -99,6 +99,7 @@ zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 proxy = partial(_proxies.proxy, hub="asyncio")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="asyncio")
 device = partial(_proxies.device, hub="asyncio")
+main = partial(_greenzmq.main, hub="asyncio")
 SyncContext, SyncSocket = Context, Socket
 if not TYPE_CHECKING:
     __all__ = [*_greenzmq.__all__, "AwaitableTask", "await_", "run", "spawn"]  # noqa: PLE0604

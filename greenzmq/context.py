@@ -15,6 +15,7 @@ from .events import hub_here
 from .forks import leave_to_another, tell_after_fork
 from .green import GreenHub
 from .locks import ParkingLock
+from .scope import note_context
 from .socket import Socket, refuse_after_fork
 from .tasks import NativeCall
 from .turns import default_turn, turn_in_seconds
@@ -96,6 +97,8 @@ class Context(zmq.Context[Made_co]):
         )
         super().__init__(*arguments)
         tell_after_fork(self)
+        if not self._shadow:
+            note_context(self)
 
     if TYPE_CHECKING:  # pyzmq's has a type that is partly unknown
 

@@ -64,6 +64,7 @@ zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 proxy = partial(_proxies.proxy, hub="gevent")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="gevent")
 device = partial(_proxies.device, hub="gevent")
+main = partial(_greenzmq.main, hub="gevent")
 SyncContext, SyncSocket = Context, Socket
 if not TYPE_CHECKING:
     __all__ = _greenzmq.__all__

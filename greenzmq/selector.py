@@ -64,6 +64,7 @@ zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 proxy = partial(_proxies.proxy, hub="selector")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="selector")
 device = partial(_proxies.device, hub="selector")
+main = partial(_greenzmq.main, hub="selector")
 SyncContext, SyncSocket = Context, Socket
 if not TYPE_CHECKING:
     __all__ = _greenzmq.__all__

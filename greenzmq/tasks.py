@@ -21,6 +21,7 @@ from .events import Link, Linkable
 from .forks import tell_after_fork
 from .hubs.base import MARK
 from .limits import as_limit
+from .scope import note_task
 from .waiting import interrupt
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class Task(Outcome[T]):
         self._greenlet.task = weakref.ref(self)
         self._greenlet.gr_context = contextvars.copy_context() if context is None else context
         setattr(self._greenlet, MARK, hub)
+        note_task(self)
         hub.call_soon(self._start)
 
     def join(self, timeout: float | None = None) -> bool:

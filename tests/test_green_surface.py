@@ -41,6 +41,7 @@ CANNOT_WAIT = {
     "get_library_dirs": SETTING,
     "has": SETTING,
     "hub": SETTING,
+    "namespace": "imports a module",
     "obey_environment": MODULE,
     "partial": MODULE,
     "pyzmq_version": SETTING,
@@ -267,6 +268,7 @@ Way = Callable[[Stage], object]
 WAITS: dict[str, Way] = {
     "await_": await_event,
     "device": lambda stage: stage.proxied(stage.zmq.device, zmq.QUEUE, *ends(stage)),
+    "main": lambda stage: stage.zmq.main(stage.event().wait, hub=stage.hub),
     "proxy": lambda stage: stage.proxied(stage.zmq.proxy, *ends(stage)),
     "proxy, native": lambda stage: stage.proxied(stage.zmq.proxy, *ends(stage), native=True),
     "proxy_steerable": lambda stage: stage.proxied(stage.zmq.proxy_steerable, *ends(stage)),

@@ -35,7 +35,8 @@ ALLOWED = {
     "waiting": "errors unpatched hubs.base hubs.detection",
     "events": "errors limits unpatched hubs.base hubs.detection hubs waiting",
     "locks": "errors unpatched events",
-    "tasks": "errors limits unpatched forks hubs.base hubs waiting events",
+    "scope": "",
+    "tasks": "errors limits unpatched forks hubs.base hubs waiting events scope",
     "bridge": "errors hubs.asyncio waiting tasks",
     "green": "errors limits unpatched hubs.base hubs waiting tasks",
     "zerocopy": "unpatched locks",
@@ -59,8 +60,9 @@ ALLOWED = {
     "proxies": "errors hubs waiting events tasks turns green directions attendance readiness socket poller "
     "native_proxies",
     "monitoring": "socket",
-    "context": "errors forks hubs.base hubs events locks tasks turns green socket zerocopy",
+    "context": "errors forks hubs.base hubs events locks tasks scope turns green socket zerocopy",
     "decorators": "context socket",
+    "program": "errors unpatched hubs.base hubs hubs.asyncio waiting scope bridge green",
     "devices": "unpatched forks hubs waiting events tasks socket poller proxies context",
     "inspection": "hubs waiting events green directions readiness socket poller native_proxies proxies monitoring "
     "tracker context",
@@ -69,7 +71,7 @@ ALLOWED = {
     "names": "tracker",
     "submodules": "",
     "greenzmq": "errors hubs events tasks green socket poller proxies monitoring tracker context decorators inspection "
-    "names submodules",
+    "names submodules program",
     "gevent": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
     "eventlet": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",
     "selector": "hubs green signatures socket poller proxies decorators devices context names submodules greenzmq",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ __all__ += [
     "install_line",
     "is_debugged_coroutine",
     "known_hubs",
+    "thread_choice",
     "use_hub",
 ]
 
@@ -94,6 +96,17 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
         _thread.said = said
     else:
         _process = said
+
+
+@contextmanager
+def thread_choice(choice: Choice, speaker: str) -> Iterator[None]:
+    """`use_hub` for this native thread, as long as the block goes on; `speaker` says so, for messages."""
+    before = getattr(_thread, "said", None)
+    _thread.said = _Said(choice, speaker)
+    try:
+        yield
+    finally:
+        _thread.said = before
 
 
 def decide(choice: Choice | None = None) -> Decision:

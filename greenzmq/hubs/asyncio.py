@@ -144,6 +144,11 @@ class AsyncioHub(Hub):
         loop = _running_loop()
         return getattr(loop, _ATTRIBUTE, None)
 
+    @staticmethod
+    def is_loop_running() -> bool:
+        """Whether an asyncio loop runs in this thread, with or without a hub."""
+        return _running_loop() is not None
+
     @classmethod
     def get(cls) -> AsyncioHub:
         loop = _running_loop()

@@ -1,0 +1,175 @@
+"""A program's main function on any hub: `main`, and a hub's namespace by its name: `namespace`."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greenlet import getcurrent
+
+from . import hubs, unpatched
+from .errors import HubError, MissingHubError
+from .green import GreenHub
+from .scope import Scope
+from .waiting import interrupt, refuse_in_hub
+
+if TYPE_CHECKING:
+    from .hubs import Choice, Hub
+
+__all__ = ["main", "namespace"]
+
+#: The loops that have to be started before a hub can live on them, and the module whose ``run`` starts each.
+LOOPS = {"asyncio": "asyncio", "uvloop": "uvloop"}
+
+T = TypeVar("T")
+
+
+def main(
+    function: Callable[..., T],
+    /,
+    *args: Any,
+    hub: Choice | GreenHub | None = None,
+    signals: Iterable[int] = (),
+    **kwargs: Any,
+) -> T:
+    """Run a program's main function green, on any hub, and clean up after it.
+
+    On asyncio and uvloop a loop is started first. When the function has ended, the tasks that it spawned and that
+    still run are killed, and the contexts that it made are destroyed. A socket's ``LINGER`` holds if the function
+    returned; if it raised, unsent messages are dropped.
+
+    Parameters
+    ----------
+    function : callable
+        What to run; with ``*args`` and ``**kwargs``.
+    hub : str, type, Hub or GreenHub, optional
+        The hub: ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"asyncio"``, ``"uvloop"``, or another package's. None
+        leaves it to `use_hub`, ``$GREENZMQ_HUB`` and the rules.
+    signals : iterable of int
+        Signals that end the program in good order, such as ``[signal.SIGTERM]``: each raises ``SystemExit(128 +
+        number)`` in the function. In the process's main thread only.
+
+    Returns
+    -------
+    object
+        What the function returns.
+
+    Raises
+    ------
+    HubError
+        The hub is unknown or not installed, another hub runs here already, or an asyncio loop does.
+    ValueError
+        `signals` are given in a thread that is not the main one.
+
+    Notes
+    -----
+    Switches: when the function has to wait. Ctrl-C is a `KeyboardInterrupt` in the function on every hub; on asyncio
+    too, where `asyncio.run` would cancel the task instead.
+    """
+    call = partial(function, *args, **kwargs)
+    choice = _choice(hub)
+    if isinstance(choice, str) and choice in LOOPS:
+        return _run_on_loop(choice, call, list(signals))
+    green = GreenHub.of(hubs.hub_to_wait_on(choice))
+    refuse_in_hub(green.hub)
+    with hubs.thread_choice(green.hub, "greenzmq.main()"), _raised_here(green.hub, list(signals)):
+        return _run_and_clean_up(call)
+
+
+def namespace(name: str) -> ModuleType:
+    """The namespace of a hub by the word that a program has in its settings: ``namespace("gevent")``.
+
+    Parameters
+    ----------
+    name : str
+        ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"threading"`` or ``"asyncio"``; ``"uvloop"`` is asyncio's.
+
+    Raises
+    ------
+    UnknownHubError, MissingHubError
+        There is no such hub, or its runtime is not installed.
+    """
+    found = hubs.hub_class("asyncio" if name in LOOPS else name).name
+    return importlib.import_module(f"greenzmq.{found}")
+
+
+def _choice(hub: Choice | GreenHub | None) -> Choice:
+    """What was said, by the caller or elsewhere, or is found."""
+    if isinstance(hub, GreenHub):
+        return hub.hub
+    if isinstance(hub, str) and hub in LOOPS:
+        return hub
+    choice: Choice = hubs.decide(hub).name
+    return choice
+
+
+def _run_on_loop(name: str, call: Callable[[], T], signals: list[int]) -> T:
+    from .bridge import run  # imports asyncio
+    from .hubs.asyncio import AsyncioHub
+
+    try:
+        loop = importlib.import_module(LOOPS[name])
+    except ModuleNotFoundError as error:
+        raise MissingHubError(f"{name} needs a package that is not installed: python -m pip install {name}") from error
+    if AsyncioHub.is_loop_running():
+        raise HubError(
+            "an asyncio loop runs in this thread already; write: await greenzmq.asyncio.run(function, *args)"
+        )
+    if unpatched.is_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signals.append(signal.SIGINT)
+
+    def program() -> T:
+        with _raised_here(AsyncioHub.get(), signals):
+            return _run_and_clean_up(call)
+
+    with hubs.thread_choice("asyncio", "greenzmq.main()"):
+        result: T = loop.run(run(program))
+    return result
+
+
+def _run_and_clean_up(call: Callable[[], T]) -> T:
+    scope = Scope()
+    with scope.entered():
+        try:
+            result = call()
+        except BaseException:
+            _end(scope, linger=0)
+            raise
+        _end(scope)
+    return result
+
+
+def _end(scope: Scope, linger: int | None = None) -> None:
+    """Kill what still runs, then destroy what is still open."""
+    while tasks := [task for task in scope.tasks if not task.done]:
+        for task in tasks:
+            task.kill(block=False)
+        for task in tasks:
+            task.join()
+    for context in list(scope.contexts):
+        if not context.closed:
+            context.destroy(linger)
+
+
+@contextmanager
+def _raised_here(hub: Hub, signals: list[int]) -> Iterator[None]:
+    """Raise what these signals mean in this greenlet, whichever one runs when they come."""
+    target = getcurrent()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        error = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        if getcurrent() is target:
+            raise error
+        hub.call_soon_threadsafe(interrupt, target, error)
+
+    before = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
