@@ -128,6 +128,8 @@ task.kill(KeyError("k"), block=False)
 task.kill(KeyError)
 
 assert_type(hub.spawn(nothing), greenzmq.Task[None])
+assert_type(hub.spawn(size, "abc", name="sizer"), greenzmq.Task[int])
+assert_type(task.name, str)
 assert_type(hub.run(size, "abc"), int)
 assert_type(hub.run_in_thread(size, "abc", factor=3), int)
 hub.sleep()
