@@ -67,6 +67,13 @@ Call = Callable[..., Result]
 Args = tuple[Any, ...]
 
 
+def _time_is_over() -> zmq.Again:
+    """What libzmq raises, with the mark by which ``eventlet.is_timeout`` knows a time limit."""
+    error = zmq.Again()
+    error.is_timeout = True  # type: ignore[attr-defined]
+    return error
+
+
 class Readiness(Attendance):
     """One libzmq socket, as its waiting greenlets see it. Shared by all green objects that shadow the same socket.
 
@@ -413,5 +420,5 @@ class Readiness(Attendance):
 def _again(waiter: Waiter) -> Any:
     """What an attempt in vain comes to."""
     if waiter.expired:
-        raise zmq.Again() from None
+        raise _time_is_over() from None
     return _MET_AGAIN

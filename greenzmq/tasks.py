@@ -320,6 +320,7 @@ class Task(Outcome[T]):
         if call is None:
             return
         function, args, kwargs = call
+        self.hub.hold()  # to be killed by another thread, whatever it waits for
         try:
             self._value = plain_result(function, function(*args, **kwargs))
         except GreenletExit as error:
@@ -332,6 +333,7 @@ class Task(Outcome[T]):
             self._fail(error)
         finally:
             self._greenlet = None
+            self.hub.release()
             self._end()
             # The traceback of an error keeps this frame, which must not keep the task: `__del__` is to come at once.
             del call, function, args, kwargs, self

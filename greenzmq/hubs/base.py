@@ -164,6 +164,16 @@ class Hub(abc.ABC):
         """
         self.call_soon(callback, *args)
 
+    def hold(self) -> None:  # noqa: B027  # most have nothing to do
+        """Until `release` other threads may call `call_soon_threadsafe`, even while nobody is in `switch`.
+
+        For backends that need something in their loop to hear such a call, and take it out while nobody waits. Their
+        watches rest only meanwhile.
+        """
+
+    def release(self) -> None:  # noqa: B027
+        """Take one `hold` back."""
+
     def check_switch(self) -> None:  # noqa: B027  # most have nothing to add
         """Raise what `switch` would raise in this greenlet, for a call that does something before it waits.
 

@@ -2,7 +2,12 @@
 
 An eventlet hub removes a descriptor when a listener's callback raises, has no call that other threads may make, and
 sleeps on when a signal handler schedules something. The adapter adds what is missing: it reports exceptions by itself,
-and it has a `Wakeup` that the hub listens to as long as the adapter lives.
+and it has a `Wakeup`.
+
+eventlet's own tests, and those of its users, fail if a listener is left in the hub. So there is one of ours only while
+somebody needs it: a greenlet that is parked by `EventletHub.switch`, or a task of ours that has not ended (`Hub.hold`).
+When the last of them leaves, the wake-up and every watch that rests are taken out. What other threads ask for after
+that is done when the next one comes; nobody is left who could have noticed.
 """
 
 from __future__ import annotations
@@ -60,7 +65,7 @@ class EventletHub(Hub):
         self._closed = False
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
-        self._listen()
+        self._needed = 0  # by how many greenlets
         tell_after_fork(self, hub=True)
 
     @classmethod
@@ -118,7 +123,24 @@ class EventletHub(Hub):
             self._hub.add_timer(timer)
 
     def switch(self) -> object:
-        return self._hub.switch()
+        self.hold()
+        try:
+            return self._hub.switch()
+        finally:
+            self.release()
+
+    def hold(self) -> None:
+        self._needed += 1
+        if self._listener is None:
+            self._listen()
+
+    def release(self) -> None:
+        self._needed -= 1
+        if not self._needed:
+            listener, self._listener = self._listener, None
+            _remove(self._hub, listener)
+            for watch in [watch for watch in self.watching.values() if watch.resting]:
+                watch.stop()
 
     def _is_interrupted(self) -> bool:
         """Whether this is a signal handler that interrupted the hub itself, asleep or not (or a foreign callback).
@@ -171,12 +193,13 @@ class EventletHub(Hub):
             self._calling = False
 
     def _listen(self) -> None:
-        if not self._closed:
+        if self._needed and not self._closed:
             hub = self._hub
             self._listener = hub.add(hub.READ, self._wakeup.fd, self._woken, _ignore, self._listen_again)
             self._listener.greenlet = hub.greenlet  # the one that comes by here shall not live as long as the hub
 
     def _listen_again(self) -> None:
+        self._listener = None
         self._hub.schedule_call_global(0, self._listen)
 
     def _woken(self, fd: int) -> None:
@@ -245,6 +268,13 @@ class _EventletWatch(Watch):
     def _disarm(self) -> None:
         listener, self._listener = self._listener, None
         _remove(self.hub._hub, listener)
+
+    def rest(self) -> None:
+        """See `Watch.rest`. While nobody is parked a watch that rests would be left in the hub."""
+        if self.hub._needed:
+            super().rest()
+        else:
+            self.stop()
 
     def _call(self) -> None:
         self.hub._run(self.callback)

@@ -143,6 +143,16 @@ def pair() -> Iterator[Pair]:
 
 
 @contextmanager
+def held(hub: Hub) -> Iterator[None]:
+    """The hub is needed meanwhile, as by a greenlet that is parked."""
+    hub.hold()
+    try:
+        yield
+    finally:
+        hub.release()
+
+
+@contextmanager
 def watching(hub: Hub, fd: int, callback: Callable[[], object], *, write: bool = False) -> Iterator[Watch]:
     """A watch, stopped. Closed at the end."""
     watch = hub.watch(fd, callback, write=write)

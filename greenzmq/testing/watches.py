@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import WatchError
-from .support import LOOK, Calls, ContractError, Owner, checks, fail, pair, park, require, until, watching
+from .support import LOOK, Calls, ContractError, Owner, checks, fail, held, pair, park, require, until, watching
 
 if TYPE_CHECKING:
     from ..hubs.base import Hub, Watch
@@ -76,7 +76,7 @@ def check_watch_lifecycle(hub: Hub) -> None:
 def check_watch_rest(hub: Hub) -> None:
     """A resting watch is silent; an event stops it, `start` wakes it, and another watch takes its place."""
     fired, second_fired = Calls(), Calls()
-    with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
+    with held(hub), pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
         watch.rest()
         watch.start()
