@@ -305,7 +305,7 @@ class Attendance(TakesTurns):
                 waiter.wake()
         self.all_woken = True  # afterwards, since a signal handler's exception may come out of the above
 
-    def disown(self) -> None:
+    def detach_after_fork(self) -> None:
         """After a fork, in the child: the parent's greenlets are copies here, which nobody wakes any more."""
         self.receiving.forget_all()
         self.sending.forget_all()
@@ -313,7 +313,7 @@ class Attendance(TakesTurns):
         self.forget_timeouts()
         self.receiving.spare = self.sending.spare = None
         if self.watch is not None:
-            self.watch.disown()
+            self.watch.detach_after_fork()
         self.socket = self.watch = self.hub = self.poll_set = None
 
     def read_events(self, socket: Any) -> int:

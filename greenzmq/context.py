@@ -12,7 +12,7 @@ import zmq
 from . import hubs
 from .errors import HubError
 from .events import hub_here
-from .forks import leave_to_another, tell_after_fork
+from .forks import register_after_fork, unregister_after_fork
 from .green import GreenHub
 from .locks import ParkingLock
 from .scope import note_context
@@ -96,7 +96,7 @@ class Context(zmq.Context[Made_co]):
             _greenzmq_ending=None,
         )
         super().__init__(*arguments)
-        tell_after_fork(self)
+        register_after_fork(self)
         if not self._shadow:
             note_context(self)
 
@@ -109,7 +109,7 @@ class Context(zmq.Context[Made_co]):
     def _add_socket(self, socket: Any) -> None:
         super()._add_socket(socket)
         if isinstance(socket, Socket):
-            leave_to_another(socket)  # one weak reference to each is enough
+            unregister_after_fork(socket)  # one weak reference to each is enough
 
     def _greenzmq_after_fork(self) -> None:
         self.closed = True

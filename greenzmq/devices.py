@@ -24,7 +24,7 @@ from zmq import devices as _theirs
 from . import hubs, unpatched
 from .context import Context
 from .events import GreenEvent, Linkable
-from .forks import tell_after_fork
+from .forks import register_after_fork
 from .poller import Poller
 from .proxies import proxy
 from .tasks import NativeCall
@@ -95,7 +95,7 @@ class NativeThread(Linkable):
         if not self._running.acquire(False):
             raise RuntimeError("a thread can be started once only")
         self._alive = True
-        tell_after_fork(self)
+        register_after_fork(self)
         try:
             unpatched.start_new_thread(self._run, ())
         except BaseException:

@@ -11,7 +11,7 @@ import os
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["Inheritable", "leave_to_another", "tell_after_fork"]
+__all__ = ["Inheritable", "register_after_fork", "unregister_after_fork"]
 
 
 class Inheritable(Protocol):
@@ -25,7 +25,7 @@ _hubs: weakref.WeakSet[Any] = weakref.WeakSet()
 _others: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def tell_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
+def register_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
     """Call its ``_greenzmq_after_fork`` in every child forked from now on, as long as it lives.
 
     Parameters
@@ -38,8 +38,8 @@ def tell_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
     (_hubs if hub else _others).add(inheritable)
 
 
-def leave_to_another(inheritable: Inheritable) -> None:
-    """Take `tell_after_fork` back: something else that is told tells this one."""
+def unregister_after_fork(inheritable: Inheritable) -> None:
+    """Take `register_after_fork` back: something else that is told tells this one."""
     _others.discard(inheritable)
 
 

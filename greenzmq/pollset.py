@@ -25,7 +25,7 @@ import zmq
 from . import unpatched
 from .attendance import get_option
 from .descriptors import POLLERR, POLLIN, DescriptorSet
-from .forks import tell_after_fork
+from .forks import register_after_fork
 
 if TYPE_CHECKING:
     from .attendance import Attendance
@@ -77,7 +77,7 @@ class PollSet:
         self._new: dict[int, Attendance] = {}  # those of them that the kernel has not been told of
         self._files: dict[int, dict[FileListener, bool]] = {}  # True for those that are to be told
         self._hubs: dict[Hub, _OnHub] = {}  # nearly always one
-        tell_after_fork(self)
+        register_after_fork(self)
 
     @staticmethod
     def here() -> PollSet:
@@ -262,7 +262,7 @@ class PollSet:
         self.inherited = True
         for on_hub in self._hubs.values():
             for watch in on_hub.watches:
-                watch.disown(self._descriptors)
+                watch.detach_after_fork(self._descriptors)
         for state in self._sockets.values():
             state.poll_set = None
         self._hubs, self._sockets, self._new, self._files = {}, {}, {}, {}

@@ -24,7 +24,7 @@ from . import signatures
 from .attendance import EVENTS
 from .coroutines import readiness_for
 from .directions import POLLIN
-from .forks import tell_after_fork
+from .forks import register_after_fork
 from .parts import has_come_as_far, send_part_by_part, take_parts
 from .readiness import DONTWAIT, SNDMORE, Readiness
 from .signatures import Received_co, typed_as
@@ -127,7 +127,7 @@ class Socket(zmq.Socket[Received_co]):
             _greenzmq_message_receiving=PART_BY_PART if self._greenzmq_own_recv else readiness.receiving,
             _greenzmq_message_sending=PART_BY_PART if self._greenzmq_own_send else readiness.sending,
         )
-        tell_after_fork(self)
+        register_after_fork(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Where a subclass, or a mixin of its, has a `send` or `recv` of its own, whole messages go by way of it."""
@@ -356,7 +356,7 @@ class Socket(zmq.Socket[Received_co]):
     def _greenzmq_after_fork(self) -> None:
         """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
         self._closed = True
-        self._greenzmq_state.disown()
+        self._greenzmq_state.detach_after_fork()
         refuse = refuse_after_fork("socket", zmq.ENOTSOCK)
         self.__dict__.update(dict.fromkeys(REFUSED, refuse), poll=refuse_after_fork("socket", zmq.ENOTSUP))
 

@@ -18,7 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from . import hubs, unpatched
 from .errors import TimeLimitExpired, Timeout
 from .events import Link, Linkable
-from .forks import tell_after_fork
+from .forks import register_after_fork
 from .hubs.base import MARK
 from .limits import as_limit
 from .scope import note_task
@@ -305,7 +305,7 @@ class Task(Outcome[T]):
     def _fail(self, error: BaseException) -> None:
         self._error = error
         _failed.add(weakref.ref(self, _failed.discard))
-        tell_after_fork(self)
+        register_after_fork(self)
 
     def _hub_here(self) -> Hub:
         return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.hub_to_wait_on()

@@ -25,7 +25,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
-from ..forks import tell_after_fork
+from ..forks import register_after_fork
 from .base import AT_END, MARK, Hub, Timer, Watch
 from .kernel import StandIn, leave_to_parent
 from .timers import TimerHeap
@@ -135,7 +135,7 @@ class AsyncioHub(Hub):
         self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
         self._hears_signals = package == "asyncio" and unpatched.is_main_thread()
-        tell_after_fork(self, hub=True)
+        register_after_fork(self, hub=True)
         self._end = self._end_with_loop()
         self._start_end()
 

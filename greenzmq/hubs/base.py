@@ -273,7 +273,7 @@ class Watch(abc.ABC):
         self.stop()
         self.closed = True
 
-    def disown(self, keep: object = None) -> None:
+    def detach_after_fork(self, keep: object = None) -> None:
         """`close` in a forked child, when the hub has been told of the fork: the parent's watch is to go on.
 
         Parameters

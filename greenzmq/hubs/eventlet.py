@@ -23,7 +23,7 @@ from greenlet import getcurrent, greenlet
 
 from .. import unpatched
 from ..errors import WatchError
-from ..forks import tell_after_fork
+from ..forks import register_after_fork
 from .base import Hub, Timer, Watch, main_greenlet
 from .wakeup import Wakeup
 
@@ -66,7 +66,7 @@ class EventletHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
         self._needed = 0  # by how many greenlets
-        tell_after_fork(self, hub=True)
+        register_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> EventletHub | None:

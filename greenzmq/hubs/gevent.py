@@ -19,7 +19,7 @@ import gevent
 from gevent._hub_local import get_hub_if_exists
 
 from .. import unpatched
-from ..forks import tell_after_fork
+from ..forks import register_after_fork
 from .base import Hub, Timer, Watch
 from .kernel import StandIn
 
@@ -70,7 +70,7 @@ class GeventHub(Hub):
         # never lets go of a watcher that was started when its loop is destroyed, hence the weak reference.
         self._wakeup = self._loop.async_(ref=False)
         self._wakeup.start(_take_from_threads, weakref.ref(self))
-        tell_after_fork(self, hub=True)
+        register_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> GeventHub | None:
@@ -223,7 +223,7 @@ class _GeventWatch(Watch):
         super().close()
         self._close_io()
 
-    def disown(self, keep: object = None) -> None:
+    def detach_after_fork(self, keep: object = None) -> None:
         # To stop a watcher libuv goes to its epoll at once, which is the parent's, too, until gevent.reinit(). And of a
         # watcher whose file was closed before it would abort.
         self.hub._loop.run_callback(_close_disowned, self, keep)

@@ -18,7 +18,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .. import unpatched
-from ..forks import tell_after_fork
+from ..forks import register_after_fork
 from .base import Hub, Timer, Watch, main_greenlet
 from .kernel import IN, OUT, new_selector
 from .timers import TimerHeap
@@ -68,7 +68,7 @@ class SelectorHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, IN)
         self.greenlet = greenlet(self._run, main_greenlet())
-        tell_after_fork(self, hub=True)
+        register_after_fork(self, hub=True)
 
     @classmethod
     def current(cls) -> SelectorHub | None:
