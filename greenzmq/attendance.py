@@ -145,8 +145,8 @@ class Attendance(TakesTurns):
         self.attended = True
         self.receiving.credit = self.sending.credit = 0
         watch = self.watch
-        if watch is not None and watch.resting:
-            watch.resting = False
+        if watch is not None and watch.lazily_stopped:
+            watch.lazily_stopped = False
         elif self.parked == 1:
             self.start_watch()
 
@@ -160,8 +160,8 @@ class Attendance(TakesTurns):
         if not self.parked:
             self.socket = None
             watch = self.watch
-            if watch is not None and watch.may_rest and self.unshared:
-                watch.rest()
+            if watch is not None and watch.can_stop_lazily and self.unshared:
+                watch.stop_lazily()
             elif watch is not None:
                 self.stop_watch()
             self._attend()
@@ -209,7 +209,7 @@ class Attendance(TakesTurns):
             return
         self.unshared = False
         self.forget_timeouts()
-        if self.hub is not None and self.is_elsewhere():
+        if self.hub is not None and self.is_foreign_thread():
             self.hub.call_soon_threadsafe(self._move_watch)
         else:
             self._move_watch()
@@ -291,7 +291,7 @@ class Attendance(TakesTurns):
         have nothing to do: n waiters cost n wake-ups.
         """
         self.ended = True
-        if self.hub is not None and self.is_elsewhere():
+        if self.hub is not None and self.is_foreign_thread():
             self.hub.call_soon_threadsafe(self._wake_queues)
         else:
             self._wake_queues()

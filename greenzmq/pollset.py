@@ -188,7 +188,7 @@ class PollSet:
             if not self._descriptors.keeps:
                 self._close_on(on_hub)
             for watch in on_hub.watches:
-                watch.rest()
+                watch.stop_lazily()
 
     def collect(self) -> None:
         """Tell of all signals that have come. Raises as `join`."""

@@ -120,12 +120,12 @@ class Watched:
         watch, self.watch = self.watch, None
         if watch is None or self.steering:
             return
-        if self.is_elsewhere():
+        if self.is_foreign_thread():
             watch.hub.call_soon_threadsafe(watch.close)
         else:
             watch.close()
 
-    def is_elsewhere(self) -> bool:
+    def is_foreign_thread(self) -> bool:
         """Whether this is not the thread of the hub; only the end of a context may come from such a one."""
         return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
 

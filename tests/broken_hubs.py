@@ -217,7 +217,7 @@ class FiresAtRest(BrokenHub):
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Any:
         handle = Handle(super().watch(fd, callback, write=write))
-        handle.rest = lambda: None
+        handle.stop_lazily = lambda: None
         return handle
 
 

@@ -92,7 +92,7 @@ def nobody_polls(*pollers: greenzmq.Poller) -> None:
         assert not state.waiters
         for on_hub in state.poll_set._hubs.values():
             assert not on_hub.waiters
-            assert not any(watch.started and not watch.resting for watch in on_hub.watches)
+            assert not any(watch.started and not watch.lazily_stopped for watch in on_hub.watches)
 
 
 class Fds(ExitStack):

@@ -83,7 +83,7 @@ def test_watches_rest_while_somebody_waits(contract_hub: Any, eventlet: Any) -> 
         other = hub.spawn(hub.sleep, 60)
         eventlet.spawn_after(0.001, push.send, b"x")
         assert pull.recv() == b"x"
-        assert pull._greenzmq_state.watch.resting
+        assert pull._greenzmq_state.watch.lazily_stopped
         other.kill()
         assert left(contract_hub) == []
         assert not pull._greenzmq_state.watch.started

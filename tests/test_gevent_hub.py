@@ -118,9 +118,9 @@ def test_a_watch_keeps_the_loop_going_but_at_rest(variant: Variant) -> None:
         watch.start()
         assert hub.greenlet.join(timeout=0.02) is False
         assert fired == [b"x"]
-        watch.rest()
+        watch.stop_lazily()
         assert hub.greenlet.join(timeout=5) is True
-        assert watch.resting == watch.started == hub.lets_rest
+        assert watch.lazily_stopped == watch.started == hub.supports_lazy_stop
         hub.greenlet.destroy(destroy_loop=True)
 
     in_thread(variant, use)

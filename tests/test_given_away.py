@@ -168,4 +168,4 @@ def test_what_greenzmq_asks_for_itself_gives_nothing_away(hub):
             repr(pull)
             greenzmq.waiters()
         assert pull._greenzmq_state.unshared
-        assert pull._greenzmq_state.watch.resting == hub.hub.lets_rest
+        assert pull._greenzmq_state.watch.lazily_stopped == hub.hub.supports_lazy_stop

@@ -129,7 +129,7 @@ def test_bytecodes_of_a_wait(hub):
 
         executed = [hub.spawn(lambda: [receive() for _ in range(3)]).get() for _ in range(2)][1]
     assert executed[0] > executed[1] == executed[2], "the first of a greenlet is noted as the last receiver"
-    rests = hub.hub.lets_rest
+    rests = hub.hub.supports_lazy_stop
     assert executed[2] <= OF_A_WAIT.get(sys.version_info.minor, 1.2 * max(OF_A_WAIT.values())) + (0 if rests else STOP)
 
 

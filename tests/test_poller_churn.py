@@ -118,7 +118,7 @@ class Churn:
     def close(self) -> None:
         chance_poller(self).close()
 
-    def rest(self) -> None:
+    def stop_lazily(self) -> None:
         self.hub.sleep(0.0005)
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ STEP: dict[Callable[[Churn], None], int] = {
     Churn.replace_pipe: 1,
     Churn.check: 4,
     Churn.close: 1,
-    Churn.rest: 4,
+    Churn.stop_lazily: 4,
 }
 
 

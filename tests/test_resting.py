@@ -63,11 +63,11 @@ def test_a_watch_rests_after_a_wait(hub):
         for _ in range(3):
             wait_once(hub, pull, push)
             watch = pull._greenzmq_state.watch
-            assert (watch.started, watch.resting) == (hub.hub.lets_rest, hub.hub.lets_rest)
+            assert (watch.started, watch.lazily_stopped) == (hub.hub.supports_lazy_stop, hub.hub.supports_lazy_stop)
         assert pull.poll(0) == 0  # or the next message would need no signal
         push.send(b"for nobody")
         until(hub, lambda: not watch.started)
-        assert not watch.resting
+        assert not watch.lazily_stopped
         assert pull.recv() == b"for nobody"
         wait_once(hub, pull, push)
 

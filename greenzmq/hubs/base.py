@@ -64,14 +64,14 @@ class Hub(abc.ABC):
         The started watches, the resting among them, by ``(fd, write)``. Kept by `Watch`; backends may read it.
     inherited : bool
         This is a forked child and the loop is the parent's, of no use here. Set by backends that cannot take it over.
-    lets_rest : bool
-        Whether `Watch.rest` leaves a watch with the loop. Backends set it to False if that would do harm.
+    supports_lazy_stop : bool
+        Whether `Watch.stop_lazily` leaves a watch with the loop. Backends set it to False if that would do harm.
     local : dict
         Whatever the layers above keep once for each hub. Backends leave it alone.
     """
 
     name: ClassVar[str]
-    lets_rest: bool = True
+    supports_lazy_stop: bool = True
     cure: ClassVar[str] = "Do it in a task: greenzmq.hub().spawn(function, *args)"
 
     def __init__(self) -> None:
@@ -187,22 +187,32 @@ class Hub(abc.ABC):
 class Watch(abc.ABC):
     """One file descriptor's registration with a hub; started and stopped many times. Made by `Hub.watch`.
 
-    After `stop`, `rest` or `close` has returned the callback is not called again, not even for an event that the loop
+    After `stop`, `stop_lazily` or `close` has returned the callback is not called again, not even for an event that the loop
     had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is ready.
 
     Attributes
     ----------
     started : bool
         ``hub.watching[fd, write] is self`` exactly while this is true.
-    may_rest : bool
+    can_stop_lazily : bool
         It has called back since it was started, so the loop has come to know the descriptor; False on a hub that does
         not let watches rest.
-    resting : bool
-        See `rest`. Only while started. Who has called `rest` may set it to False while it is True, instead of a
+    lazily_stopped : bool
+        See `stop_lazily`. Only while started. Who has called `stop_lazily` may set it to False while it is True, instead of a
         `start`.
     """
 
-    __slots__ = ("__weakref__", "callback", "closed", "fd", "hub", "may_rest", "resting", "started", "write")
+    __slots__ = (
+        "__weakref__",
+        "callback",
+        "can_stop_lazily",
+        "closed",
+        "fd",
+        "hub",
+        "lazily_stopped",
+        "started",
+        "write",
+    )
 
     def __init__(self, hub: Hub, fd: int, callback: Callable[[], object], write: bool) -> None:
         self.hub = hub
@@ -210,8 +220,8 @@ class Watch(abc.ABC):
         self.callback = callback
         self.write = write
         self.started = False
-        self.may_rest = False
-        self.resting = False
+        self.can_stop_lazily = False
+        self.lazily_stopped = False
         self.closed = False
 
     def start(self) -> None:
@@ -224,7 +234,7 @@ class Watch(abc.ABC):
         OSError or ValueError
             The system does not take this descriptor.
         """
-        self.resting = False
+        self.lazily_stopped = False
         if self.started:
             return
         if self.closed:
@@ -232,7 +242,7 @@ class Watch(abc.ABC):
         key = (self.fd, self.write)
         for write in (False, True):  # either may be left from another file under this number
             other = self.hub.watching.get((self.fd, write))
-            if other is not None and other.resting:
+            if other is not None and other.lazily_stopped:
                 other.stop()
         if self.hub.watching.setdefault(key, self) is not self:
             direction = "writing" if self.write else "reading"
@@ -251,11 +261,11 @@ class Watch(abc.ABC):
     def stop(self) -> None:
         """Call the callback no more. Nothing if stopped already."""
         if self.started:
-            self.started = self.resting = self.may_rest = False
+            self.started = self.lazily_stopped = self.can_stop_lazily = False
             del self.hub.watching[self.fd, self.write]
             self._disarm()
 
-    def rest(self) -> None:
+    def stop_lazily(self) -> None:
         """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
 
         The registration stays with the loop until `start`, or until the first event, which stops the watch. So does the
@@ -263,8 +273,8 @@ class Watch(abc.ABC):
         has yet to register a descriptor aborts the process if that was closed meanwhile, by another thread or by who
         knows nothing of the watch. So only a watch that has called back rests.
         """
-        if self.may_rest:
-            self.resting = True
+        if self.can_stop_lazily:
+            self.lazily_stopped = True
         else:
             self.stop()
 
@@ -285,10 +295,10 @@ class Watch(abc.ABC):
 
     def _fire(self, *_: object) -> None:
         """For backends: the descriptor is ready."""
-        if self.resting:
+        if self.lazily_stopped:
             self.stop()
         elif self.started:
-            self.may_rest = self.hub.lets_rest
+            self.can_stop_lazily = self.hub.supports_lazy_stop
             self._call()
 
     def _call(self) -> None:

@@ -139,7 +139,7 @@ class EventletHub(Hub):
         if not self._needed:
             listener, self._listener = self._listener, None
             _remove(self._hub, listener)
-            for watch in [watch for watch in self.watching.values() if watch.resting]:
+            for watch in [watch for watch in self.watching.values() if watch.lazily_stopped]:
                 watch.stop()
 
     def _is_interrupted(self) -> bool:
@@ -269,10 +269,10 @@ class _EventletWatch(Watch):
         listener, self._listener = self._listener, None
         _remove(self.hub._hub, listener)
 
-    def rest(self) -> None:
-        """See `Watch.rest`. While nobody is parked a watch that rests would be left in the hub."""
+    def stop_lazily(self) -> None:
+        """See `Watch.stop_lazily`. While nobody is parked a watch that rests would be left in the hub."""
         if self.hub._needed:
-            super().rest()
+            super().stop_lazily()
         else:
             self.stop()
 
@@ -288,7 +288,7 @@ class _EventletWatch(Watch):
 
     def _arm_again(self) -> None:
         if self.started and self._listener is None:
-            resting = self.resting
+            resting = self.lazily_stopped
             self.stop()
             if not resting:
                 self.start()

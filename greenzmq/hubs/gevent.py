@@ -60,7 +60,7 @@ class GeventHub(Hub):
         kind = type(self._loop).__module__
         self._coarse = "libuv" in kind
         # gevent's own destroy() of a libuv loop hangs over what is still watched, and such a loop goes on for it.
-        self.lets_rest = not self._coarse
+        self.supports_lazy_stop = not self._coarse
         runtime = "libuv-cffi" if self._coarse else "libev-cext" if kind.endswith("corecext") else "libev-cffi"
         self._variant = f"{runtime}, {self._loop.backend}"
         self._parked = 0
@@ -211,10 +211,10 @@ class _GeventWatch(Watch):
         except BaseException:
             self.hub._report(self)
 
-    def rest(self) -> None:
-        """See `Watch.rest`. Who lets watches rest parks greenlets, which keep the loop going (`GeventHub.switch`)."""
-        if self.may_rest:
-            self.resting = True
+    def stop_lazily(self) -> None:
+        """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going (`GeventHub.switch`)."""
+        if self.can_stop_lazily:
+            self.lazily_stopped = True
             self._io.ref = False
         else:
             self.stop()

@@ -44,7 +44,7 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
         require(not readiness.parked, f"{readiness.parked} greenlets wait on {socket!r}")
         require(not readiness.listeners, f"{len(readiness.listeners)} listeners wait for {socket!r}")
         watch = readiness.watch
-        require(watch is None or watch.resting or not watch.started, f"{socket!r} is watched for nobody")
+        require(watch is None or watch.lazily_stopped or not watch.started, f"{socket!r} is watched for nobody")
 
 
 def _check_attendance(readiness: Readiness) -> None:
@@ -57,7 +57,9 @@ def _check_attendance(readiness: Readiness) -> None:
     watch = readiness.watch
     if watch is None or readiness.ended:
         return  # nobody has waited yet, or the socket has ended and those who waited are on their way out
-    require((watch.started and not watch.resting) == parked, "the watch calls exactly while a greenlet is parked")
+    require(
+        (watch.started and not watch.lazily_stopped) == parked, "the watch calls exactly while a greenlet is parked"
+    )
     require(watch.hub is readiness.hub, "the watch is on the hub on which greenlets wait")
     known = watch.hub.watching.get((watch.fd, False)) is watch
     require(known or not watch.started, "a started watch is in hub.watching")
