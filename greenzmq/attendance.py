@@ -132,7 +132,7 @@ class Attendance(TakesTurns):
         return hub
 
     def _new_watch(self, hub: Hub) -> Watch:
-        if self.unshared:
+        if self.exclusive:
             return hub.watch(self.fd, self.signalled)
         duplicate = Duplicate(self.fd, self.signalled)
         return hub.watch(duplicate.fd, duplicate)
@@ -160,7 +160,7 @@ class Attendance(TakesTurns):
         if not self.parked:
             self.socket = None
             watch = self.watch
-            if watch is not None and watch.can_stop_lazily and self.unshared:
+            if watch is not None and watch.can_stop_lazily and self.exclusive:
                 watch.stop_lazily()
             elif watch is not None:
                 self.stop_watch()
@@ -201,13 +201,13 @@ class Attendance(TakesTurns):
         if self.poll_set is not None:
             self.poll_set.leave(self)
 
-    def share(self) -> None:
+    def expose(self) -> None:
         """Somebody asks for the socket's address or descriptor: from now on others may watch it, set its options, and
         close it.
         """
-        if not self.unshared:
+        if not self.exclusive:
             return
-        self.unshared = False
+        self.exclusive = False
         self.forget_timeouts()
         if self.hub is not None and self.is_foreign_thread():
             self.hub.call_soon_threadsafe(self._move_watch)

@@ -98,7 +98,7 @@ class SocketEntry(Entry):
         """See `Entry.forget`."""
         state = self.what._greenzmq_state
         state.forget(self)
-        if not (state.unshared or state.listeners):  # it may be closed without a word from now on
+        if not (state.exclusive or state.listeners):  # it may be closed without a word from now on
             state.leave_poll_set()
 
 

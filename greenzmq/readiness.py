@@ -79,28 +79,28 @@ class Readiness(Attendance):
 
     Attributes
     ----------
-    lockstep : bool
-        It is a REQ or REP; see `keep_turns`.
+    alternates : bool
+        It is a REQ or REP; see `use_alternation`.
     loan : native_proxies.Loan or None
         While a native thread has the socket.
     since : float or None
         When the operation began that is about to wait, if it has paused since.
     """
 
-    __slots__ = ("__weakref__", "loan", "lockstep", "since")
+    __slots__ = ("__weakref__", "alternates", "loan", "since")
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
-        self.lockstep = False
+        self.alternates = False
         self.loan: Any = None
         self.since: float | None = None
 
-    def keep_turns(self) -> None:
+    def use_alternation(self) -> None:
         """For a REQ or REP: what is out of turn is an error (EFSM), and no wait. ``EVENTS`` does not tell these apart.
 
         So a `recv` asks it first only if a `send` since the last one has left its mark on the credit; else it tries.
         """
-        self.lockstep = True
+        self.alternates = True
         self.receiving.full = self.receiving.credit = 0
 
     # -- one operation ------------------------------------------------------------------------------------------------
@@ -186,8 +186,8 @@ class Readiness(Attendance):
             return self._attempt(socket, direction, call, flags, args)
         # Where an attempt is likely to be in vain and ``EVENTS`` can tell: who is about to wait asks it anyway.
         asks_first = direction.dry
-        if self.lockstep and direction is self.receiving:
-            asks_first = 0 < self.sending.credit < CREDIT  # see `keep_turns`
+        if self.alternates and direction is self.receiving:
+            asks_first = 0 < self.sending.credit < CREDIT  # see `use_alternation`
         if asks_first or taken or direction.first is not None:
             return _UNTRIED
         return self._try_first(socket, direction, call, flags, args)
@@ -257,7 +257,7 @@ class Readiness(Attendance):
         if milliseconds is None:
             milliseconds = self._ask_timeout(socket, direction)
         if milliseconds == 0:
-            direction.credit = 0  # it has not sent: see `keep_turns`
+            direction.credit = 0  # it has not sent: see `use_alternation`
             return None
         hub = self.hub
         if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
@@ -270,7 +270,7 @@ class Readiness(Attendance):
             waiter = Waiter(hub, timeout, since)
         else:
             waiter.begin(hub, timeout, since)
-        direction.dry = not self.lockstep
+        direction.dry = not self.alternates
         if direction.owner is not None:
             direction.mind_owner(self._owner_gone)
         return waiter
@@ -279,7 +279,7 @@ class Readiness(Attendance):
         """In milliseconds; kept for the next wait if that could not miss a change."""
         settings = self.settings
         milliseconds = get_option(socket, direction.timeout_option)
-        if self.unshared:
+        if self.exclusive:
             direction.timeout = milliseconds
             if self.settings != settings:  # a signal handler has set it after the look
                 direction.timeout = None
@@ -337,7 +337,7 @@ class Readiness(Attendance):
             current = getcurrent()
             if direction.last_receiver() is not current:
                 direction.note_receiver()
-            if self.lockstep and self.sending.credit:
+            if self.alternates and self.sending.credit:
                 self.sending.credit = CREDIT
             # Where nobody else stands in the queue, who comes asks for itself (`_respect_last_receiver`).
             first = direction.first

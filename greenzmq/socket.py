@@ -43,7 +43,7 @@ __all__ = ["Socket"]
 FD = int(zmq.FD)
 PAIR = int(zmq.PAIR)
 TYPE = int(zmq.TYPE)
-LOCKSTEP = (int(zmq.REQ), int(zmq.REP))
+ALTERNATING = (int(zmq.REQ), int(zmq.REP))
 
 _get = BackendSocket.get
 #: The number of a libzmq socket, for our own use: see `Socket.underlying`.
@@ -116,9 +116,9 @@ class Socket(zmq.Socket[Received_co]):
         if readiness is None:
             turn = getattr(self.context, "_greenzmq_turn", None)
             readiness = _by_address[address] = readiness_for(default_turn() if turn is None else turn)
-            readiness.unshared = not self._shadow
-        if _get(self, TYPE) in LOCKSTEP:
-            readiness.keep_turns()
+            readiness.exclusive = not self._shadow
+        if _get(self, TYPE) in ALTERNATING:
+            readiness.use_alternation()
         # pyzmq looks every attribute that is set up among libzmq's options first.
         self.__dict__.update(
             _greenzmq_state=readiness,
@@ -156,7 +156,7 @@ class Socket(zmq.Socket[Received_co]):
         """
         readiness: Readiness | None = self.__dict__.get("_greenzmq_state")
         if readiness is not None:
-            readiness.share()
+            readiness.expose()
         return address_of(self)
 
     # -- one frame ----------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class Socket(zmq.Socket[Received_co]):
             except zmq.Again:
                 pass
             except BaseException:
-                sending.credit = 0  # it has not sent: see `Readiness.keep_turns`
+                sending.credit = 0  # it has not sent: see `Readiness.use_alternation`
                 raise
             return self._greenzmq_state.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
@@ -281,7 +281,7 @@ class Socket(zmq.Socket[Received_co]):
         if option == EVENTS:
             return self._greenzmq_state.examine(self)
         if option == FD:
-            self._greenzmq_state.share()
+            self._greenzmq_state.expose()
         return _get(self, option)
 
     getsockopt = get

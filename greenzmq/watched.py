@@ -65,14 +65,14 @@ class Watched:
         Where the watch is.
     parked : int
         How many are parked on the socket.
-    unshared : bool
+    exclusive : bool
         Only green objects know the socket, so it is closed, and its options are set, by way of these; and nobody else
         knows its descriptor. Else the watch is on a `Duplicate` and does not rest, and each wait asks for its timeout.
     watch : Watch or None
         Started, and not resting, exactly while somebody is.
     """
 
-    __slots__ = ("ended", "fd", "hub", "parked", "steering", "unshared", "watch")
+    __slots__ = ("ended", "exclusive", "fd", "hub", "parked", "steering", "watch")
 
     def __init__(self) -> None:
         self.ended = False
@@ -80,7 +80,7 @@ class Watched:
         self.hub: Hub | None = None
         self.parked = 0
         self.steering = False  # the watch is being started or stopped
-        self.unshared = False
+        self.exclusive = False
         self.watch: Watch | None = None
 
     def start_watch(self) -> None:

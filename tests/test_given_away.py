@@ -167,5 +167,5 @@ def test_what_greenzmq_asks_for_itself_gives_nothing_away(hub):
                 wait_once(hub, pull, push)
             repr(pull)
             greenzmq.waiters()
-        assert pull._greenzmq_state.unshared
+        assert pull._greenzmq_state.exclusive
         assert pull._greenzmq_state.watch.lazily_stopped == hub.hub.supports_lazy_stop
