@@ -143,7 +143,7 @@ class Attendance(TakesTurns):
         waiter.counted = True
         self.socket = socket
         self.attended = True
-        self.receiving.credit = self.sending.credit = 0
+        self.receiving.fast_calls_left = self.sending.fast_calls_left = 0
         watch = self.watch
         if watch is not None and watch.lazily_stopped:
             watch.lazily_stopped = False
@@ -173,14 +173,14 @@ class Attendance(TakesTurns):
         receiving, sending = self.receiving, self.sending
         if self.parked or self.listeners:
             self.attended = True
-            receiving.credit = sending.credit = 0
+            receiving.fast_calls_left = sending.fast_calls_left = 0
             return
         self.attended = False
         if self.budget > 0:
-            if not receiving.dry and receiving.owner is None:
-                receiving.credit = receiving.full
-            if not sending.dry and sending.owner is None:
-                sending.credit = sending.full
+            if not receiving.expect_eagain and receiving.owner is None:
+                receiving.fast_calls_left = receiving.fast_calls_max
+            if not sending.expect_eagain and sending.owner is None:
+                sending.fast_calls_left = sending.fast_calls_max
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener`, once, when its events may have come; a look at ``EVENTS`` is to follow."""

@@ -46,7 +46,7 @@ class CheckedReadiness(Readiness):
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
         for direction in (self.receiving, self.sending):
-            direction.full = direction.credit = 0
+            direction.fast_calls_max = direction.fast_calls_left = 0
 
     def perform(
         self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, met_again: bool = False

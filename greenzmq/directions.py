@@ -11,7 +11,7 @@ import zmq
 from greenlet import getcurrent
 
 from .hubs.base import AT_END
-from .turns import CREDIT
+from .turns import FAST_CALLS
 from .waiting import Waiter, WaitQueue
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ class Direction(WaitQueue):
         ``RCVTIMEO`` or ``SNDTIMEO``.
     timeout : int, optional
         What it is, in milliseconds; None if that has to be asked. To ask is 5 % of what a short wait costs.
-    credit : int
+    fast_calls_left : int
         How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
         inside a message of this direction, and the last operation did not have to wait.
-    dry : bool
+    expect_eagain : bool
         The last operation had to wait. The next one does not try first, since to try in vain costs more (an exception,
         3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
     last_receiver : weak reference to a greenlet
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
     owner : weak reference to a greenlet, or None
         Who is inside a multipart message, part by part; the others stand back until its end.
-    full : int
-        What `credit` is when all of it is there: 0 for the receiving of a REQ or REP.
+    fast_calls_max : int
+        What `fast_calls_left` is when all of it is there: 0 for the receiving of a REQ or REP.
     minded : weak reference to a greenlet, or None
         The owner that is going to tell of its own end; see `mind_owner`.
     spare : Waiter or None
@@ -64,14 +64,23 @@ class Direction(WaitQueue):
         wakes it late, for its last wait, does no harm: whoever is woken looks for itself.
     """
 
-    __slots__ = ("credit", "dry", "full", "last_receiver", "minded", "owner", "spare", "timeout")
+    __slots__ = (
+        "expect_eagain",
+        "fast_calls_left",
+        "fast_calls_max",
+        "last_receiver",
+        "minded",
+        "owner",
+        "spare",
+        "timeout",
+    )
     event: ClassVar[int]
     timeout_option: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
-        self.credit = self.full = CREDIT
-        self.dry = False
+        self.fast_calls_left = self.fast_calls_max = FAST_CALLS
+        self.expect_eagain = False
         self.last_receiver: Callable[[], greenlet | None] = _nobody
         self.owner: weakref.ref[greenlet] | None = None
         self.minded: weakref.ref[greenlet] | None = None

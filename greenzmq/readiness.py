@@ -20,7 +20,7 @@ What follows from them, and is held here:
   killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next
   (`Attendance.depart`).
 - Every call that may process commands is followed by such a look if anybody else waits (`make_good`). If nobody does it
-  costs nothing: a direction's `credit` is above 0 only while nobody waits on the socket, and then the fast path of
+  costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
@@ -46,7 +46,7 @@ from .attendance import Attendance, get_option
 from .directions import Direction, Listener, Refusal, WaitingListener
 from .errors import HubError
 from .events import wake_anywhere
-from .turns import CREDIT
+from .turns import FAST_CALLS
 from .waiting import Waiter, may_wait, pause
 
 __all__ = ["Readiness"]
@@ -101,7 +101,7 @@ class Readiness(Attendance):
         So a `recv` asks it first only if a `send` since the last one has left its mark on the credit; else it tries.
         """
         self.alternates = True
-        self.receiving.full = self.receiving.credit = 0
+        self.receiving.fast_calls_max = self.receiving.fast_calls_left = 0
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Readiness(Attendance):
                     waiter.park()
                 result = self._attempt_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
                 if result is not _MET_AGAIN:
-                    direction.dry = direction.dry and waiter.paused
+                    direction.expect_eagain = direction.expect_eagain and waiter.paused
                     return result
         finally:
             try:
@@ -185,9 +185,9 @@ class Readiness(Attendance):
                 raise zmq.Again()
             return self._attempt(socket, direction, call, flags, args)
         # Where an attempt is likely to be in vain and ``EVENTS`` can tell: who is about to wait asks it anyway.
-        asks_first = direction.dry
+        asks_first = direction.expect_eagain
         if self.alternates and direction is self.receiving:
-            asks_first = 0 < self.sending.credit < CREDIT  # see `use_alternation`
+            asks_first = 0 < self.sending.fast_calls_left < FAST_CALLS  # see `use_alternation`
         if asks_first or taken or direction.first is not None:
             return _UNTRIED
         return self._try_first(socket, direction, call, flags, args)
@@ -195,7 +195,7 @@ class Readiness(Attendance):
     def _try_first(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try, in a new turn if the last one is over; `_MET_AGAIN` if in vain, `_UNTRIED` if others came meanwhile."""
         since = None
-        exhausted = not (direction.credit or self.attended)
+        exhausted = not (direction.fast_calls_left or self.attended)
         if self.turn_is_over(exhausted) and get_option(socket, direction.timeout_option) != 0:
             since = monotonic()
             self._let_hub_go_round(socket, direction)
@@ -214,8 +214,8 @@ class Readiness(Attendance):
             return _UNTRIED
         result = self._attempt(socket, direction, call, flags, args)
         if result is not _MET_AGAIN:
-            direction.dry = False
-            self._grant_credit(direction, 1)
+            direction.expect_eagain = False
+            self._open_fast_path(direction, 1)
         return result
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -257,7 +257,7 @@ class Readiness(Attendance):
         if milliseconds is None:
             milliseconds = self._ask_timeout(socket, direction)
         if milliseconds == 0:
-            direction.credit = 0  # it has not sent: see `use_alternation`
+            direction.fast_calls_left = 0  # it has not sent: see `use_alternation`
             return None
         hub = self.hub
         if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
@@ -270,7 +270,7 @@ class Readiness(Attendance):
             waiter = Waiter(hub, timeout, since)
         else:
             waiter.begin(hub, timeout, since)
-        direction.dry = not self.alternates
+        direction.expect_eagain = not self.alternates
         if direction.owner is not None:
             direction.mind_owner(self._owner_gone)
         return waiter
@@ -337,20 +337,20 @@ class Readiness(Attendance):
             current = getcurrent()
             if direction.last_receiver() is not current:
                 direction.note_receiver()
-            if self.alternates and self.sending.credit:
-                self.sending.credit = CREDIT
+            if self.alternates and self.sending.fast_calls_left:
+                self.sending.fast_calls_left = FAST_CALLS
             # Where nobody else stands in the queue, who comes asks for itself (`_respect_last_receiver`).
             first = direction.first
             contended = first is not None and (first is not direction.last or first.greenlet is not current)
             inside = contended and not self.ended and bool(get_option(socket, RCVMORE))
         if inside:
             direction.owner = weakref.ref(getcurrent(), self._owner_gone)
-            direction.credit = 0
+            direction.fast_calls_left = 0
             if direction.first is not None:
                 direction.mind_owner(self._owner_gone)
         elif direction.owner is not None:
             direction.end_message(self._owner_gone)
-            self._grant_credit(direction)
+            self._open_fast_path(direction)
 
     def _respect_last_receiver(self, socket: Any) -> None:
         """Let a message that another greenlet has begun to receive, part by part, be that one's to the end."""
@@ -359,7 +359,7 @@ class Readiness(Attendance):
             return
         if get_option(socket, RCVMORE):
             self.receiving.owner = weakref.ref(last, self._owner_gone)
-            self.receiving.credit = 0
+            self.receiving.fast_calls_left = 0
 
     def _owner_gone(self, _: object) -> None:
         if self.socket is not None and self.hub is not None:
@@ -367,10 +367,10 @@ class Readiness(Attendance):
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
-    def _grant_credit(self, direction: Direction, used: int = 0) -> None:
+    def _open_fast_path(self, direction: Direction, used: int = 0) -> None:
         # Without budget the turn is over, and ends with the message that this greenlet is in.
-        if self.budget > 0 and not (self.attended or direction.dry) and direction.owner is None:
-            direction.credit = direction.full and direction.full - used
+        if self.budget > 0 and not (self.attended or direction.expect_eagain) and direction.owner is None:
+            direction.fast_calls_left = direction.fast_calls_max and direction.fast_calls_max - used
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""

@@ -4,7 +4,7 @@ Fast path: the call is made at once, under NOBLOCK; a `Direction` with credit sa
 Everything else is `Readiness.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
 signals of ZMQ_FD, or do so through a method that is here (``tests/test_parity.py`` has the list, with reasons).
 
-The bytecodes of the fast path are counted (``tests/test_path_length.py``). To write ``credit = credit - 1`` saves one
+The bytecodes of the fast path are counted (``tests/test_path_length.py``). To write ``fast_calls_left = fast_calls_left - 1`` saves one
 of ``-= 1``, which pays for ``-flags``: None is as false as 0, but it has no negative, and so is a TypeError.
 """
 
@@ -58,7 +58,7 @@ _by_address: weakref.WeakValueDictionary[int, Readiness] = weakref.WeakValueDict
 class _PartByPart:
     """In the place of a `Direction`: it has no fast path."""
 
-    credit = 0
+    fast_calls_left = 0
 
 
 PART_BY_PART = _PartByPart()
@@ -176,14 +176,14 @@ class Socket(zmq.Socket[Received_co]):
         Switches: when the socket cannot take it, or when this greenlet's turn is over; never with NOBLOCK.
         """
         sending = self._greenzmq_sending
-        if sending.credit and not (-flags or track) and routing_id is None and group is None:
-            sending.credit = sending.credit - 1
+        if sending.fast_calls_left and not (-flags or track) and routing_id is None and group is None:
+            sending.fast_calls_left = sending.fast_calls_left - 1
             try:
                 return _send(self, data, DONTWAIT, copy)
             except zmq.Again:
                 pass
             except BaseException:
-                sending.credit = 0  # it has not sent: see `Readiness.use_alternation`
+                sending.fast_calls_left = 0  # it has not sent: see `Readiness.use_alternation`
                 raise
             return self._greenzmq_state.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
@@ -201,8 +201,8 @@ class Socket(zmq.Socket[Received_co]):
         Switches: when there is none, or when this greenlet's turn is over; never with NOBLOCK.
         """
         receiving = self._greenzmq_receiving
-        if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
-            receiving.credit = receiving.credit - 1
+        if receiving.fast_calls_left and not -flags and receiving.last_receiver() is getcurrent():
+            receiving.fast_calls_left = receiving.fast_calls_left - 1
             try:
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
@@ -235,14 +235,14 @@ class Socket(zmq.Socket[Received_co]):
                 if sending is not PART_BY_PART:
                     parts = take_parts(parts, copy, track)
                 break
-        if sending.credit and not (-flags or track or kwargs):
-            sending.credit = sending.credit - 1
+        if sending.fast_calls_left and not (-flags or track or kwargs):
+            sending.fast_calls_left = sending.fast_calls_left - 1
             try:
                 return _send_message(self, DONTWAIT, parts, copy, track)
             except zmq.Again:
                 pass
             except BaseException:
-                sending.credit = 0
+                sending.fast_calls_left = 0
                 raise
             return self._greenzmq_state.perform(self, sending, _send_message, 0, (parts, copy, track), True)
         if sending is PART_BY_PART:
@@ -260,8 +260,8 @@ class Socket(zmq.Socket[Received_co]):
     ) -> Any:
         """Receive a message of several frames, in one piece; see `zmq.Socket.recv_multipart`. Switches: as `recv`."""
         receiving = self._greenzmq_message_receiving
-        if receiving.credit and not -flags and receiving.last_receiver() is getcurrent():
-            receiving.credit = receiving.credit - 1
+        if receiving.fast_calls_left and not -flags and receiving.last_receiver() is getcurrent():
+            receiving.fast_calls_left = receiving.fast_calls_left - 1
             try:
                 return _receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:

@@ -13,14 +13,14 @@ from time import monotonic
 
 from .watched import Watched
 
-__all__ = ["CREDIT", "ENVIRONMENT", "TURN", "TakesTurns", "default_turn", "turn_in_seconds"]
+__all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "TakesTurns", "default_turn", "turn_in_seconds"]
 
 #: The environment variable with the process's turn, in milliseconds.
 ENVIRONMENT = "GREENZMQ_TURN"
 #: Milliseconds. A pause costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
 TURN = 2.0
 #: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
-CREDIT = 100
+FAST_CALLS = 100
 
 
 class TakesTurns(Watched):
@@ -46,7 +46,7 @@ class TakesTurns(Watched):
     def begin_turn(self) -> None:
         """The hub has gone round."""
         self.turn_end = monotonic() + self.turn
-        self.budget = CREDIT
+        self.budget = FAST_CALLS
 
     def turn_is_over(self, exhausted: bool) -> bool:
         """Whether it is time to let the hub go round, before one more operation on the slow path.
@@ -56,7 +56,7 @@ class TakesTurns(Watched):
         self.budget = 0 if exhausted else self.budget - 1
         if self.budget > 0:
             return False
-        self.budget = CREDIT
+        self.budget = FAST_CALLS
         return monotonic() >= self.turn_end
 
 

@@ -231,7 +231,7 @@ def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
         plain.bind(address("inproc"))
         peer.connect(plain.last_endpoint.decode())
         green = greenzmq.Socket(plain)
-        green._greenzmq_receiving.dry = True  # so that it asks, and begins to wait, before it tries
+        green._greenzmq_receiving.expect_eagain = True  # so that it asks, and begins to wait, before it tries
         peer.send(b"x")
         with never_switches():
             assert green.recv() == b"x"

@@ -19,7 +19,7 @@ from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waitin
 import greenzmq
 from greenzmq import attendance, readiness
 from greenzmq.directions import Direction, Receiving, Refusal, Sending, whom_to_wake
-from greenzmq.turns import CREDIT
+from greenzmq.turns import FAST_CALLS
 from greenzmq.waiting import Waiter
 
 TRIPS = 200
@@ -84,9 +84,9 @@ def test_fast_path_is_free(hub, operation, spies):
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
         fresh_turn(pull, push)
         with never_switches():
-            for _ in range(3 * CREDIT):
+            for _ in range(3 * FAST_CALLS):
                 send(push)
-            for _ in range(3 * CREDIT):
+            for _ in range(3 * FAST_CALLS):
                 receive(pull)
         assert (spies.read, spies.made) == ([], [])
         idle(pull, push)
@@ -290,8 +290,8 @@ def never_empty(pull: greenzmq.Socket, push: greenzmq.Socket, count: int) -> Ite
 def long_messages(pull: greenzmq.Socket, push: greenzmq.Socket, count: int) -> Iterator[object]:
     """One message has as many parts as there are operations between two looks at the clock."""
     for _ in range(count // 100):
-        plain(push).send_multipart([b"m"] * (CREDIT + 1))
-    for _ in range(count // 100 * (CREDIT + 1)):
+        plain(push).send_multipart([b"m"] * (FAST_CALLS + 1))
+    for _ in range(count // 100 * (FAST_CALLS + 1)):
         yield pull.recv()
 
 
@@ -314,7 +314,7 @@ def test_turn_ends(hub, monkeypatch, program, room):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=room, rcvhwm=room)
         task, ticks = ticker(hub)
-        assert longest_run(ticks, program(pull, push, 1000)) <= 3 * CREDIT
+        assert longest_run(ticks, program(pull, push, 1000)) <= 3 * FAST_CALLS
         task.kill()
 
 
@@ -365,11 +365,11 @@ def test_turn_never_ends_under_noblock(hub, monkeypatch):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
         with never_switches():
-            for _ in range(3 * CREDIT):
+            for _ in range(3 * FAST_CALLS):
                 push.send(b"m", zmq.NOBLOCK)
                 push.send_multipart([b"m", b"n"], zmq.NOBLOCK)
                 push.poll(0, zmq.POLLOUT)
-            for _ in range(3 * CREDIT):
+            for _ in range(3 * FAST_CALLS):
                 pull.recv(zmq.NOBLOCK)
                 pull.recv_multipart(zmq.NOBLOCK)
                 pull.get(zmq.EVENTS)

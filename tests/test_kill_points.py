@@ -120,8 +120,8 @@ def test_struck_in_the_queue(hub, struck):
 @pytest.fixture
 def short_turns(monkeypatch):
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    monkeypatch.setattr(directions, "CREDIT", 1)
-    monkeypatch.setattr(readiness, "CREDIT", 1)
+    monkeypatch.setattr(directions, "FAST_CALLS", 1)
+    monkeypatch.setattr(readiness, "FAST_CALLS", 1)
     monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
 
 

@@ -124,7 +124,7 @@ def test_bytecodes_of_a_wait(hub):
         def receive() -> int:
             hub.spawn(push.send, b"m")
             executed = bytecodes(pull.recv)
-            assert pull._greenzmq_receiving.dry, "it has not waited"
+            assert pull._greenzmq_receiving.expect_eagain, "it has not waited"
             return executed
 
         executed = [hub.spawn(lambda: [receive() for _ in range(3)]).get() for _ in range(2)][1]
@@ -136,7 +136,7 @@ def test_bytecodes_of_a_wait(hub):
 def test_exceptions_of_a_round_trip(hub, monkeypatch):
     """Of two greenlets that ask and answer none meets EAGAIN: who had to wait the last time looks before it tries.
 
-    Seen to fail without `Direction.dry`: two in each round trip.
+    Seen to fail without `Direction.expect_eagain`: two in each round trip.
     """
     raised = []
     init = zmq.Again.__init__

@@ -120,7 +120,7 @@ def test_a_loop_of_operations_between_two_polls(hub):
             left.bind(address("inproc"))
             assert right.recv() == b"there"
         assert reads == []
-        assert left._greenzmq_sending.credit > 0
+        assert left._greenzmq_sending.fast_calls_left > 0
         with count_reads() as reads:
             for poller in pollers:
                 assert poller.poll(0) == [(right, IN)]

@@ -362,7 +362,7 @@ def test_pause_keeps_the_order(hub, monkeypatch):
             sender.send(b"2")
 
         monkeypatch.setattr(readiness, "pause", pause)
-        receiver._greenzmq_receiving.credit = 0
+        receiver._greenzmq_receiving.fast_calls_left = 0
         receiver._greenzmq_state.turn_end = 0
         assert receiver.recv() == b"2"
         assert during[0].get() == [b"1"]
@@ -391,7 +391,7 @@ def test_message_begun_during_a_pause(hub, monkeypatch):
         sender.send_multipart([b"1", b"one"])
         sender.send(b"2")
         monkeypatch.setattr(readiness, "pause", pause)
-        receiver._greenzmq_receiving.credit = 0
+        receiver._greenzmq_receiving.fast_calls_left = 0
         receiver._greenzmq_state.turn_end = receiver._greenzmq_state.budget = 0
         assert receiver.recv() == b"2"
         assert begun

@@ -81,7 +81,7 @@ def test_closed_in_another_thread_before_the_loop_goes_round(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         fd = descriptor(pull)
-        pull._greenzmq_receiving.dry = True  # so that it looks, and begins to wait, before it tries
+        pull._greenzmq_receiving.expect_eagain = True  # so that it looks, and begins to wait, before it tries
         push.send(b"x")
         with never_switches():
             assert pull.recv() == b"x"

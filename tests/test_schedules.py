@@ -29,8 +29,8 @@ at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
 def short_turns(monkeypatch):
     """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    monkeypatch.setattr(directions, "CREDIT", 1)
-    monkeypatch.setattr(readiness, "CREDIT", 1)  # used there
+    monkeypatch.setattr(directions, "FAST_CALLS", 1)
+    monkeypatch.setattr(readiness, "FAST_CALLS", 1)  # used there
     monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
 
 

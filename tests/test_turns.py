@@ -16,12 +16,12 @@ import greenzmq
 from greenzmq import proxies, readiness
 from greenzmq.socket import _receive_message
 from greenzmq.testing import check_socket
-from greenzmq.turns import CREDIT
+from greenzmq.turns import FAST_CALLS
 
 #: So short that it is over whenever the clock is looked at, in milliseconds.
 NO_TIME = 1e-6
 #: Of each kind, more than fit between two looks at the clock.
-MANY = 5 * CREDIT
+MANY = 5 * FAST_CALLS
 
 UNLIMITED = {"sndhwm": 0, "rcvhwm": 0}
 
@@ -104,7 +104,7 @@ def test_hot_loops(hub, name):
     """Whatever a greenlet does without having to wait, the hub goes round after a bounded number of operations."""
     with open_context(hub, turn=NO_TIME) as context:
         longest, rounds = counted_runs(hub, HOT[name](context))
-        assert longest <= 2 * CREDIT
+        assert longest <= 2 * FAST_CALLS
         assert rounds
 
 
@@ -134,11 +134,11 @@ def test_timers_and_watches_beside_a_hot_loop(hub, kind):
         while time.monotonic() < due:
             pass
         operations = 0
-        while not ready and operations < 100 * CREDIT:
+        while not ready and operations < 100 * FAST_CALLS:
             pub.send(b"m")
             operations += 1
         assert ready
-        assert operations <= 10 * CREDIT
+        assert operations <= 10 * FAST_CALLS
         task.join()
     os.close(readable)
     os.close(writable)
@@ -178,7 +178,11 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
                 received += 1
             with monkeypatch.context() as patch:
                 patch.setattr(readiness, "pause", kill)
-                push._greenzmq_sending.dry, push._greenzmq_sending.credit, push._greenzmq_state.budget = False, 1, 1
+                (
+                    push._greenzmq_sending.expect_eagain,
+                    push._greenzmq_sending.fast_calls_left,
+                    push._greenzmq_state.budget,
+                ) = False, 1, 1
                 try:
                     push.send(b"lost")
                 except Killed:

@@ -79,5 +79,5 @@ def _check_queue(queue: WaitQueue, readiness: Readiness) -> None:
 
 def _check_credit(direction: Direction, readiness: Readiness) -> None:
     if readiness.attended or direction.owner is not None:
-        require(direction.credit == 0, "there is no fast path while others wait, nor inside a message")
-    require(direction.credit >= 0, "credit is never below 0")
+        require(direction.fast_calls_left == 0, "there is no fast path while others wait, nor inside a message")
+    require(direction.fast_calls_left >= 0, "credit is never below 0")
