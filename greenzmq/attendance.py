@@ -177,9 +177,9 @@ class Attendance(TakesTurns):
             return
         self.attended = False
         if self.budget > 0:
-            if not receiving.expect_eagain and receiving.owner is None:
+            if not receiving.expect_eagain and receiving.mid_message is None:
                 receiving.fast_calls_left = receiving.fast_calls_max
-            if not sending.expect_eagain and sending.owner is None:
+            if not sending.expect_eagain and sending.mid_message is None:
                 sending.fast_calls_left = sending.fast_calls_max
 
     def listen(self, listener: Listener) -> None:
@@ -353,7 +353,7 @@ class Attendance(TakesTurns):
         self.signals += 1
         receiving = self.receiving
         first = receiving.first
-        if first is not None and self.parked == 1 and receiving.owner is None and not self.listeners:
+        if first is not None and self.parked == 1 and receiving.mid_message is None and not self.listeners:
             first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
             return
         events = self.read_events(self.socket)

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
 
-__all__ = ["Direction", "Listener", "Listeners", "Receiving", "Refusal", "Sending", "WaitingListener", "whom_to_wake"]
+__all__ = [
+    "Direction",
+    "Listener",
+    "Listeners",
+    "Receiving",
+    "Sending",
+    "SpuriousReadiness",
+    "WaitingListener",
+    "whom_to_wake",
+]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
@@ -53,24 +62,24 @@ class Direction(WaitQueue):
         3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
     last_receiver : weak reference to a greenlet
         Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
-    owner : weak reference to a greenlet, or None
+    mid_message : weak reference to a greenlet, or None
         Who is inside a multipart message, part by part; the others stand back until its end.
     fast_calls_max : int
         What `fast_calls_left` is when all of it is there: 0 for the receiving of a REQ or REP.
-    minded : weak reference to a greenlet, or None
-        The owner that is going to tell of its own end; see `mind_owner`.
+    exit_watched : weak reference to a greenlet, or None
+        The owner that is going to tell of its own end; see `watch_exit`.
     spare : Waiter or None
         One whose wait on this hub is over, for the next wait: to make one costs twice as much as to begin again. Who
         wakes it late, for its last wait, does no harm: whoever is woken looks for itself.
     """
 
     __slots__ = (
+        "exit_watched",
         "expect_eagain",
         "fast_calls_left",
         "fast_calls_max",
         "last_receiver",
-        "minded",
-        "owner",
+        "mid_message",
         "spare",
         "timeout",
     )
@@ -82,8 +91,8 @@ class Direction(WaitQueue):
         self.fast_calls_left = self.fast_calls_max = FAST_CALLS
         self.expect_eagain = False
         self.last_receiver: Callable[[], greenlet | None] = _nobody
-        self.owner: weakref.ref[greenlet] | None = None
-        self.minded: weakref.ref[greenlet] | None = None
+        self.mid_message: weakref.ref[greenlet] | None = None
+        self.exit_watched: weakref.ref[greenlet] | None = None
         self.spare: Waiter | None = None
         self.timeout: int | None = None
 
@@ -99,36 +108,36 @@ class Direction(WaitQueue):
         if self.last_receiver() is getcurrent():
             self.last_receiver = _nobody
 
-    def holder(self) -> greenlet | None:
+    def greenlet_inside(self) -> greenlet | None:
         """The living greenlet that is inside a message, if any."""
-        owner = None if self.owner is None else self.owner()
+        owner = None if self.mid_message is None else self.mid_message()
         return None if owner is None or owner.dead else owner
 
-    def taken(self) -> bool:
+    def reserved_for_other(self) -> bool:
         """Whether another greenlet is inside a message."""
-        if self.owner is None:
+        if self.mid_message is None:
             return False
-        holder = self.holder()
+        holder = self.greenlet_inside()
         return holder is not None and holder is not getcurrent()
 
-    def mind_owner(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(owner)`` called when the owner's greenlet ends in the midst of its message; for who waits.
+    def watch_exit(self, callback: Callable[[Any], object]) -> None:
+        """Have ``callback(mid_message)`` called when the owner's greenlet ends in the midst of its message; for who waits.
 
         Tasks tell of their end, and gevent's and eventlet's greenlets do. Of any other one its collection is noticed,
         and that it is dead at the next signal.
         """
-        owner: Any = self.holder()
+        owner: Any = self.greenlet_inside()
         link = getattr(owner, "rawlink", None) or getattr(owner, "link", None)
-        if link is not None and (self.minded is None or self.minded() is not owner):
+        if link is not None and (self.exit_watched is None or self.exit_watched() is not owner):
             link(callback)
-            self.minded = weakref.ref(owner)
+            self.exit_watched = weakref.ref(owner)
 
     def end_message(self, callback: Callable[[Any], object]) -> None:
-        """The owner has come to the end of its message. Takes `mind_owner` back."""
-        minded: Any = None if self.minded is None else self.minded()
-        self.owner = self.minded = None
-        if minded is not None:
-            minded.unlink(callback)
+        """The owner has come to the end of its message. Takes `watch_exit` back."""
+        exit_watched: Any = None if self.exit_watched is None else self.exit_watched()
+        self.mid_message = self.exit_watched = None
+        if exit_watched is not None:
+            exit_watched.unlink(callback)
 
 
 class Receiving(Direction):
@@ -147,8 +156,8 @@ class Sending(Direction):
     timeout_option = int(zmq.SNDTIMEO)
 
 
-class Refusal:
-    """What a sender remembers, as its waiter's `note`, that was promised room and met EAGAIN.
+class SpuriousReadiness:
+    """What a sender remembers, as its waiter's `spurious`, that was promised room and met EAGAIN.
 
     Attributes
     ----------
@@ -271,8 +280,8 @@ def whom_to_wake(
     signals : int
         The number of the signal behind `events`: a sender that was refused since is passed over.
     """
-    reader = receiving.first if events & POLLIN and receiving.holder() is None else None
-    writer = sending.first if events & POLLOUT and sending.holder() is None else None
-    while writer is not None and writer.note is not None and writer.note.signal == signals:
+    reader = receiving.first if events & POLLIN and receiving.greenlet_inside() is None else None
+    writer = sending.first if events & POLLOUT and sending.greenlet_inside() is None else None
+    while writer is not None and writer.spurious is not None and writer.spurious.signal == signals:
         writer = writer.next
     return reader, writer

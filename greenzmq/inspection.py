@@ -412,7 +412,7 @@ def _names(events: int) -> str:
 
 def _operation(local: dict[str, Any]) -> _Subject:
     direction: Direction = local["direction"]
-    owner = None if direction.owner is None else direction.owner()
+    owner = None if direction.mid_message is None else direction.mid_message()
     return _Subject(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
 
 

@@ -226,7 +226,7 @@ class _Way:
         """Whether other greenlets wait to send to a target, or are in the middle of a message."""
         return any(
             isinstance(socket, Socket)
-            and (socket._greenzmq_sending.owner is not None or socket._greenzmq_sending.first is not None)
+            and (socket._greenzmq_sending.mid_message is not None or socket._greenzmq_sending.first is not None)
             for socket in self.targets
         )
 

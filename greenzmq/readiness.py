@@ -24,7 +24,7 @@ What follows from them, and is held here:
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
-- A message that is sent or received part by part belongs to one greenlet to its end (`Direction.owner`).
+- A message that is sent or received part by part belongs to one greenlet to its end (`Direction.mid_message`).
 - A signal handler may run between any two bytecodes: close the socket, send, or look. Who parks stands in a queue, or
   among `listeners`, before it looks at `ended` and at ``EVENTS``.
 - After a bounded time without a pause the hub goes round before the next operation; `greenzmq.turns` says when it may.
@@ -43,7 +43,7 @@ from greenlet import getcurrent
 
 from . import hubs
 from .attendance import Attendance, get_option
-from .directions import Direction, Listener, Refusal, WaitingListener
+from .directions import Direction, Listener, SpuriousReadiness, WaitingListener
 from .errors import HubError
 from .events import wake_anywhere
 from .turns import FAST_CALLS
@@ -176,9 +176,9 @@ class Readiness(Attendance):
         if direction is self.receiving and direction.last_receiver() is not getcurrent():
             self._respect_last_receiver(socket)
         taken = False
-        if direction.owner is not None:
-            taken = direction.taken()
-            if not taken and direction.holder() is not None:
+        if direction.mid_message is not None:
+            taken = direction.reserved_for_other()
+            if not taken and direction.greenlet_inside() is not None:
                 return self._next_part(socket, direction, call, flags, args)
         if flags & DONTWAIT:
             if taken:
@@ -210,7 +210,7 @@ class Readiness(Attendance):
 
     def _try_now(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try, whoever waits; `_MET_AGAIN` if in vain, `_UNTRIED` while another greenlet is inside a message."""
-        if direction.taken():
+        if direction.reserved_for_other():
             return _UNTRIED
         result = self._attempt(socket, direction, call, flags, args)
         if result is not _MET_AGAIN:
@@ -271,8 +271,8 @@ class Readiness(Attendance):
         else:
             waiter.begin(hub, timeout, since)
         direction.expect_eagain = not self.alternates
-        if direction.owner is not None:
-            direction.mind_owner(self._owner_gone)
+        if direction.mid_message is not None:
+            direction.watch_exit(self._message_abandoned)
         return waiter
 
     def _ask_timeout(self, socket: Any, direction: Direction) -> int:
@@ -296,8 +296,8 @@ class Readiness(Attendance):
     ) -> Any:
         """Try, once woken or when the time is over. `_MET_AGAIN` if in vain, or that error if there is no time left."""
         woken, waiter.woken = waiter.woken, False
-        if direction.owner is not None or not woken:
-            if not self.ended and (direction.taken() or not (woken or direction.first is waiter)):
+        if direction.mid_message is not None or not woken:
+            if not self.ended and (direction.reserved_for_other() or not (woken or direction.first is waiter)):
                 return _again(waiter)  # somebody has begun a message since; its end wakes the first
         if direction.first is not waiter and direction is self.sending and self.is_signalled():
             self.signals += 1  # what this attempt is going to process may be room for those who were refused
@@ -318,13 +318,13 @@ class Readiness(Attendance):
             self.look(socket)  # a recv that finds nothing has processed commands, for whomever
             return
         alone = self.parked == 1 and not self.listeners
-        if waiter.note is None:
-            waiter.note = Refusal()
+        if waiter.spurious is None:
+            waiter.spurious = SpuriousReadiness()
         if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
-            waiter.note.signal = self.signals
+            waiter.spurious.signal = self.signals
             self.signals += 1
-        elif alone or not waiter.note.has_to_try_again(self.signals):
-            waiter.note.signal = self.signals
+        elif alone or not waiter.spurious.has_to_try_again(self.signals):
+            waiter.spurious.signal = self.signals
             self.wake(direction.event)  # the next one, by the same promise; a look could take the signal of this one
             return
         self.wake(self.read_events(socket))
@@ -344,24 +344,24 @@ class Readiness(Attendance):
             contended = first is not None and (first is not direction.last or first.greenlet is not current)
             inside = contended and not self.ended and bool(get_option(socket, RCVMORE))
         if inside:
-            direction.owner = weakref.ref(getcurrent(), self._owner_gone)
+            direction.mid_message = weakref.ref(getcurrent(), self._message_abandoned)
             direction.fast_calls_left = 0
             if direction.first is not None:
-                direction.mind_owner(self._owner_gone)
-        elif direction.owner is not None:
-            direction.end_message(self._owner_gone)
+                direction.watch_exit(self._message_abandoned)
+        elif direction.mid_message is not None:
+            direction.end_message(self._message_abandoned)
             self._open_fast_path(direction)
 
     def _respect_last_receiver(self, socket: Any) -> None:
         """Let a message that another greenlet has begun to receive, part by part, be that one's to the end."""
         last = self.receiving.last_receiver()
-        if last is None or last.dead or last is getcurrent() or self.receiving.owner is not None:
+        if last is None or last.dead or last is getcurrent() or self.receiving.mid_message is not None:
             return
         if get_option(socket, RCVMORE):
-            self.receiving.owner = weakref.ref(last, self._owner_gone)
+            self.receiving.mid_message = weakref.ref(last, self._message_abandoned)
             self.receiving.fast_calls_left = 0
 
-    def _owner_gone(self, _: object) -> None:
+    def _message_abandoned(self, _: object) -> None:
         if self.socket is not None and self.hub is not None:
             self.hub.call_soon_threadsafe(self.signalled)
 
@@ -369,7 +369,7 @@ class Readiness(Attendance):
 
     def _open_fast_path(self, direction: Direction, used: int = 0) -> None:
         # Without budget the turn is over, and ends with the message that this greenlet is in.
-        if self.budget > 0 and not (self.attended or direction.expect_eagain) and direction.owner is None:
+        if self.budget > 0 and not (self.attended or direction.expect_eagain) and direction.mid_message is None:
             direction.fast_calls_left = direction.fast_calls_max and direction.fast_calls_max - used
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
@@ -378,7 +378,7 @@ class Readiness(Attendance):
         if hub is not None and may_wait(hub):
             if direction is self.receiving:
                 self._respect_last_receiver(socket)
-                if get_option(socket, RCVMORE) and not direction.taken():
+                if get_option(socket, RCVMORE) and not direction.reserved_for_other():
                     self.budget = 0
                     return
             pause(hub)

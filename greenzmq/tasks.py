@@ -111,7 +111,7 @@ class Outcome(Linkable, Generic[T]):
 
 
 class TaskGreenlet(greenlet):
-    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.mind_owner`.
+    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.watch_exit`.
 
     Attributes
     ----------

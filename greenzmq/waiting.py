@@ -54,7 +54,7 @@ class Waiter:
         The neighbours in a `WaitQueue`.
     counted : bool
         Whether somebody counts this one among those who wait.
-    note : object
+    spurious : object
         Whatever those who wake want to remember of this one.
 
     Raises
@@ -70,18 +70,18 @@ class Waiter:
         "greenlet",
         "hub",
         "next",
-        "note",
         "parked",
         "paused",
         "previous",
         "since",
+        "spurious",
         "timeout",
         "woken",
     )
     _timer: Timer | None
     previous: Waiter | None
     next: Waiter | None
-    note: Any
+    spurious: Any
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
         refuse_in_hub(hub)
@@ -94,7 +94,7 @@ class Waiter:
         self.greenlet: greenlet = getcurrent()
         self.hub = hub
         self.woken = self.expired = self.paused = False
-        self.note = None
+        self.spurious = None
         self.timeout = timeout
         if since is None:
             self.since = monotonic()

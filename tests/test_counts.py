@@ -18,7 +18,7 @@ from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waitin
 
 import greenzmq
 from greenzmq import attendance, readiness
-from greenzmq.directions import Direction, Receiving, Refusal, Sending, whom_to_wake
+from greenzmq.directions import Direction, Receiving, Sending, SpuriousReadiness, whom_to_wake
 from greenzmq.turns import FAST_CALLS
 from greenzmq.waiting import Waiter
 
@@ -418,11 +418,11 @@ def a_direction(event: int, refused: list[int], owner: str) -> Direction:
     direction = Receiving() if event == IN else Sending()
     for signal in refused:
         waiter = Waiter(SimpleNamespace(greenlet=None))  # type: ignore[arg-type]
-        waiter.note = Refusal()
-        waiter.note.signal = signal
+        waiter.spurious = SpuriousReadiness()
+        waiter.spurious.signal = signal
         direction.join(waiter)
     if owner:
-        direction.owner = lambda: OWNERS[owner]  # type: ignore[assignment]
+        direction.mid_message = lambda: OWNERS[owner]  # type: ignore[assignment]
     return direction
 
 

@@ -171,7 +171,7 @@ def test_in_the_middle_of_anothers_message(hub: GreenHub, place: Place) -> None:
             return [one.recv(), (go_on.wait(), one.recv())[1]]
 
         owner = hub.spawn(half_of_each)
-        until(hub, lambda: other._greenzmq_sending.owner)
+        until(hub, lambda: other._greenzmq_sending.mid_message)
         assert isinstance(place(hub, lambda: other.send(b"between")), greenzmq.HubError)
         go_on.set()
         until(hub, lambda: not go_on.is_set())

@@ -78,6 +78,6 @@ def _check_queue(queue: WaitQueue, readiness: Readiness) -> None:
 
 
 def _check_credit(direction: Direction, readiness: Readiness) -> None:
-    if readiness.attended or direction.owner is not None:
+    if readiness.attended or direction.mid_message is not None:
         require(direction.fast_calls_left == 0, "there is no fast path while others wait, nor inside a message")
     require(direction.fast_calls_left >= 0, "credit is never below 0")
