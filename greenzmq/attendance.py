@@ -7,12 +7,12 @@ Pollers. The reasons for all of this are in `greenzmq.readiness`.
 method           reads ``EVENTS``       wakes
 ===============  =====================  =====================================================
 `read_events`    yes                    nobody; everybody, instead of raising
-`examine`        yes, and may raise     who can go on
-`examine_for`    yes, and may raise     who can go on, but not the listener that asks
-`look`           yes                    who can go on
-`make_good`      if anybody waits       who can go on; listeners who have no need yet, in any case
-`heed`, `wake`   no: they are told      who can go on; `heed` counts as a new signal
-`signalled`      unless one waits       who can go on, the first at once
+`check_events`        yes, and may raise     who can go on
+`check_events_for`    yes, and may raise     who can go on, but not the listener that asks
+`check_events_quietly`           yes                    who can go on
+`recheck_for_others`      if anybody waits       who can go on; listeners who have no need yet, in any case
+`on_events`, `wake_ready`   no: they are told      who can go on; `on_events` counts as a new signal
+`on_readable`      unless one waits       who can go on, the first at once
 ===============  =====================  =====================================================
 """
 
@@ -75,26 +75,26 @@ class Attendance(TakesTurns):
         Those who wait for events and take nothing.
     socket : Socket or None
         A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
-    settings : int
+    options_version : int
         How often an option was set.
     poll_set : PollSet or None
         The thread's set that has the socket's descriptor for the Pollers among its listeners; see `greenzmq.pollset`.
     poll_fd : int
         The number under which it is there.
-    signals : int
+    generation : int
         How often it has been looked at what the socket can do; the number of each look.
     """
 
     __slots__ = (
         "all_woken",
         "attended",
+        "generation",
         "listeners",
+        "options_version",
         "poll_fd",
         "poll_set",
         "receiving",
         "sending",
-        "settings",
-        "signals",
         "socket",
     )
 
@@ -108,8 +108,8 @@ class Attendance(TakesTurns):
         self.socket: Any = None
         self.poll_set: SignalSource | None = None
         self.poll_fd = -1
-        self.settings = 0
-        self.signals = 0
+        self.options_version = 0
+        self.generation = 0
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -133,8 +133,8 @@ class Attendance(TakesTurns):
 
     def _new_watch(self, hub: Hub) -> Watch:
         if self.exclusive:
-            return hub.watch(self.fd, self.signalled)
-        duplicate = Duplicate(self.fd, self.signalled)
+            return hub.watch(self.fd, self.on_readable)
+        duplicate = Duplicate(self.fd, self.on_readable)
         return hub.watch(duplicate.fd, duplicate)
 
     def arrive(self, socket: Any, waiter: Waiter) -> None:
@@ -166,7 +166,7 @@ class Attendance(TakesTurns):
                 self.stop_watch()
             self._attend()
         if self.attended:
-            self.make_good(socket)
+            self.recheck_for_others(socket)
 
     def _attend(self) -> None:
         """Take all credit while somebody waits, and give it when nobody does, within the turn."""
@@ -228,12 +228,12 @@ class Attendance(TakesTurns):
 
     def forget_timeouts(self) -> None:
         """An option was set, or may be without a word, or the socket has ended: the next wait has to ask."""
-        self.settings += 1
+        self.options_version += 1
         self.receiving.timeout = self.sending.timeout = None
 
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
-    def examine(self, socket: Any) -> int:
+    def check_events(self, socket: Any) -> int:
         """Read ``EVENTS`` and wake who can go on. Raises what libzmq answers, having told everybody. Never switches."""
         try:
             events: int = get_option(socket, EVENTS)
@@ -241,11 +241,11 @@ class Attendance(TakesTurns):
             self.wake_all()
             raise
         if self.attended:
-            self.heed(events)
+            self.on_events(events)
         return events
 
-    def examine_for(self, listener: Listener, socket: Any) -> int:
-        """`examine`, for a listener, which is told later if it has none of its events now.
+    def check_events_for(self, listener: Listener, socket: Any) -> int:
+        """`check_events`, for a listener, which is told later if it has none of its events now.
 
         It listens before ``EVENTS`` is read: a signal handler that runs in between may take the signal of what follows.
         """
@@ -259,30 +259,30 @@ class Attendance(TakesTurns):
         if events & listener.events:
             self.forget(listener)
         if attended:
-            self.heed(events)
+            self.on_events(events)
         return events
 
-    def look(self, socket: Any) -> int:
-        """`examine`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
+    def check_events_quietly(self, socket: Any) -> int:
+        """`check_events`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
         events = self.read_events(socket)
         if self.attended:
-            self.heed(events)
+            self.on_events(events)
         return events
 
-    def make_good(self, socket: Any) -> None:
-        """After a call that may have taken a signal: `look`, or let who has time to do so look later. Never switches.
+    def recheck_for_others(self, socket: Any) -> None:
+        """After a call that may have taken a signal: `check_events_quietly`, or let who has time to do so look later. Never switches.
 
         A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
         """
         if not self.parked:
             self._tell([listener for listener in list(self.listeners) if not listener.waits()])
         if self.attended:
-            self.look(socket)
+            self.check_events_quietly(socket)
 
-    def heed(self, events: int) -> None:
+    def on_events(self, events: int) -> None:
         """Wake who can go on, knowing ``EVENTS``."""
-        self.signals += 1
-        self.wake(events)
+        self.generation += 1
+        self.wake_ready(events)
 
     def wake_all(self) -> None:
         """The socket has ended: every waiter tries once more, to meet ``ETERM`` or ``ENOTSOCK``. Never switches.
@@ -324,9 +324,9 @@ class Attendance(TakesTurns):
             self.wake_all()
             return POLLIN | POLLOUT
 
-    def wake(self, events: int) -> None:
+    def wake_ready(self, events: int) -> None:
         """Wake those whom `events` let go on: the first of each direction, and listeners."""
-        for waiter in whom_to_wake(events, self.receiving, self.sending, self.signals):
+        for waiter in whom_to_wake(events, self.receiving, self.sending, self.generation):
             if waiter is not None:
                 wake_anywhere(waiter)  # a call that need not wait may come from any thread
         if self.listeners:
@@ -346,11 +346,11 @@ class Attendance(TakesTurns):
         """Something may have come, or the descriptor is watched elsewhere from now on: each looks for itself."""
         self._tell(list(self.listeners))
 
-    def signalled(self) -> None:
+    def on_readable(self) -> None:
         """The descriptor is readable; in the hub."""
         if self.socket is None:
             return
-        self.signals += 1
+        self.generation += 1
         receiving = self.receiving
         first = receiving.first
         if first is not None and self.parked == 1 and receiving.mid_message is None and not self.listeners:
@@ -359,7 +359,7 @@ class Attendance(TakesTurns):
         events = self.read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)
-        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.signals)
+        reader, writer = whom_to_wake(events, self.receiving, self.sending, self.generation)
         if reader is not None and writer is not None:
             writer.wake()
             reader.wake_now()

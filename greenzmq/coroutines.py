@@ -69,7 +69,7 @@ class CheckedReadiness(Readiness):
 
     def _warn_if_ready(self, socket: Any, events: int) -> None:
         """What is not ready is about to raise the error of which this would warn."""
-        if self.examine(socket) & events:
+        if self.check_events(socket) & events:
             warn_once()
 
 

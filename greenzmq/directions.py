@@ -277,7 +277,7 @@ def whom_to_wake(
         What the socket can do, as libzmq says.
     receiving, sending : Direction
         Who waits.
-    signals : int
+    generation : int
         The number of the signal behind `events`: a sender that was refused since is passed over.
     """
     reader = receiving.first if events & POLLIN and receiving.greenlet_inside() is None else None

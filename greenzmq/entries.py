@@ -88,7 +88,7 @@ class SocketEntry(Entry):
     def look(self) -> int:
         """See `Entry.look`."""
         state = self.what._greenzmq_state
-        events: int = state.examine_for(self, self.what) & self.events
+        events: int = state.check_events_for(self, self.what) & self.events
         owner = self.owner
         if not events and owner is not None:
             owner.poll_set.enter_socket(state, self.what)
@@ -177,7 +177,7 @@ class PlainSocketEntry(FileEntry):
 
     def look(self) -> int:
         """See `Entry.look`."""
-        return self.state.examine_for(self, self.what) & self.events
+        return self.state.check_events_for(self, self.what) & self.events
 
     def forget(self) -> None:
         """See `Entry.forget`."""

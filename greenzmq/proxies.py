@@ -183,7 +183,7 @@ class _Way:
         finally:
             for socket in (self.source, *self.targets):
                 if isinstance(socket, Socket) and socket._greenzmq_state.attended:
-                    socket._greenzmq_state.make_good(socket)
+                    socket._greenzmq_state.recheck_for_others(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
@@ -346,4 +346,4 @@ class _Proxy:
 
 def _events(socket: Any) -> int:
     """``EVENTS``; of a green socket, so that those who wait on it hear of it, too."""
-    return int(socket._greenzmq_state.examine(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))
+    return int(socket._greenzmq_state.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))

@@ -19,7 +19,7 @@ What follows from them, and is held here:
 - Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
   killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next
   (`Attendance.depart`).
-- Every call that may process commands is followed by such a look if anybody else waits (`make_good`). If nobody does it
+- Every call that may process commands is followed by such a look if anybody else waits (`recheck_for_others`). If nobody does it
   costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
@@ -129,7 +129,7 @@ class Readiness(Attendance):
             # A send's EAGAIN may leave commands unprocessed; and a signal handler may have looked since.
             events = self.read_events(socket)
             if events & direction.event or self.parked > 1 or self.listeners:
-                self.heed(events)
+                self.on_events(events)
             if waiter.woken and self.turn_is_over(False):
                 self._let_hub_go_round(socket, direction)
             while True:
@@ -233,7 +233,7 @@ class Readiness(Attendance):
             return _MET_AGAIN
         finally:
             if self.attended:
-                self.make_good(socket)
+                self.recheck_for_others(socket)
         return result
 
     def _next_part(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -277,11 +277,11 @@ class Readiness(Attendance):
 
     def _ask_timeout(self, socket: Any, direction: Direction) -> int:
         """In milliseconds; kept for the next wait if that could not miss a change."""
-        settings = self.settings
+        settings = self.options_version
         milliseconds = get_option(socket, direction.timeout_option)
         if self.exclusive:
             direction.timeout = milliseconds
-            if self.settings != settings:  # a signal handler has set it after the look
+            if self.options_version != settings:  # a signal handler has set it after the look
                 direction.timeout = None
         return milliseconds
 
@@ -300,7 +300,7 @@ class Readiness(Attendance):
             if not self.ended and (direction.reserved_for_other() or not (woken or direction.first is waiter)):
                 return _again(waiter)  # somebody has begun a message since; its end wakes the first
         if direction.first is not waiter and direction is self.sending and self.is_signalled():
-            self.signals += 1  # what this attempt is going to process may be room for those who were refused
+            self.generation += 1  # what this attempt is going to process may be room for those who were refused
         try:
             result = call(socket, flags, *args)
         except zmq.ZMQError as error:
@@ -315,19 +315,21 @@ class Readiness(Attendance):
     def _look_after_refusal(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
         """EAGAIN in spite of the promise: somebody else was faster, or the promise was for another."""
         if direction is self.receiving:
-            self.look(socket)  # a recv that finds nothing has processed commands, for whomever
+            self.check_events_quietly(socket)  # a recv that finds nothing has processed commands, for whomever
             return
         alone = self.parked == 1 and not self.listeners
         if waiter.spurious is None:
             waiter.spurious = SpuriousReadiness()
         if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
-            waiter.spurious.signal = self.signals
-            self.signals += 1
-        elif alone or not waiter.spurious.has_to_try_again(self.signals):
-            waiter.spurious.signal = self.signals
-            self.wake(direction.event)  # the next one, by the same promise; a look could take the signal of this one
+            waiter.spurious.signal = self.generation
+            self.generation += 1
+        elif alone or not waiter.spurious.has_to_try_again(self.generation):
+            waiter.spurious.signal = self.generation
+            self.wake_ready(
+                direction.event
+            )  # the next one, by the same promise; a look could take the signal of this one
             return
-        self.wake(self.read_events(socket))
+        self.wake_ready(self.read_events(socket))
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
         """Keep the direction for this greenlet until the last part of its message."""
@@ -363,7 +365,7 @@ class Readiness(Attendance):
 
     def _message_abandoned(self, _: object) -> None:
         if self.socket is not None and self.hub is not None:
-            self.hub.call_soon_threadsafe(self.signalled)
+            self.hub.call_soon_threadsafe(self.on_readable)
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
@@ -390,7 +392,7 @@ class Readiness(Attendance):
         entered = monotonic()
         if events and seconds != 0 and self.budget <= 0 and entered >= self.turn_end:
             self._let_hub_go_round(socket, self.receiving)
-        ready = self.examine(socket) & events
+        ready = self.check_events(socket) & events
         if ready or seconds == 0 or not events:
             return ready
         waiter = Waiter(self.bind_hub(socket), seconds, entered)
@@ -400,9 +402,9 @@ class Readiness(Attendance):
             while not (ready or waiter.expired):
                 waiter.woken = False
                 self.listen(listener)
-                self.look(socket)  # see `perform`
+                self.check_events_quietly(socket)  # see `perform`
                 waiter.park()
-                ready = self.examine(socket) & events
+                ready = self.check_events(socket) & events
         finally:
             try:
                 self._end_poll(socket, listener, waiter)

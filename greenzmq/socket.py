@@ -279,7 +279,7 @@ class Socket(zmq.Socket[Received_co]):
         Others may watch the ``FD`` beside greenlets that wait, on the same loop too; see `underlying`.
         """
         if option == EVENTS:
-            return self._greenzmq_state.examine(self)
+            return self._greenzmq_state.check_events(self)
         if option == FD:
             self._greenzmq_state.expose()
         return _get(self, option)
@@ -316,7 +316,7 @@ class Socket(zmq.Socket[Received_co]):
             return call(*args)
         finally:
             if self._greenzmq_state.attended:
-                self._greenzmq_state.make_good(self)
+                self._greenzmq_state.recheck_for_others(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.

@@ -56,9 +56,9 @@ def assert_idle(hub: GreenHub, socket: Any) -> None:
     task = hub.spawn(socket.recv)
     until(hub, lambda: receives(socket))
     hub.run_in_thread(time.sleep, 0.01)
-    before = socket._greenzmq_state.signals
+    before = socket._greenzmq_state.generation
     hub.run_in_thread(time.sleep, 0.03)
-    assert socket._greenzmq_state.signals - before < 10
+    assert socket._greenzmq_state.generation - before < 10
     task.kill()
     idle(socket)
 
@@ -216,9 +216,9 @@ def test_a_publisher_does_not_wait(hub: GreenHub, nursery: Nursery) -> None:
         sending = hub.spawn(lambda: [publisher.send_multipart([b"%d" % number, BIG]) for number in range(50)])
         until(hub, lambda: sends(publisher))
         hub.run_in_thread(time.sleep, 0.01)
-        before = publisher._greenzmq_state.signals
+        before = publisher._greenzmq_state.generation
         hub.run_in_thread(time.sleep, 0.03)
-        assert publisher._greenzmq_state.signals - before < 10
+        assert publisher._greenzmq_state.generation - before < 10
         tick(hub, sending)
         peer.go_on()
         assert [message for message in iter(reports.recv, b"49") if message != b"last"] == [
