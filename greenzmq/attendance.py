@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .hubs import Hub, Watch
     from .waiting import Waiter
 
-__all__ = ["EVENTS", "Attendance", "get_option"]
+__all__ = ["EVENTS", "SocketWaiters", "get_option"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 EVENTS = int(zmq.EVENTS)
@@ -52,16 +52,16 @@ get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assign
 class SignalSource(Protocol):
     """What tells listeners of a socket's signals: a `greenzmq.pollset.PollSet`, as far as the socket knows it."""
 
-    def leave(self, state: Attendance) -> None:
+    def leave(self, state: SocketWaiters) -> None:
         """Tell of this one's no more."""
 
 
-class Attendance(TakesTurns):
+class SocketWaiters(TakesTurns):
     """Who waits on one libzmq socket.
 
     Invariants:
 
-    - `attended` is true exactly while a queue is not empty or `listeners` is not; then every credit is 0.
+    - `has_waiters` is true exactly while a queue is not empty or `listeners` is not; then every credit is 0.
     - `socket` is set and the watch calls exactly while a greenlet is parked on the socket itself; else it rests, or is
       stopped.
 
@@ -87,8 +87,8 @@ class Attendance(TakesTurns):
 
     __slots__ = (
         "all_woken",
-        "attended",
         "generation",
+        "has_waiters",
         "listeners",
         "options_version",
         "poll_fd",
@@ -103,7 +103,7 @@ class Attendance(TakesTurns):
         self.receiving = Receiving()
         self.sending = Sending()
         self.listeners = _NO_LISTENERS
-        self.attended = False
+        self.has_waiters = False
         self.all_woken = False
         self.socket: Any = None
         self.poll_set: SignalSource | None = None
@@ -137,12 +137,12 @@ class Attendance(TakesTurns):
         duplicate = Duplicate(self.fd, self.on_readable)
         return hub.watch(duplicate.fd, duplicate)
 
-    def arrive(self, socket: Any, waiter: Waiter) -> None:
-        """A greenlet is about to park on the socket itself; `depart` is due when it has left, in whatever way."""
+    def enter(self, socket: Any, waiter: Waiter) -> None:
+        """A greenlet is about to park on the socket itself; `leave` is due when it has left, in whatever way."""
         self.parked += 1
-        waiter.counted = True
+        waiter.is_counted = True
         self.socket = socket
-        self.attended = True
+        self.has_waiters = True
         self.receiving.fast_calls_left = self.sending.fast_calls_left = 0
         watch = self.watch
         if watch is not None and watch.lazily_stopped:
@@ -150,11 +150,11 @@ class Attendance(TakesTurns):
         elif self.parked == 1:
             self.start_watch()
 
-    def depart(self, socket: Any, waiter: Waiter) -> None:
+    def leave(self, socket: Any, waiter: Waiter) -> None:
         """A greenlet has left, in whatever way. What an exception has interrupted may be done again."""
-        if waiter.counted:
+        if waiter.is_counted:
             self.parked -= 1
-            waiter.counted = False
+            waiter.is_counted = False
         if waiter.paused:
             self.begin_turn()
         if not self.parked:
@@ -164,18 +164,18 @@ class Attendance(TakesTurns):
                 watch.stop_lazily()
             elif watch is not None:
                 self.stop_watch()
-            self._attend()
-        if self.attended:
+            self._gate_fast_path()
+        if self.has_waiters:
             self.recheck_for_others(socket)
 
-    def _attend(self) -> None:
+    def _gate_fast_path(self) -> None:
         """Take all credit while somebody waits, and give it when nobody does, within the turn."""
         receiving, sending = self.receiving, self.sending
         if self.parked or self.listeners:
-            self.attended = True
+            self.has_waiters = True
             receiving.fast_calls_left = sending.fast_calls_left = 0
             return
-        self.attended = False
+        self.has_waiters = False
         if self.budget > 0:
             if not receiving.expect_eagain and receiving.mid_message is None:
                 receiving.fast_calls_left = receiving.fast_calls_max
@@ -187,14 +187,14 @@ class Attendance(TakesTurns):
         if self.listeners is _NO_LISTENERS:
             self.listeners = Listeners()
         self.listeners.add(listener)
-        self._attend()
+        self._gate_fast_path()
         if self.ended:
             self._tell_listeners(-1)
 
     def forget(self, listener: Listener) -> None:
         """Take `listen` back."""
         if self.listeners.discard(listener):
-            self._attend()
+            self._gate_fast_path()
 
     def leave_poll_set(self) -> None:
         """Take the descriptor out of the Pollers' set; before the socket is closed."""
@@ -240,7 +240,7 @@ class Attendance(TakesTurns):
         except zmq.ZMQError:
             self.wake_all()
             raise
-        if self.attended:
+        if self.has_waiters:
             self.on_events(events)
         return events
 
@@ -249,7 +249,7 @@ class Attendance(TakesTurns):
 
         It listens before ``EVENTS`` is read: a signal handler that runs in between may take the signal of what follows.
         """
-        attended = self.attended
+        has_waiters = self.has_waiters
         self.listen(listener)
         try:
             events: int = get_option(socket, EVENTS)
@@ -258,14 +258,14 @@ class Attendance(TakesTurns):
             raise
         if events & listener.events:
             self.forget(listener)
-        if attended:
+        if has_waiters:
             self.on_events(events)
         return events
 
     def check_events_quietly(self, socket: Any) -> int:
         """`check_events`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
         events = self.read_events(socket)
-        if self.attended:
+        if self.has_waiters:
             self.on_events(events)
         return events
 
@@ -276,7 +276,7 @@ class Attendance(TakesTurns):
         """
         if not self.parked:
             self._tell([listener for listener in list(self.listeners) if not listener.waits()])
-        if self.attended:
+        if self.has_waiters:
             self.check_events_quietly(socket)
 
     def on_events(self, events: int) -> None:
@@ -340,7 +340,7 @@ class Attendance(TakesTurns):
             if self.listeners.discard(listener):
                 listener.wake()
         if listeners:
-            self._attend()
+            self._gate_fast_path()
 
     def tell_all_listeners(self) -> None:
         """Something may have come, or the descriptor is watched elsewhere from now on: each looks for itself."""

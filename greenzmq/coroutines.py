@@ -22,7 +22,7 @@ import zmq
 
 from .attendance import get_option
 from .hubs import asyncio_debugs, coroutine_loop, is_debugged_coroutine
-from .readiness import DONTWAIT, Args, Call, Readiness, Result
+from .readiness import DONTWAIT, Args, Call, Result, SocketState
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,8 +38,8 @@ WARNED = "_greenzmq_warned"
 NEVER_WAIT_TO_SEND = (int(zmq.PUB), int(zmq.XPUB), int(zmq.ROUTER))
 
 
-class CheckedReadiness(Readiness):
-    """See `Readiness`. It warns before anything is done: where warnings are errors no message is lost."""
+class CheckedReadiness(SocketState):
+    """See `SocketState`. It warns before anything is done: where warnings are errors no message is lost."""
 
     __slots__ = ()
 
@@ -51,13 +51,13 @@ class CheckedReadiness(Readiness):
     def perform(
         self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, met_again: bool = False
     ) -> Result:
-        """See `Readiness.perform`."""
+        """See `SocketState.perform`."""
         if not flags & DONTWAIT and is_debugged_coroutine() and self._could_wait(socket, direction):
             self._warn_if_ready(socket, direction.event)
         return super().perform(socket, direction, call, flags, args, met_again)
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
-        """See `Readiness.poll`."""
+        """See `SocketState.poll`."""
         if seconds != 0 and is_debugged_coroutine():
             self._warn_if_ready(socket, events)
         return super().poll(socket, events, seconds)
@@ -73,9 +73,9 @@ class CheckedReadiness(Readiness):
             warn_once()
 
 
-def readiness_for(turn: float) -> Readiness:
+def readiness_for(turn: float) -> SocketState:
     """The readiness of a socket that is made here and now."""
-    return CheckedReadiness(turn) if asyncio_debugs() else Readiness(turn)
+    return CheckedReadiness(turn) if asyncio_debugs() else SocketState(turn)
 
 
 def warn_once() -> None:

@@ -10,7 +10,7 @@ from zmq.backend import Socket as BackendSocket
 from .attendance import get_option
 from .descriptors import POLLIN
 from .events import Waitable
-from .readiness import Readiness
+from .readiness import SocketState
 from .socket import Socket, _by_address, address_of
 from .turns import default_turn
 
@@ -203,12 +203,12 @@ def is_waitable(what: Any) -> bool:
     return isinstance(what, Waitable)
 
 
-def _state_of_plain(socket: Any) -> Readiness:
+def _state_of_plain(socket: Any) -> SocketState:
     """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
     address = address_of(socket)
     state = _by_address.get(address)
     if state is None or state.ended:  # an ended one is of a socket that had this address before
-        state = _by_address[address] = Readiness(default_turn())
+        state = _by_address[address] = SocketState(default_turn())
     return state
 
 

@@ -34,7 +34,7 @@ from .events import Linkable
 from .green import GreenHub
 from .monitoring import MonitorEvents
 from .poller import Poller
-from .readiness import Readiness
+from .readiness import SocketState
 from .tracker import MessageTracker
 from .waiting import Waiter, pause
 
@@ -462,8 +462,8 @@ def _own(local: dict[str, Any]) -> _Subject:
 _KNOWN: dict[CodeType, Callable[[dict[str, Any]], _Subject]] = {
     function.__code__: look
     for function, look in (
-        (Readiness.perform, _operation),
-        (Readiness.poll, _socket_poll),
+        (SocketState.perform, _operation),
+        (SocketState.poll, _socket_poll),
         (Poller.poll, _poller_poll),
         (proxies.proxy_steerable, _proxy),
         (native_proxies.run_native, _proxy),

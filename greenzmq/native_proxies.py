@@ -21,7 +21,7 @@ from .tasks import NativeCall, Task
 
 if TYPE_CHECKING:
     from .hubs import Hub
-    from .readiness import Readiness
+    from .readiness import SocketState
 
 __all__ = ["run_native"]
 
@@ -42,7 +42,7 @@ class Loan:
 
     def __init__(self, *sockets: Any) -> None:
         self.asked_back = GreenEvent()
-        self._lent: list[Readiness] = []
+        self._lent: list[SocketState] = []
         self._closed: list[tuple[Socket, int | None]] = []
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:

@@ -28,7 +28,7 @@ from .descriptors import POLLERR, POLLIN, DescriptorSet
 from .forks import register_after_fork
 
 if TYPE_CHECKING:
-    from .attendance import Attendance
+    from .attendance import SocketWaiters
     from .hubs import Hub, Watch
     from .waiting import Waiter
 
@@ -73,8 +73,8 @@ class PollSet:
     def __init__(self) -> None:
         self.inherited = False
         self._descriptors = DescriptorSet()
-        self._sockets: dict[int, Attendance] = {}
-        self._new: dict[int, Attendance] = {}  # those of them that the kernel has not been told of
+        self._sockets: dict[int, SocketWaiters] = {}
+        self._new: dict[int, SocketWaiters] = {}  # those of them that the kernel has not been told of
         self._files: dict[int, dict[FileListener, bool]] = {}  # True for those that are to be told
         self._hubs: dict[Hub, _OnHub] = {}  # nearly always one
         register_after_fork(self)
@@ -90,7 +90,7 @@ class PollSet:
 
     # -- what is in it ------------------------------------------------------------------------------------------------
 
-    def enter_socket(self, state: Attendance, socket: Any) -> None:
+    def enter_socket(self, state: SocketWaiters, socket: Any) -> None:
         """Tell the listeners of `state` of signals. They listen already. Nothing if it is in this set."""
         if state.poll_set is self:
             return
@@ -105,7 +105,7 @@ class PollSet:
         state.poll_set, state.poll_fd = self, fd
         self._sockets[fd] = self._new[fd] = state
 
-    def leave(self, state: Attendance) -> None:
+    def leave(self, state: SocketWaiters) -> None:
         """Take `enter_socket` back. In any thread: a context may be ended in another one."""
         state.poll_set = None
         if self._sockets.get(state.poll_fd) is state:

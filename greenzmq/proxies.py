@@ -182,7 +182,7 @@ class _Way:
             return self._burst(1 if contested else BURST, contested)
         finally:
             for socket in (self.source, *self.targets):
-                if isinstance(socket, Socket) and socket._greenzmq_state.attended:
+                if isinstance(socket, Socket) and socket._greenzmq_state.has_waiters:
                     socket._greenzmq_state.recheck_for_others(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:

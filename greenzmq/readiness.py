@@ -18,7 +18,7 @@ What follows from them, and is held here:
 
 - Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
   killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next
-  (`Attendance.depart`).
+  (`SocketWaiters.leave`).
 - Every call that may process commands is followed by such a look if anybody else waits (`recheck_for_others`). If nobody does it
   costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and then the fast path of
   `greenzmq.socket` asks for nothing else.
@@ -42,14 +42,14 @@ import zmq
 from greenlet import getcurrent
 
 from . import hubs
-from .attendance import Attendance, get_option
+from .attendance import SocketWaiters, get_option
 from .directions import Direction, Listener, SpuriousReadiness, WaitingListener
 from .errors import HubError
 from .events import wake_anywhere
 from .turns import FAST_CALLS
 from .waiting import Waiter, may_wait, pause
 
-__all__ = ["Readiness"]
+__all__ = ["SocketState"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 DONTWAIT = int(zmq.DONTWAIT)
@@ -74,7 +74,7 @@ def _time_is_over() -> zmq.Again:
     return error
 
 
-class Readiness(Attendance):
+class SocketState(SocketWaiters):
     """One libzmq socket, as its waiting greenlets see it. Shared by all green objects that shadow the same socket.
 
     Attributes
@@ -125,7 +125,7 @@ class Readiness(Attendance):
             return self._without_time(result, socket, direction, call, flags, args)  # type: ignore[no-any-return]
         try:
             direction.join(waiter)
-            self.arrive(socket, waiter)
+            self.enter(socket, waiter)
             # A send's EAGAIN may leave commands unprocessed; and a signal handler may have looked since.
             events = self.read_events(socket)
             if events & direction.event or self.parked > 1 or self.listeners:
@@ -195,7 +195,7 @@ class Readiness(Attendance):
     def _try_first(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try, in a new turn if the last one is over; `_MET_AGAIN` if in vain, `_UNTRIED` if others came meanwhile."""
         since = None
-        exhausted = not (direction.fast_calls_left or self.attended)
+        exhausted = not (direction.fast_calls_left or self.has_waiters)
         if self.turn_is_over(exhausted) and get_option(socket, direction.timeout_option) != 0:
             since = monotonic()
             self._let_hub_go_round(socket, direction)
@@ -232,7 +232,7 @@ class Readiness(Attendance):
                 raise
             return _MET_AGAIN
         finally:
-            if self.attended:
+            if self.has_waiters:
                 self.recheck_for_others(socket)
         return result
 
@@ -288,7 +288,7 @@ class Readiness(Attendance):
     def _end_wait(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
         direction.leave(waiter)
         waiter.close()
-        self.depart(socket, waiter)
+        self.leave(socket, waiter)
         direction.spare = waiter
 
     def _attempt_in_queue(
@@ -371,7 +371,7 @@ class Readiness(Attendance):
 
     def _open_fast_path(self, direction: Direction, used: int = 0) -> None:
         # Without budget the turn is over, and ends with the message that this greenlet is in.
-        if self.budget > 0 and not (self.attended or direction.expect_eagain) and direction.mid_message is None:
+        if self.budget > 0 and not (self.has_waiters or direction.expect_eagain) and direction.mid_message is None:
             direction.fast_calls_left = direction.fast_calls_max and direction.fast_calls_max - used
 
     def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
@@ -398,7 +398,7 @@ class Readiness(Attendance):
         waiter = Waiter(self.bind_hub(socket), seconds, entered)
         listener = WaitingListener(events, partial(wake_anywhere, waiter))
         try:
-            self.arrive(socket, waiter)
+            self.enter(socket, waiter)
             while not (ready or waiter.expired):
                 waiter.woken = False
                 self.listen(listener)
@@ -416,7 +416,7 @@ class Readiness(Attendance):
     def _end_poll(self, socket: Any, listener: Listener, waiter: Waiter) -> None:
         waiter.close()
         self.listeners.discard(listener)
-        self.depart(socket, waiter)
+        self.leave(socket, waiter)
 
 
 def _again(waiter: Waiter) -> Any:

@@ -1,7 +1,7 @@
 """The green socket: pyzmq's, with every call that would block the thread waiting on a hub instead.
 
 Fast path: the call is made at once, under NOBLOCK; a `Direction` with credit says that nobody else needs to hear of it.
-Everything else is `Readiness.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
+Everything else is `SocketState.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
 signals of ZMQ_FD, or do so through a method that is here (``tests/test_parity.py`` has the list, with reasons).
 
 The bytecodes of the fast path are counted (``tests/test_path_length.py``). To write ``fast_calls_left = fast_calls_left - 1`` saves one
@@ -26,7 +26,7 @@ from .coroutines import readiness_for
 from .directions import POLLIN
 from .forks import register_after_fork
 from .parts import has_come_as_far, send_part_by_part, take_parts
-from .readiness import DONTWAIT, SNDMORE, Readiness
+from .readiness import DONTWAIT, SNDMORE, SocketState
 from .signatures import Received_co, typed_as
 from .tracker import tracked
 from .turns import default_turn
@@ -52,7 +52,7 @@ _send = BackendSocket.send
 _recv = BackendSocket.recv
 
 #: The readiness of each open libzmq socket, by its address: objects that shadow one socket share one.
-_by_address: weakref.WeakValueDictionary[int, Readiness] = weakref.WeakValueDictionary()
+_by_address: weakref.WeakValueDictionary[int, SocketState] = weakref.WeakValueDictionary()
 
 
 class _PartByPart:
@@ -89,7 +89,7 @@ class Socket(zmq.Socket[Received_co]):
     _repr_cls = "greenzmq.Socket"
     _greenzmq_default_hub: ClassVar[Choice | None] = None
 
-    _greenzmq_state: Readiness
+    _greenzmq_state: SocketState
     _greenzmq_receiving: Direction
     _greenzmq_sending: Direction
     _greenzmq_monitored: weakref.ref[zmq.Socket[Any]] | None = None  # the socket whose monitor this is
@@ -154,7 +154,7 @@ class Socket(zmq.Socket[Received_co]):
 
         What others make of it may change the socket without a word, so from now on less is taken for granted.
         """
-        readiness: Readiness | None = self.__dict__.get("_greenzmq_state")
+        readiness: SocketState | None = self.__dict__.get("_greenzmq_state")
         if readiness is not None:
             readiness.expose()
         return address_of(self)
@@ -183,7 +183,7 @@ class Socket(zmq.Socket[Received_co]):
             except zmq.Again:
                 pass
             except BaseException:
-                sending.fast_calls_left = 0  # it has not sent: see `Readiness.use_alternation`
+                sending.fast_calls_left = 0  # it has not sent: see `SocketState.use_alternation`
                 raise
             return self._greenzmq_state.perform(self, sending, _send_part, 0, (data, copy, track), True)
         if track:
@@ -315,7 +315,7 @@ class Socket(zmq.Socket[Received_co]):
         try:
             return call(*args)
         finally:
-            if self._greenzmq_state.attended:
+            if self._greenzmq_state.has_waiters:
                 self._greenzmq_state.recheck_for_others(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
@@ -334,7 +334,7 @@ class Socket(zmq.Socket[Received_co]):
 
     def close(self, linger: int | None = None) -> None:
         """Close the socket; see `zmq.Socket.close`. All who wait on it get ``ZMQError(ENOTSOCK)``. Never switches."""
-        readiness: Readiness | None = self.__dict__.get("_greenzmq_state")
+        readiness: SocketState | None = self.__dict__.get("_greenzmq_state")
         if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
             super().close(linger=linger)
             return
@@ -438,7 +438,7 @@ def refuse_after_fork(what: str, errno: int) -> Callable[..., Any]:
     return refuse
 
 
-# The operations as `Readiness.perform` wants them: the whole of it in one call, EAGAIN only if nothing was done.
+# The operations as `SocketState.perform` wants them: the whole of it in one call, EAGAIN only if nothing was done.
 
 
 def _send_part(socket: Socket, flags: int, data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:

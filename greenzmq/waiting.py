@@ -52,7 +52,7 @@ class Waiter:
         Whether it has ever given control to the hub.
     previous, next : Waiter or None
         The neighbours in a `WaitQueue`.
-    counted : bool
+    is_counted : bool
         Whether somebody counts this one among those who wait.
     spurious : object
         Whatever those who wake want to remember of this one.
@@ -65,10 +65,10 @@ class Waiter:
 
     __slots__ = (
         "_timer",
-        "counted",
         "expired",
         "greenlet",
         "hub",
+        "is_counted",
         "next",
         "parked",
         "paused",
@@ -85,7 +85,7 @@ class Waiter:
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
         refuse_in_hub(hub)
-        self.parked = self.counted = False
+        self.parked = self.is_counted = False
         self.previous = self.next = self._timer = None
         self.begin(hub, timeout, since)
 

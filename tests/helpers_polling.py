@@ -179,7 +179,7 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
             stack.enter_context(mock.patch.object(loop, "_round", counted(loop._round)))
         else:
             # libuv's loops do not let their rounds be counted; but one that spins calls back.
-            stack.enter_context(mock.patch.object(attendance.Attendance, "on_readable", counted(count)))
+            stack.enter_context(mock.patch.object(attendance.SocketWaiters, "on_readable", counted(count)))
             stack.enter_context(mock.patch.object(pollset, "_tell", counted(pollset._tell)))
         yield lambda: rounds
 

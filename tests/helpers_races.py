@@ -61,7 +61,7 @@ class Greenzmq:
 
     @staticmethod
     def waits(socket: Any) -> bool:
-        return bool(socket._greenzmq_state.attended)
+        return bool(socket._greenzmq_state.has_waiters)
 
     async def end(self) -> None:
         await greenzmq.asyncio.run(self.context.term)

@@ -17,7 +17,7 @@ import greenzmq
 import greenzmq.asyncio
 import greenzmq.gevent
 from greenzmq.coroutines import CheckedReadiness
-from greenzmq.readiness import Readiness
+from greenzmq.readiness import SocketState
 
 
 def connected(context: Any, *kinds: int) -> list[Any]:
@@ -117,7 +117,7 @@ def test_without_debug_mode(loop_name: str, call: str) -> None:  # noqa: F811
         CALLS[call](pull, push)
 
     assert warned(loop_name, look, debug=False) == []
-    assert {*kinds} == {Readiness}
+    assert {*kinds} == {SocketState}
 
 
 def test_greenlets_of_ours(loop_name: str) -> None:  # noqa: F811

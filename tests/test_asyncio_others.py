@@ -235,7 +235,7 @@ def test_a_cancellation_through_another_bridge(loop_name: str, bridge: str, when
 
         task = asyncio.ensure_future(awaiting())
         if when == "where it waits":
-            while not pull._greenzmq_state.attended:
+            while not pull._greenzmq_state.has_waiters:
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.wait([task], timeout=10)

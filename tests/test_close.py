@@ -125,7 +125,7 @@ def test_close_between_two_bytecodes(hub, beside):
     operation returns or gets ENOTSOCK, and so do the others that wait; no watch and no waiter is left.
 
     Seen to fail when `Waiter.park` noted that it was parked after it had asked whether it was woken, when nobody looked
-    at `Readiness.ended`, without `Readiness.steering`, and when a Poller took a socket off its list after the look.
+    at `SocketState.ended`, without `SocketState.steering`, and when a Poller took a socket off its list after the look.
     """
     random = seeded_random()
     for name, scene in SCENES.items():

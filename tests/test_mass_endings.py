@@ -185,7 +185,7 @@ def test_an_address_of_a_socket_that_has_ended_before(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         plain = zmq.Socket.shadow(address_of(pull))
-        before = _by_address[address_of(pull)] = readiness.Readiness(0)
+        before = _by_address[address_of(pull)] = readiness.SocketState(0)
         before.wake_all()
         with greenzmq.Poller(hub=hub) as poller:
             poller.register(plain)

@@ -18,7 +18,7 @@ from torture import scale
 
 import greenzmq
 from greenzmq import GreenHub
-from greenzmq.readiness import Readiness
+from greenzmq.readiness import SocketState
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork, and no SIGSTOP, on this system", allow_module_level=True)
@@ -158,7 +158,7 @@ def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: p
         until(hub, lambda: publisher._greenzmq_state.parked == (1 if beside == "nobody" else 2))
         came: list[bool] = []
 
-        def room_comes_just_after(_: Readiness) -> bool:
+        def room_comes_just_after(_: SocketState) -> bool:
             before = signalled(publisher)
             if not (before or came):
                 came.append(True)
@@ -166,7 +166,7 @@ def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: p
                 await_signal(publisher)
             return before
 
-        monkeypatch.setattr(Readiness, "is_signalled", room_comes_just_after)
+        monkeypatch.setattr(SocketState, "is_signalled", room_comes_just_after)
         publisher.get(zmq.EVENTS)  # the promise
         assert task.join(10)
         task.get()

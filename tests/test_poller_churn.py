@@ -1,7 +1,7 @@
 """Pollers of everything at once, under greenlets that are killed and out of time, while what is polled comes and goes.
 
 A native thread sets and clears events; sockets and files are closed, and others get their numbers. Now and then, and in
-the end, each Poller answers what is so; and nothing is left of all that. Seen to fail when `Readiness.listen` did
+the end, each Poller answers what is so; and nothing is left of all that. Seen to fail when `SocketState.listen` did
 nothing, when the numbers of files were not looked at again, and when a poll left its waiter behind.
 """
 

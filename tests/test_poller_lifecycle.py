@@ -112,7 +112,7 @@ def test_a_dropped_poller_leaves_nothing(hub):
             for socket in sockets:
                 poller.register(socket, IN)
             assert poller.poll(0) == poller.poll(1) == []
-            assert all(socket._greenzmq_state.attended for socket in sockets)
+            assert all(socket._greenzmq_state.has_waiters for socket in sockets)
             reference = weakref.ref(poller)
             del poller
             assert reference() is None

@@ -2,7 +2,7 @@
 
 Each test takes the signal of a message, or of room, behind the hub's back: between its arrival and the hub's next look
 at its descriptors a second greenlet makes a call that processes commands (LIBZMQ_FD facts 6 to 8, 18 to 21). These
-tests were seen to fail when `Readiness.listen` did nothing, when `Readiness.check_events` woke nobody, when `Poller._stir`
+tests were seen to fail when `SocketState.listen` did nothing, when `SocketState.check_events` woke nobody, when `Poller._stir`
 woke nobody, and when `bind` and its like did not look.
 """
 
@@ -215,7 +215,7 @@ def test_ended_during_a_poll(hub, waits):
             for socket in list(context._sockets):
                 socket.close()
             ending.get()
-            assert not made.socket._greenzmq_state.attended, name
+            assert not made.socket._greenzmq_state.has_waiters, name
 
 
 def meet_the_end(steal, socket):

@@ -398,7 +398,7 @@ def test_no_schedule_loses_a_message():
     """Whatever the schedule, greenlets that are killed while they receive or send lose no message and leave nothing.
 
     After each step the sockets' invariants are held against what they are. Fails without the look in
-    `Attendance.depart`, and where that comes before the waiter has left its queue.
+    `SocketWaiters.leave`, and where that comes before the waiter has left its queue.
     """
     for seed in range(scale(2000, 10)):
         with SteppingHub(seed) as stepping, open_context(hub := greenzmq.hub(stepping), turn=0) as context:

@@ -8,7 +8,7 @@ from .support import require
 
 if TYPE_CHECKING:
     from ..directions import Direction
-    from ..readiness import Readiness
+    from ..readiness import SocketState
     from ..socket import Socket
     from ..waiting import WaitQueue
 
@@ -47,11 +47,11 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
         require(watch is None or watch.lazily_stopped or not watch.started, f"{socket!r} is watched for nobody")
 
 
-def _check_attendance(readiness: Readiness) -> None:
+def _check_attendance(readiness: SocketState) -> None:
     waiting = sum(1 for direction in (readiness.receiving, readiness.sending) for _ in direction)
     require(readiness.parked >= waiting, "`parked` counts those in the queues, and those who poll")
-    attended = bool(readiness.parked or readiness.listeners)
-    require(readiness.attended == attended, "`attended` is true exactly while somebody waits")
+    has_waiters = bool(readiness.parked or readiness.listeners)
+    require(readiness.has_waiters == has_waiters, "`has_waiters` is true exactly while somebody waits")
     parked = bool(readiness.parked)
     require((readiness.socket is not None) == parked, "`socket` is set exactly while a greenlet is parked")
     watch = readiness.watch
@@ -65,7 +65,7 @@ def _check_attendance(readiness: Readiness) -> None:
     require(known or not watch.started, "a started watch is in hub.watching")
 
 
-def _check_queue(queue: WaitQueue, readiness: Readiness) -> None:
+def _check_queue(queue: WaitQueue, readiness: SocketState) -> None:
     seen: list[Any] = []
     for waiter in queue:
         require(waiter not in seen, "each waiter stands in the queue once")
@@ -77,7 +77,7 @@ def _check_queue(queue: WaitQueue, readiness: Readiness) -> None:
     require((queue.first is None) == (not seen), "`first` is the first in the queue")
 
 
-def _check_credit(direction: Direction, readiness: Readiness) -> None:
-    if readiness.attended or direction.mid_message is not None:
+def _check_credit(direction: Direction, readiness: SocketState) -> None:
+    if readiness.has_waiters or direction.mid_message is not None:
         require(direction.fast_calls_left == 0, "there is no fast path while others wait, nor inside a message")
     require(direction.fast_calls_left >= 0, "credit is never below 0")
