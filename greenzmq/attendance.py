@@ -155,7 +155,7 @@ class SocketWaiters(TakesTurns):
         if waiter.is_counted:
             self.parked -= 1
             waiter.is_counted = False
-        if waiter.paused:
+        if waiter.yielded:
             self.begin_turn()
         if not self.parked:
             self.socket = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from . import hubs
 from .limits import as_limit, as_seconds
 from .tasks import NativeCall, Task, TimeLimit
-from .waiting import Waiter, pause, refuse_in_hub, refuse_to_wait
+from .waiting import Waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -106,7 +106,7 @@ class GreenHub:
         -----
         Switches: always.
         """
-        pause(self.hub, as_seconds(seconds, "hub.sleep()"))
+        yield_to_hub(self.hub, as_seconds(seconds, "hub.sleep()"))
 
     def timeout(
         self, seconds: float | None, exception: BaseException | type[BaseException] | bool | None = None

@@ -36,7 +36,7 @@ from .monitoring import MonitorEvents
 from .poller import Poller
 from .readiness import SocketState
 from .tracker import MessageTracker
-from .waiting import Waiter, pause
+from .waiting import Waiter, yield_to_hub
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -473,6 +473,6 @@ _KNOWN: dict[CodeType, Callable[[dict[str, Any]], _Subject]] = {
         (MessageTracker.wait, _own),
         (Context.term, _own),
         (Linkable._wait, _own),
-        (pause, _pause),
+        (yield_to_hub, _pause),
     )
 }

@@ -24,7 +24,7 @@ from .events import wake_anywhere
 from .pollset import PollSet
 from .socket import Socket
 from .turns import default_turn
-from .waiting import Waiter, may_wait, pause
+from .waiting import Waiter, may_wait, yield_to_hub
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -234,7 +234,7 @@ class PollerState:
             return
         hub = hubs.current_hub(self._hub_choice())
         if hub is not None and may_wait(hub):
-            pause(hub)
+            yield_to_hub(hub)
         self.turn_began = monotonic()
 
     def join(self, waiter: Waiter) -> None:

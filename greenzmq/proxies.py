@@ -31,7 +31,7 @@ from .readiness import DONTWAIT
 from .socket import Socket, _receive_message, _send_message, address_of, receive_directly, send_directly
 from .tasks import Task
 from .turns import default_turn
-from .waiting import pause
+from .waiting import yield_to_hub
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -278,7 +278,7 @@ class _Proxy:
             while self.control is None or self._obey():
                 lacking = [] if self.paused else [way.move() for way in self.ways]
                 if None in lacking:
-                    self._let_hub_go_round()
+                    self._yield_to_hub()
                 else:
                     self._wait(cast("list[tuple[Any, int]]", lacking))
             return 0
@@ -286,9 +286,9 @@ class _Proxy:
             for poller in self.pollers.values():  # which live as long as the traceback does
                 poller.close()
 
-    def _let_hub_go_round(self) -> None:
+    def _yield_to_hub(self) -> None:
         if monotonic() >= self.turn_end:
-            pause(self.hub)
+            yield_to_hub(self.hub)
             self.turn_end = monotonic() + self.turn
 
     def _wait(self, lacking: list[tuple[Any, int]]) -> None:

@@ -47,7 +47,7 @@ from .directions import Direction, Listener, SpuriousReadiness, WaitingListener
 from .errors import HubError
 from .events import wake_anywhere
 from .turns import FAST_CALLS
-from .waiting import Waiter, may_wait, pause
+from .waiting import Waiter, may_wait, yield_to_hub
 
 __all__ = ["SocketState"]
 
@@ -131,13 +131,13 @@ class SocketState(SocketWaiters):
             if events & direction.event or self.parked > 1 or self.listeners:
                 self.on_events(events)
             if waiter.woken and self.turn_is_over(False):
-                self._let_hub_go_round(socket, direction)
+                self._yield_to_hub(socket, direction)
             while True:
                 if not self.ended:
                     waiter.park()
                 result = self._attempt_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
                 if result is not _MET_AGAIN:
-                    direction.expect_eagain = direction.expect_eagain and waiter.paused
+                    direction.expect_eagain = direction.expect_eagain and waiter.yielded
                     return result
         finally:
             try:
@@ -198,7 +198,7 @@ class SocketState(SocketWaiters):
         exhausted = not (direction.fast_calls_left or self.has_waiters)
         if self.turn_is_over(exhausted) and get_option(socket, direction.timeout_option) != 0:
             since = monotonic()
-            self._let_hub_go_round(socket, direction)
+            self._yield_to_hub(socket, direction)
             if direction is self.receiving:
                 self._respect_last_receiver(socket)
         result = _UNTRIED
@@ -374,7 +374,7 @@ class SocketState(SocketWaiters):
         if self.budget > 0 and not (self.has_waiters or direction.expect_eagain) and direction.mid_message is None:
             direction.fast_calls_left = direction.fast_calls_max and direction.fast_calls_max - used
 
-    def _let_hub_go_round(self, socket: Any, direction: Direction) -> None:
+    def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
         """The turn is over: let others run, where there can be others and this is not the middle of a message."""
         hub = hubs.current_hub(socket._greenzmq_choice)
         if hub is not None and may_wait(hub):
@@ -383,7 +383,7 @@ class SocketState(SocketWaiters):
                 if get_option(socket, RCVMORE) and not direction.reserved_for_other():
                     self.budget = 0
                     return
-            pause(hub)
+            yield_to_hub(hub)
         self.begin_turn()
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
@@ -391,7 +391,7 @@ class SocketState(SocketWaiters):
         self.budget -= 1
         entered = monotonic()
         if events and seconds != 0 and self.budget <= 0 and entered >= self.turn_end:
-            self._let_hub_go_round(socket, self.receiving)
+            self._yield_to_hub(socket, self.receiving)
         ready = self.check_events(socket) & events
         if ready or seconds == 0 or not events:
             return ready

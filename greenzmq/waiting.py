@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .hubs.base import Hub, Timer
 
-__all__ = ["WaitQueue", "Waiter", "interrupt", "pause"]
+__all__ = ["WaitQueue", "Waiter", "interrupt", "yield_to_hub"]
 
 
 class Waiter:
@@ -48,7 +48,7 @@ class Waiter:
         Why `park` returns.
     parked : bool
         Whether the greenlet is in `park` now.
-    paused : bool
+    yielded : bool
         Whether it has ever given control to the hub.
     previous, next : Waiter or None
         The neighbours in a `WaitQueue`.
@@ -71,12 +71,12 @@ class Waiter:
         "is_counted",
         "next",
         "parked",
-        "paused",
         "previous",
         "since",
         "spurious",
         "timeout",
         "woken",
+        "yielded",
     )
     _timer: Timer | None
     previous: Waiter | None
@@ -93,7 +93,7 @@ class Waiter:
         """For another wait, after `close`. In the hub's own greenlet it is not refused."""
         self.greenlet: greenlet = getcurrent()
         self.hub = hub
-        self.woken = self.expired = self.paused = False
+        self.woken = self.expired = self.yielded = False
         self.spurious = None
         self.timeout = timeout
         if since is None:
@@ -112,7 +112,7 @@ class Waiter:
         self.parked = True  # before the question: a signal handler may wake it between that and the switch
         try:
             while not (self.woken or self.expired):
-                self.paused = True
+                self.yielded = True
                 self.hub.switch()
         finally:
             self.parked = False
@@ -229,7 +229,7 @@ class WaitQueue:
             waiter = following
 
 
-def pause(hub: Hub, seconds: float = 0) -> None:
+def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
     """Let the hub go round at least once, and for `seconds`. Always switches."""
     waiter = Waiter(hub, seconds if seconds > 0 else None)
     try:

@@ -88,11 +88,11 @@ def waiting_receiver(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> greenzm
 
 def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> None:
     """`fill_up`, and go on while the system's buffers take some of it over, which they do over tcp."""
-    pause, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
+    yield_to_hub, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
     still = 0
     while still < quiet:
         still = 0 if fill_up(socket, message) else still + 1
-        hub.sleep(pause)
+        hub.sleep(yield_to_hub)
 
 
 def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> greenzmq.Task[Any]:

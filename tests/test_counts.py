@@ -343,7 +343,7 @@ def test_turn_never_ends_inside_a_message(hub, monkeypatch):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
         parts = 0
-        monkeypatch.setattr(readiness, "pause", lambda _: pauses.append(parts))
+        monkeypatch.setattr(readiness, "yield_to_hub", lambda _: pauses.append(parts))
         for _ in range(100):
             for flags in (zmq.SNDMORE, zmq.SNDMORE, 0):
                 push.send(b"m", flags)

@@ -15,7 +15,7 @@ from variants import VARIANTS
 from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
 from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support, watches
-from greenzmq.waiting import pause
+from greenzmq.waiting import yield_to_hub
 
 
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
@@ -69,7 +69,7 @@ def test_a_loop_that_cannot_ask_the_system() -> None:
     def use() -> None:
         for _ in range(3):
             with pytest.raises(ValueError, match="closed epoll"):
-                pause(thread.hub, 0.001)
+                yield_to_hub(thread.hub, 0.001)
 
     thread.call_in_main(use)
     thread.close()

@@ -140,13 +140,13 @@ def test_struck_in_the_yield_of_a_turn(hub, direction, short_turns, monkeypatch)
 def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: pytest.MonkeyPatch) -> None:
     pauses: list[bool] = []
     count: list[int] = []
-    pause = readiness.pause
+    yield_to_hub = readiness.yield_to_hub
 
     def struck(contract: Any) -> None:
         pauses.append(True)
         if len(pauses) == 3:
             contract.call_soon(victim.strike) if victim.at_once else victim.strike()
-        pause(contract)
+        yield_to_hub(contract)
 
     def exchange() -> None:
         for n in range(50):
@@ -161,7 +161,7 @@ def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: 
         if direction == "receiving":
             for n in range(50):
                 plain(push).send(b"%d" % n)
-        patch.setattr(readiness, "pause", struck)
+        patch.setattr(readiness, "yield_to_hub", struck)
         victim = weapon(hub, exchange)
         until(hub, lambda: victim.ended)
         assert len(pauses) >= 3

@@ -307,7 +307,7 @@ def test_sender_sees_what_its_own_look_found(hub):
 
 
 @pytest.mark.parametrize("pause", [0, 0.005], ids=["look-takes-it", "attempt-takes-it"])
-def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, pause):
+def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, yield_to_hub):
     """Of two senders to two full peers of a ROUTER_MANDATORY the first has been refused; then there is room for it, and
     the second, being tried, takes the signal: the first goes on.
 
@@ -322,7 +322,7 @@ def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch,
         def wake(waiter, wake=Waiter.wake):
             if waiter is waiters[1] and not room:
                 room.append(drain(peers[b"a"]))
-                time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
+                time.sleep(yield_to_hub)  # after a millisecond libzmq's send looks at its commands itself
             wake(waiter)
 
         monkeypatch.setattr(Waiter, "wake", wake)

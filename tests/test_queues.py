@@ -355,13 +355,13 @@ def test_pause_keeps_the_order(hub, monkeypatch):
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         during: list[Any] = []
 
-        def pause(_: object) -> None:
+        def yield_to_hub(_: object) -> None:
             receiver._greenzmq_state.turn_end = time.monotonic() + 60
             during.append(parked_soon(hub, receiver, 1))
             sender.send(b"1")
             sender.send(b"2")
 
-        monkeypatch.setattr(readiness, "pause", pause)
+        monkeypatch.setattr(readiness, "yield_to_hub", yield_to_hub)
         receiver._greenzmq_receiving.fast_calls_left = 0
         receiver._greenzmq_state.turn_end = 0
         assert receiver.recv() == b"2"
@@ -383,14 +383,14 @@ def test_message_begun_during_a_pause(hub, monkeypatch):
                 hub.sleep()
             got.append(receiver.recv())
 
-        def pause(_: object) -> None:
+        def yield_to_hub(_: object) -> None:
             receiver._greenzmq_state.turn_end = time.monotonic() + 60
             begun.append(hub.spawn(in_parts))
             until(hub, lambda: got)
 
         sender.send_multipart([b"1", b"one"])
         sender.send(b"2")
-        monkeypatch.setattr(readiness, "pause", pause)
+        monkeypatch.setattr(readiness, "yield_to_hub", yield_to_hub)
         receiver._greenzmq_receiving.fast_calls_left = 0
         receiver._greenzmq_state.turn_end = receiver._greenzmq_state.budget = 0
         assert receiver.recv() == b"2"

@@ -177,7 +177,7 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
                 pull.recv(zmq.NOBLOCK)
                 received += 1
             with monkeypatch.context() as patch:
-                patch.setattr(readiness, "pause", kill)
+                patch.setattr(readiness, "yield_to_hub", kill)
                 (
                     push._greenzmq_sending.expect_eagain,
                     push._greenzmq_sending.fast_calls_left,

@@ -177,11 +177,11 @@ def check_thread_wakes(hub: Hub) -> None:
 def check_thread_wakes_an_idle_loop(hub: Hub) -> None:
     """A loop that has nothing at all to wait for sleeps until a thread calls, and does not end."""
     here = getcurrent()
-    pause = unpatched.allocate_lock()
-    pause.acquire()
+    yield_to_hub = unpatched.allocate_lock()
+    yield_to_hub.acquire()
 
     def call() -> None:
-        pause.acquire(timeout=0.05)
+        yield_to_hub.acquire(timeout=0.05)
         hub.call_soon_threadsafe(here.switch, "thread")
 
     unpatched.start_new_thread(call, ())

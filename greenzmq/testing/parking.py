@@ -14,7 +14,7 @@ from ..green import GreenHub
 from ..hubs.base import Hub
 from ..inspection import ParkedGreenlet, look_at, report, waiter_of
 from ..tasks import Task
-from ..waiting import pause
+from ..waiting import yield_to_hub
 from .support import PATIENCE
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def wait_all_parked(
         if monotonic() >= deadline:
             raise AssertionError(f"not all wait, after {seconds:g} s: {_living(known)!r}\n{report()}")
         before = now
-        pause(hub, 0 if None in now else _APART)
+        yield_to_hub(hub, 0 if None in now else _APART)
 
 
 def _living(known: Any) -> list[Task[Any] | greenlet]:
