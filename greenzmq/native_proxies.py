@@ -31,37 +31,37 @@ _numbers = count()
 _SAID = {b"PAUSE": b"RESUME", b"RESUME": b"PAUSE"} if zmq.zmq_version_info() == (4, 3, 5) else {}
 
 
-class Loan:
+class Lease:
     """Green sockets that a native thread has, until it ends. That plain ones are closed meanwhile nobody hears.
 
     Attributes
     ----------
-    asked_back : GreenEvent
+    recalled : GreenEvent
         One of them was closed. It answers ENOTSOCK from then on; libzmq is told when the thread has ended.
     """
 
     def __init__(self, *sockets: Any) -> None:
-        self.asked_back = GreenEvent()
-        self._lent: list[SocketState] = []
+        self.recalled = GreenEvent()
+        self._leased: list[SocketState] = []
         self._closed: list[tuple[Socket, int | None]] = []
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:
-            if socket._greenzmq_state.loan is not None or socket._greenzmq_state.parked:
+            if socket._greenzmq_state.lease is not None or socket._greenzmq_state.parked:
                 raise WrongHubError(f"a native proxy needs {socket!r} for itself, but others wait on it or have it")
         for socket in green:
-            socket._greenzmq_state.loan = self
-            self._lent.append(socket._greenzmq_state)
+            socket._greenzmq_state.lease = self
+            self._leased.append(socket._greenzmq_state)
 
     def close(self, socket: Socket, linger: int | None) -> None:
         """`Socket.close`, for later. In any thread."""
         socket._closed = True  # as after a fork: pyzmq refuses every call
         self._closed.append((socket, linger))
-        self.asked_back.set()
+        self.recalled.set()
 
     def end(self) -> None:
         """The thread has ended: the sockets are their owners' again."""
-        for readiness in self._lent:
-            readiness.loan = None
+        for readiness in self._leased:
+            readiness.lease = None
         for socket, linger in self._closed:
             socket._closed = False
             socket.close(linger)
@@ -69,18 +69,18 @@ class Loan:
 
 def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> int:
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
-    loan = Loan(frontend, backend, capture)
+    lease = Lease(frontend, backend, capture)
     with ExitStack() as undo:  # what has been done, if it cannot begin
-        undo.callback(loan.end)
+        undo.callback(lease.end)
         frontend.get(zmq.EVENTS)  # an ended context has an error of its own here; a new socket would not
         ours, theirs = _inner_pair(frontend.context, undo)
         call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
         undo.pop_all()
     try:
-        _hand_on(hub, call, ours, control, loan)
+        _hand_on(hub, call, ours, control, lease)
         return call.get(hub)
     finally:
-        Task(hub, _end, (hub, call, ours, theirs, loan)).join()
+        Task(hub, _end, (hub, call, ours, theirs, lease)).join()
 
 
 def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq.Socket[bytes]]:
@@ -94,16 +94,16 @@ def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq
     return ours, theirs
 
 
-def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, loan: Loan) -> None:
+def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease) -> None:
     """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):
-        for what in (call, loan.asked_back, socket):
+        for what in (call, lease.recalled, socket):
             if what is not None:
                 poller.register(what, zmq.POLLIN)
     command: bytes | None = None
     while not call.done:
-        if loan.asked_back.is_set():
+        if lease.recalled.is_set():
             raise zmq.ZMQError(zmq.ENOTSOCK)
         ready = dict((asking if command is None else answering).poll())
         if control in ready:
@@ -125,7 +125,7 @@ def _answer(control: Any, command: bytes, parts: list[bytes]) -> None:
         control.send_multipart(parts)
 
 
-def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes], loan: Loan) -> None:
+def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes], lease: Lease) -> None:
     """End the thread, and close the inner sockets when it has ended. Goes on if who waits for it is killed again."""
     if not call.done:
         try:
@@ -133,6 +133,6 @@ def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes
         except zmq.ZMQError:  # the context has ended, and with it the thread
             pass
     call._wait(hub, None)
-    loan.end()
+    lease.end()
     ours.close()
     theirs.close()

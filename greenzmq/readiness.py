@@ -81,18 +81,18 @@ class SocketState(SocketWaiters):
     ----------
     alternates : bool
         It is a REQ or REP; see `use_alternation`.
-    loan : native_proxies.Loan or None
+    lease : native_proxies.Loan or None
         While a native thread has the socket.
     since : float or None
         When the operation began that is about to wait, if it has paused since.
     """
 
-    __slots__ = ("__weakref__", "alternates", "loan", "since")
+    __slots__ = ("__weakref__", "alternates", "lease", "since")
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
         self.alternates = False
-        self.loan: Any = None
+        self.lease: Any = None
         self.since: float | None = None
 
     def use_alternation(self) -> None:

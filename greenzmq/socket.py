@@ -338,8 +338,8 @@ class Socket(zmq.Socket[Received_co]):
         if readiness is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
             super().close(linger=linger)
             return
-        if readiness.loan is not None:
-            readiness.loan.close(self, linger)
+        if readiness.lease is not None:
+            readiness.lease.close(self, linger)
             return
         if self._greenzmq_monitored is not None:
             stop_monitoring(self, self._greenzmq_monitored())
