@@ -19,14 +19,14 @@ from . import unpatched
 if TYPE_CHECKING:
     from .hubs import Hub, Watch
 
-__all__ = ["POLLERR", "POLLIN", "POLLOUT", "DescriptorSet", "ready_now"]
+__all__ = ["POLLERR", "POLLIN", "POLLOUT", "FdSet", "ready_now"]
 
 POLLIN, POLLOUT, POLLERR, POLLPRI = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.POLLERR), int(zmq.POLLPRI)
 #: poll(2)'s names of the same; the same numbers everywhere that has epoll. All else is an error to zmq_poll (zmq.cpp).
 _IN, _PRI, _OUT = 1, 2, 4
 
 
-class DescriptorSet:
+class FdSet:
     """File descriptors and the events that are wanted of them, as ``zmq.POLLIN`` and so on.
 
     Attributes

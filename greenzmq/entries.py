@@ -17,18 +17,27 @@ from .turns import default_turn
 if TYPE_CHECKING:
     from .pollset import PollSet
 
-__all__ = ["Entry", "FileEntry", "Owner", "PlainSocketEntry", "WaitableEntry", "fileno", "is_waitable", "make_entry"]
+__all__ = [
+    "Entry",
+    "FileEntry",
+    "PlainSocketEntry",
+    "PollerProtocol",
+    "WaitableEntry",
+    "fileno",
+    "is_waitable",
+    "make_entry",
+]
 
 _FD = int(zmq.FD)
 
 
-class Owner(Protocol):
+class PollerProtocol(Protocol):
     """The Poller, as far as its entries know it."""
 
     poll_set: PollSet
     waiters: Any
 
-    def stir(self, entry: Entry) -> None:
+    def mark_dirty(self, entry: Entry) -> None:
         """Something may have come to `entry`."""
 
 
@@ -49,8 +58,8 @@ class Entry:
     __slots__ = ("events", "order", "owner", "what")
     is_steady = True
 
-    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
-        self.owner: Owner | None = owner
+    def __init__(self, owner: PollerProtocol, what: Any, events: int, order: int) -> None:
+        self.owner: PollerProtocol | None = owner
         self.what = what
         self.events = events
         self.order = order
@@ -59,14 +68,14 @@ class Entry:
         """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
         owner = self.owner
         if owner is not None:
-            owner.stir(self)
+            owner.mark_dirty(self)
 
     def waits(self) -> bool:
         """Whether a greenlet waits in the Poller."""
         owner = self.owner
         return owner is not None and bool(owner.waiters)
 
-    def look(self) -> int:
+    def poll_entry(self) -> int:
         """Which of its events it has. With none it tells when it may have some, if it is steady."""
         raise NotImplementedError
 
@@ -74,7 +83,7 @@ class Entry:
         """Be told no more."""
         raise NotImplementedError
 
-    def retire(self) -> None:
+    def close(self) -> None:
         """`forget`, for good. Another thread may be about to wake a waitable all the same."""
         self.owner = None
         self.forget()
@@ -85,8 +94,8 @@ class SocketEntry(Entry):
 
     __slots__ = ()
 
-    def look(self) -> int:
-        """See `Entry.look`."""
+    def poll_entry(self) -> int:
+        """See `Entry.poll_entry`."""
         state = self.what._greenzmq_state
         events: int = state.check_events_for(self, self.what) & self.events
         owner = self.owner
@@ -107,8 +116,8 @@ class WaitableEntry(Entry):
 
     __slots__ = ()
 
-    def look(self) -> int:
-        """See `Entry.look`."""
+    def poll_entry(self) -> int:
+        """See `Entry.poll_entry`."""
         return POLLIN if self.what.ready() or self._link() else 0
 
     def _link(self) -> bool:
@@ -134,7 +143,7 @@ class FileEntry(Entry):
     __slots__ = ("fd",)
     is_steady = False
 
-    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
+    def __init__(self, owner: PollerProtocol, what: Any, events: int, order: int) -> None:
         super().__init__(owner, what, events, order)
         self.fd = -1
 
@@ -162,7 +171,7 @@ class PlainSocketEntry(FileEntry):
 
     __slots__ = ("state",)
 
-    def __init__(self, owner: Owner, what: Any, events: int, order: int) -> None:
+    def __init__(self, owner: PollerProtocol, what: Any, events: int, order: int) -> None:
         super().__init__(owner, what, events, order)
         self.state = _state_of_plain(what)
 
@@ -175,8 +184,8 @@ class PlainSocketEntry(FileEntry):
         """See `FileEntry.number`."""
         return get_option(self.what, _FD)
 
-    def look(self) -> int:
-        """See `Entry.look`."""
+    def poll_entry(self) -> int:
+        """See `Entry.poll_entry`."""
         return self.state.check_events_for(self, self.what) & self.events
 
     def forget(self) -> None:
@@ -184,7 +193,7 @@ class PlainSocketEntry(FileEntry):
         self.state.forget(self)
 
 
-def make_entry(owner: Owner, what: Any, events: int, order: int) -> Entry:
+def make_entry(owner: PollerProtocol, what: Any, events: int, order: int) -> Entry:
     """The entry for one object, of the kind that it needs."""
     kind: type[Entry] = FileEntry
     if isinstance(what, Socket):

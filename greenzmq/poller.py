@@ -125,7 +125,7 @@ class Poller(zmq.Poller):
         entered = monotonic()
         if seconds != 0:
             state.let_hub_go_round(entered)
-        ready = state.look()
+        ready = state.collect_ready()
         if ready or seconds == 0 or not state.entries:
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
                 warn_once()
@@ -133,13 +133,13 @@ class Poller(zmq.Poller):
         waiter = Waiter(state.get_hub(self), seconds, entered)
         try:
             state.join(waiter)
-            if state.stirred:  # when there was no waiter to wake yet
-                ready = state.look()
+            if state.dirty:  # when there was no waiter to wake yet
+                ready = state.collect_ready()
             while state.entries and not (ready or waiter.expired):
                 state.watch(waiter)
                 waiter.park()
                 waiter.woken = False
-                ready = state.look()
+                ready = state.collect_ready()
         finally:
             try:
                 state.leave(waiter)

@@ -45,7 +45,7 @@ class PollerState:
     ----------
     entries : dict
         What is registered, in the order of registration.
-    awake : dict
+    active : dict
         The set of steady entries that the next poll looks at. The others rest.
     unsteady : dict
         The set of entries that every poll looks at.
@@ -57,7 +57,7 @@ class PollerState:
         Of the thread that polled last. The resting sockets are in it, and the unsteady ones once a greenlet has waited.
     waiters : dict
         The set of those who wait, all on one hub.
-    stirred : bool
+    dirty : bool
         Somebody told of an entry since the last poll began to look.
     checked : bool
         It warns of polls in coroutines that happen not to wait; see `greenzmq.coroutines`.
@@ -66,15 +66,15 @@ class PollerState:
     """
 
     __slots__ = (
-        "awake",
+        "active",
         "checked",
         "choice",
         "chooser",
+        "dirty",
         "entries",
         "has_waitables",
         "order",
         "poll_set",
-        "stirred",
         "turn",
         "turn_began",
         "unsteady",
@@ -85,13 +85,13 @@ class PollerState:
         self.choice = choice
         self.chooser: Entry | None = None
         self.entries: dict[Any, Entry] = {}
-        self.awake: dict[Entry, None] = {}
+        self.active: dict[Entry, None] = {}
         self.unsteady = _NO_ENTRIES
         self.has_waitables = False
         self.order = 0
         self.poll_set = PollSet.here()
         self.waiters = _NO_WAITERS
-        self.stirred = False
+        self.dirty = False
         self.turn = default_turn()  # until a green socket says how long
         self.checked = hubs.asyncio_debugs()  # see `coroutines`
         self.turn_began = 0.0  # in the past, so that a Poller made for a single poll yields at once
@@ -119,20 +119,20 @@ class PollerState:
             self.unsteady = self.unsteady or {}
             self.unsteady[entry] = None
         else:
-            self.awake[entry] = None
+            self.active[entry] = None
         self.wake_waiters()
 
     def unregister(self, what: Any) -> None:
         """See `Poller.unregister`."""
         entry = self.entries.pop(what)
-        self.awake.pop(entry, None)
+        self.active.pop(entry, None)
         if isinstance(entry, FileEntry):
             self.unsteady.pop(entry, None)
             self.poll_set.leave_file(entry)
         if entry is self.chooser:
-            choosers = (other for other in self.entries.values() if isinstance(other.what, Socket))
-            self.chooser = next((other for other in choosers if other.what._greenzmq_choice is not None), None)
-        entry.retire()
+            with_hub_choice = (other for other in self.entries.values() if isinstance(other.what, Socket))
+            self.chooser = next((other for other in with_hub_choice if other.what._greenzmq_choice is not None), None)
+        entry.close()
         if not self.entries:  # those who wait would wait for ever
             self.wake_waiters()
 
@@ -141,57 +141,57 @@ class PollerState:
         for unsteady in self.unsteady:
             self.poll_set.leave_file(unsteady)
         entries, self.entries = self.entries, {}
-        self.awake.clear()
+        self.active.clear()
         self.unsteady = _NO_ENTRIES
         self.chooser = None
         self.wake_waiters()
         for entry in entries.values():
-            entry.retire()
+            entry.close()
 
     # -- one look -----------------------------------------------------------------------------------------------------
 
-    def look(self) -> Ready:
+    def collect_ready(self) -> Ready:
         """All that is ready now, in the order of registration."""
-        self.stirred = False
+        self.dirty = False
         self._enter_thread()
-        if len(self.awake) + len(self.unsteady) < len(self.entries):
+        if len(self.active) + len(self.unsteady) < len(self.entries):
             self.poll_set.collect()
         found: list[tuple[int, Any, int]] = []
-        for entry in list(self.awake):
-            events = self._look_at(entry)
+        for entry in list(self.active):
+            events = self._poll_entry(entry)
             if events:
                 found.append((entry.order, entry.what, events))
-        if not (self.awake or self.has_waitables):
-            self._free_awake()
+        if not (self.active or self.has_waitables):
+            self._free_active()
         if self.unsteady:
-            found += self._look_at_unsteady()
+            found += self._poll_unsteady()
         found.sort(key=lambda row: row[0])
         return [(what, events) for _, what, events in found]
 
-    def _look_at(self, entry: Entry) -> int:
+    def _poll_entry(self, entry: Entry) -> int:
         """The events of one that is awake. If it has none it rests from now on."""
         events = POLLERR
         try:
-            self.awake.pop(entry, None)  # before the look: another thread may wake a waitable while it is linked
-            events = entry.look() if entry.owner is not None else 0
+            self.active.pop(entry, None)  # before the look: another thread may wake a waitable while it is linked
+            events = entry.poll_entry() if entry.owner is not None else 0
         finally:  # what raises will be asked again
             if events and entry.owner is not None:
-                self.awake[entry] = None
+                self.active[entry] = None
         return events
 
-    def _free_awake(self) -> None:
+    def _free_active(self) -> None:
         """Free the memory of those that were awake: a dict does not do so. A signal handler may stir in between."""
-        emptied, self.awake = self.awake, {}
-        self.awake.update(emptied)
+        emptied, self.active = self.active, {}
+        self.active.update(emptied)
 
-    def _look_at_unsteady(self) -> list[tuple[int, Any, int]]:
+    def _poll_unsteady(self) -> list[tuple[int, Any, int]]:
         """Of these the descriptors are asked all at once, by the numbers that they have now."""
         found: list[tuple[int, Any, int]] = []
         files: list[tuple[FileEntry, int]] = []
         wanted: dict[int, int] = {}
         for entry in list(self.unsteady):
             if isinstance(entry, PlainSocketEntry):
-                found.append((entry.order, entry.what, entry.look()))
+                found.append((entry.order, entry.what, entry.poll_entry()))
             else:
                 fd = entry.number()
                 files.append((entry, fd))
@@ -215,7 +215,7 @@ class PollerState:
         elif self.waiters:
             return
         self.poll_set = here
-        self.awake.update((entry, None) for entry in self.entries.values() if entry.is_steady)
+        self.active.update((entry, None) for entry in self.entries.values() if entry.is_steady)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -255,11 +255,11 @@ class PollerState:
         self.poll_set.quit(waiter)
         self.turn_began = monotonic()
 
-    def stir(self, entry: Entry) -> None:
+    def mark_dirty(self, entry: Entry) -> None:
         """Something may have come to `entry`. For a waitable, in any thread."""
         if entry.is_steady:
-            self.awake[entry] = None
-        self.stirred = True
+            self.active[entry] = None
+        self.dirty = True
         self.wake_waiters()
 
     def wake_waiters(self) -> None:

@@ -24,7 +24,7 @@ import zmq
 
 from . import unpatched
 from .attendance import get_option
-from .descriptors import POLLERR, POLLIN, DescriptorSet
+from .descriptors import POLLERR, POLLIN, FdSet
 from .forks import register_after_fork
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class PollSet:
 
     def __init__(self) -> None:
         self.inherited = False
-        self._descriptors = DescriptorSet()
+        self._descriptors = FdSet()
         self._sockets: dict[int, SocketWaiters] = {}
         self._new: dict[int, SocketWaiters] = {}  # those of them that the kernel has not been told of
         self._files: dict[int, dict[FileListener, bool]] = {}  # True for those that are to be told
@@ -285,7 +285,7 @@ def _nothing() -> None:
     """A reference to no set."""
 
 
-def _close_late(watch: Watch, _: DescriptorSet) -> None:
+def _close_late(watch: Watch, _: FdSet) -> None:
     watch.close()
 
 

@@ -287,7 +287,7 @@ def test_a_ready_socket_does_not_slow_the_next_poll(hub):
         with count_reads() as reads:
             assert poller.poll(0) == []
         assert reads == []
-        assert len(poller._greenzmq_state.awake) == 0
+        assert len(poller._greenzmq_state.active) == 0
         for pull in chosen:
             poller.modify(pull, OUT)
             poller.unregister(pull)

@@ -103,7 +103,7 @@ class Late:
 def test_a_call_back_before_there_is_a_waiter_counts(hub):
     """Another thread may call back before the greenlet has parked: it looks again before it parks.
 
-    Seen to fail with the look at `_stirred` taken out of Poller.poll, and with the entry taken out of `_awake` after
+    Seen to fail with the look at `_dirty` taken out of Poller.poll, and with the entry taken out of `_active` after
     the look instead of before it.
     """
     late = Late()
