@@ -23,7 +23,7 @@ __all__ = ["AwaitableTask", "await_", "run", "spawn"]
 T = TypeVar("T")
 
 
-class _End:
+class _Completion:
     """The end of what a greenlet does, for the task that awaits it: as much of a future as a task asks for.
 
     A future that is cancelled ends, and its task learns of it. Here the greenlet learns of it, and the task goes on
@@ -58,7 +58,7 @@ class _End:
             raise
         if self._missed and not isinstance(self._error, CancelledError):
             hub = self._hub
-            hub.late[self._task] = self._before
+            hub.deferred_cancellations[self._task] = self._before
             hub.call_soon(_cancel_again, hub, self._task, self._message)
 
     # What a task calls:
@@ -83,11 +83,11 @@ class _End:
 
     # -- the work ------------------------------------------------------------------------------------------------------
 
-    def _come(self) -> None:
+    def _complete(self) -> None:
         """The work has ended; in its greenlet."""
         self.ended = True
         if self._wakeup is not None:
-            self._hub.when_back(self._wakeup, self, self._context)
+            self._hub.call_on_return(self._wakeup, self, self._context)
 
     def _pass_on(self, error: BaseException) -> None:
         """Have `error` thrown into the greenlet, soon."""
@@ -97,7 +97,7 @@ class _End:
         """Nobody waits any more."""
 
 
-class _Call(_End):
+class _Call(_Completion):
     """One `run`."""
 
     _greenlet: Any = None
@@ -122,7 +122,7 @@ class _Call(_End):
                 self._error = error
         finally:
             self._greenlet = None
-            self._come()
+            self._complete()
 
     def outcome(self) -> Any:
         """The function's result or exception, once."""
@@ -147,7 +147,7 @@ class _Call(_End):
             self._greenlet.throw(error)
 
 
-class _TaskEnd(_End):
+class _TaskCompletion(_Completion):
     """One ``await`` of an `AwaitableTask`."""
 
     def __init__(self, hub: AsyncioHub, work: AwaitableTask[Any]) -> None:
@@ -174,7 +174,7 @@ class AwaitableTask(Task[T]):
     in the greenlet where it waits, and waits for its end; see `run`.
     """
 
-    _ends: tuple[_TaskEnd, ...] = ()
+    _ends: tuple[_TaskCompletion, ...] = ()
     _quiet = (CancelledError,)  # as in asyncio
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -184,10 +184,10 @@ class AwaitableTask(Task[T]):
         hub = AsyncioHub.get()
         if hub is not self.hub:
             raise WrongHubError(f"{self!r} is awaited on {hub!r}; call its get() in a greenlet there")
-        if hub.late:
+        if hub.deferred_cancellations:
             _raise_late_cancellation(hub)
         if not self.done:
-            end = _TaskEnd(hub, self)
+            end = _TaskCompletion(hub, self)
             self._ends += (end,)
             await end
         return self._result()
@@ -197,7 +197,7 @@ class AwaitableTask(Task[T]):
         ends, self._ends = self._ends, ()
         for end in ends:
             end._error = self._error
-            end._come()
+            end._complete()
 
 
 async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -232,7 +232,7 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     if type(function) is CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
         raise coroutine_error(function, function)
     hub = AsyncioHub.get()
-    if hub.late:
+    if hub.deferred_cancellations:
         _raise_late_cancellation(hub)
     call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
     call._task = hub.begin(call.run)
@@ -313,7 +313,7 @@ def _cancellations(task: Any) -> int:
 
 def _is_due(hub: AsyncioHub, task: Any) -> bool:
     """Whether a cancellation was put off that nobody has taken back since."""
-    before = hub.late.pop(task, None)
+    before = hub.deferred_cancellations.pop(task, None)
     return before is not None and _cancellations(task) > before
 
 

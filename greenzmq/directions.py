@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import zmq
 from greenlet import getcurrent
 
-from .hubs.base import AT_END
+from .hubs.base import CALL_END_CALLBACKS
 from .turns import FAST_CALLS
 from .waiting import Waiter, WaitQueue
 
@@ -100,7 +100,7 @@ class Direction(WaitQueue):
         """This greenlet has received last, and is not the one that did before."""
         current = getcurrent()
         self.last_receiver = weakref.ref(current)
-        at_end = getattr(current, AT_END, None)
+        at_end = getattr(current, CALL_END_CALLBACKS, None)
         if at_end is not None:
             at_end.append(self._forget_receiver)
 

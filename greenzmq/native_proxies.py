@@ -77,7 +77,7 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
         call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
         undo.pop_all()
     try:
-        _hand_on(hub, call, ours, control, lease)
+        _relay_commands(hub, call, ours, control, lease)
         return call.get(hub)
     finally:
         Task(hub, _end, (hub, call, ours, theirs, lease)).join()
@@ -94,7 +94,7 @@ def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq
     return ours, theirs
 
 
-def _hand_on(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease) -> None:
+def _relay_commands(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease) -> None:
     """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):

@@ -140,7 +140,7 @@ def _choice(socket: zmq.Socket[Any]) -> Choice | None:
     return socket._greenzmq_choice if isinstance(socket, Socket) else None
 
 
-class _Way:
+class _Flow:
     """One way through a proxy: from `source` to each of `targets`, of which the last is the one meant."""
 
     __slots__ = (
@@ -174,7 +174,7 @@ class _Way:
         if self.pending is not None:
             if not self.pending.done:
                 return self.pending, POLLIN
-            self._settle(self.pending)
+            self._finish_pending(self.pending)
         if not _events(self.source) & POLLIN:
             return self.source, POLLIN
         try:
@@ -201,7 +201,7 @@ class _Way:
             self.frames += len(parts)
             self.octets += sum(map(len, parts))
             if contested or not deliver(parts):
-                return self._insist(parts), POLLIN
+                return self._send_blocking(parts), POLLIN
         return None
 
     def _deliver(self, parts: list[zmq.Frame]) -> bool:
@@ -215,9 +215,9 @@ class _Way:
         self.delivered = 0
         return True
 
-    def _insist(self, parts: list[zmq.Frame]) -> Task[BaseException | None]:
+    def _send_blocking(self, parts: list[zmq.Frame]) -> Task[BaseException | None]:
         """Leave to a task what `_deliver` has left."""
-        self.pending = Task(self.hub, _insist, (self.targets[self.delivered :], parts))
+        self.pending = Task(self.hub, _send_blocking, (self.targets[self.delivered :], parts))
         self.in_hand = parts
         self.delivered = 0
         return self.pending
@@ -238,7 +238,7 @@ class _Way:
         """How many of them the target has sent."""
         return self.frames - len(self.in_hand), self.octets - sum(map(len, self.in_hand))
 
-    def _settle(self, pending: Task[BaseException | None]) -> None:
+    def _finish_pending(self, pending: Task[BaseException | None]) -> None:
         self.pending = None
         self.in_hand = []
         error = pending.get()
@@ -246,7 +246,7 @@ class _Way:
             raise error
 
 
-def _insist(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
+def _send_blocking(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
     """Send to each of `targets`, however long it takes. Returns what is raised: perhaps there is no proxy any more."""
     try:
         for socket in targets:
@@ -263,10 +263,10 @@ class _Proxy:
         self.hub = hub
         self.control = control
         self.paused = False
-        there = _Way(hub, frontend, backend, capture)
+        there = _Flow(hub, frontend, backend, capture)
         self.ways = [there]
         if there.target_differs:
-            self.ways.append(_Way(hub, backend, frontend, capture))
+            self.ways.append(_Flow(hub, backend, frontend, capture))
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
@@ -275,12 +275,12 @@ class _Proxy:
 
     def run(self) -> int:
         try:
-            while self.control is None or self._obey():
-                lacking = [] if self.paused else [way.move() for way in self.ways]
-                if None in lacking:
+            while self.control is None or self._handle_command():
+                blocked_on = [] if self.paused else [way.move() for way in self.ways]
+                if None in blocked_on:
                     self._yield_to_hub()
                 else:
-                    self._wait(cast("list[tuple[Any, int]]", lacking))
+                    self._wait(cast("list[tuple[Any, int]]", blocked_on))
             return 0
         finally:
             for poller in self.pollers.values():  # which live as long as the traceback does
@@ -291,9 +291,9 @@ class _Proxy:
             yield_to_hub(self.hub)
             self.turn_end = monotonic() + self.turn
 
-    def _wait(self, lacking: list[tuple[Any, int]]) -> None:
+    def _wait(self, blocked_on: list[tuple[Any, int]]) -> None:
         wanted = dict.fromkeys(self.sockets, _THE_END)
-        for what, event in lacking:
+        for what, event in blocked_on:
             wanted[what] = wanted.get(what, 0) | event
         if self.control is not None:
             wanted[self.control] = POLLIN
@@ -315,7 +315,7 @@ class _Proxy:
 
     # -- control ------------------------------------------------------------------------------------------------------
 
-    def _obey(self) -> bool:
+    def _handle_command(self) -> bool:
         """Take a command, if there is one. Whether to go on."""
         if not _events(self.control) & POLLIN:
             return True
@@ -341,7 +341,7 @@ class _Proxy:
         try:
             _send_message(self.control, DONTWAIT, parts, True, False)
         except zmq.Again:
-            Task(self.hub, _insist, ([self.control], parts))
+            Task(self.hub, _send_blocking, ([self.control], parts))
 
 
 def _events(socket: Any) -> int:

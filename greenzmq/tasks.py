@@ -19,7 +19,7 @@ from . import hubs, unpatched
 from .errors import TimeLimitExpired, Timeout
 from .events import Link, Linkable
 from .forks import register_after_fork
-from .hubs.base import MARK
+from .hubs.base import HUB_ATTRIBUTE
 from .limits import as_limit
 from .scope import note_task
 from .waiting import interrupt
@@ -185,7 +185,7 @@ class Task(Outcome[T]):
         self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
         self._greenlet.task = weakref.ref(self)
         self._greenlet.gr_context = contextvars.copy_context() if context is None else context
-        setattr(self._greenlet, MARK, hub)
+        setattr(self._greenlet, HUB_ATTRIBUTE, hub)
         note_task(self)
         hub.call_soon(self._start)
 

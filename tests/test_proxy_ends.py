@@ -23,13 +23,13 @@ BOTH = pytest.mark.parametrize("native", [False, True], ids=["green", "native"])
 def insisted(monkeypatch):
     """The messages that a proxy had in hand without room for them."""
     messages = []
-    insist = proxies._insist
+    insist = proxies._send_blocking
 
     def spy(targets, parts):
         messages.append([frame.bytes for frame in parts])
         return insist(targets, parts)
 
-    monkeypatch.setattr(proxies, "_insist", spy)
+    monkeypatch.setattr(proxies, "_send_blocking", spy)
     return messages
 
 
@@ -189,14 +189,14 @@ def test_a_signal_that_comes_during_a_burst(hub, monkeypatch):
 
     Seen to hang without the looks that follow a burst.
     """
-    deliver = proxies._Way._deliver
+    deliver = proxies._Flow._deliver
 
     def spy(way, parts):
         if parts[0].bytes == b"answer":
             proxy.client.send(b"question", zmq.NOBLOCK)
         return deliver(way, parts)
 
-    monkeypatch.setattr(proxies._Way, "_deliver", spy)
+    monkeypatch.setattr(proxies._Flow, "_deliver", spy)
     with running(hub, zmq.DEALER, zmq.DEALER, zmq.DEALER, zmq.DEALER) as proxy:
         proxy.client.send(b"first")
         assert proxy.worker.recv() == b"first"

@@ -15,13 +15,13 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from greenzmq.hubs.base import MARK, Hub
+from greenzmq.hubs.base import HUB_ATTRIBUTE, Hub
 
 
 def spawn(hub: Hub, function: Callable[[], object]) -> greenlet:
     """Run a function in a new greenlet of a hub, soon."""
     child = greenlet(function, hub.greenlet)
-    setattr(child, MARK, hub)
+    setattr(child, HUB_ATTRIBUTE, hub)
     hub.call_soon(child.switch)
     return child
 

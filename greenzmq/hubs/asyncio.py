@@ -26,7 +26,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from .. import unpatched
 from ..errors import BlockingCallError, HubError
 from ..forks import register_after_fork
-from .base import AT_END, MARK, Hub, Timer, Watch
+from .base import CALL_END_CALLBACKS, HUB_ATTRIBUTE, Hub, Timer, Watch
 from .kernel import StandIn, leave_to_parent
 from .timers import TimerHeap
 
@@ -54,7 +54,7 @@ class Worker(greenlet):
     """A greenlet that makes one call after another for coroutines, each of which awaits it.
 
     To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So the
-    hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not (`AT_END`); a weak
+    hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not (`CALL_END_CALLBACKS`); a weak
     reference with a callback tells that somebody does (a socket in the midst of a message; a greenlet-local's owner).
     An idle one keeps nothing alive, neither its hub nor itself.
     """
@@ -63,7 +63,7 @@ class Worker(greenlet):
 
     def __init__(self, parent: greenlet) -> None:
         super().__init__(_work, parent)
-        setattr(self, AT_END, [])
+        setattr(self, CALL_END_CALLBACKS, [])
         self.reference = weakref.ref(self)  # Python has one without a callback for everybody, and it is counted
 
 
@@ -75,14 +75,14 @@ def _work() -> None:
         if job is None:  # somebody who knew it has switched into it
             return
         job()
-        at_end = getattr(worker, AT_END)
+        at_end = getattr(worker, CALL_END_CALLBACKS)
         while at_end:
             at_end.pop()()
-        idle = getattr(worker, MARK).idle
+        idle = getattr(worker, HUB_ATTRIBUTE).idle
         if weakref.getweakrefcount(worker) > 1 or len(idle) >= IDLE:
             return
         idle.append(worker)
-        setattr(worker, MARK, None)
+        setattr(worker, HUB_ATTRIBUTE, None)
         worker.gr_context = None
         switch = worker.parent.switch
         del worker, job, at_end, idle
@@ -102,13 +102,13 @@ class AsyncioHub(Hub):
         Greenlets for `begin`.
     on_libuv : bool
         Whether this is uvloop; see `StandIn`.
-    firing : bool
+    in_watch_callback : bool
         Whether the loop is in a watch's callback, so that it is back there when the running greenlet stops.
-    back : tuple, optional
-        What the loop is to call then; see `when_back`.
+    on_return : tuple, optional
+        What the loop is to call then; see `call_on_return`.
     timers : TimerHeap
         What is due later. The loop itself has one handle for all of them.
-    late : dict
+    deferred_cancellations : dict
         The tasks whose cancellation has given way to a result; kept by `greenzmq.asyncio`.
     """
 
@@ -123,12 +123,12 @@ class AsyncioHub(Hub):
         self.on_libuv = package == "uvloop"
         self.stepping: asyncio.Task[Any] | None = None
         self.idle: list[Worker] = []
-        self.late: dict[Any, int] = {}
-        self.firing = False
-        self.back: tuple[Any, ...] | None = None
+        self.deferred_cancellations: dict[Any, int] = {}
+        self.in_watch_callback = False
+        self.on_return: tuple[Any, ...] | None = None
         self.timers = TimerHeap()
-        self._alarm: asyncio.Handle | None = None
-        self._alarm_at = 0.0
+        self._timer_handle: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._greenlet = getcurrent()
         self._loop_greenlet: greenlet | None = None  # until a callback has told for certain
         self._nowhere = greenlet()
@@ -203,8 +203,8 @@ class AsyncioHub(Hub):
         self.check_open()
         when = monotonic() + max(seconds, 0)
         timer = self.timers.add(when, callback, args)
-        if self._alarm is None or when < self._alarm_at:
-            self._set_alarm(when, max(seconds, 0))
+        if self._timer_handle is None or when < self._timer_due:
+            self._set_timer_handle(when, max(seconds, 0))
             self._wake_from_handler()
         return timer
 
@@ -213,15 +213,15 @@ class AsyncioHub(Hub):
         if self._hears_signals and getcurrent() is self._loop_greenlet and _is_asleep():
             self.loop.call_soon_threadsafe(int)
 
-    def _set_alarm(self, when: float, seconds: float) -> None:
-        """Have the loop call `_ring`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm, self._alarm_at = self.loop.call_later(seconds, self._ring), when
+    def _set_timer_handle(self, when: float, seconds: float) -> None:
+        """Have the loop call `_run_due_timers`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
+        if self._timer_handle is not None:
+            self._timer_handle.cancel()
+        self._timer_handle, self._timer_due = self.loop.call_later(seconds, self._run_due_timers), when
 
-    def _ring(self) -> None:
+    def _run_due_timers(self) -> None:
         """Some timers may be due. uvloop counts in whole milliseconds, and may come too early."""
-        self._alarm = None
+        self._timer_handle = None
         try:
             for timer in self.timers.pop_due(monotonic()):
                 try:
@@ -235,16 +235,16 @@ class AsyncioHub(Hub):
         finally:
             when = self.timers.first_due()
             if when is not None and not self.loop.is_closed():
-                self._set_alarm(when, max(when - monotonic(), 0.001))
+                self._set_timer_handle(when, max(when - monotonic(), 0.001))
 
-    def when_back(self, callback: Callable[[Any], object], argument: Any, context: Any) -> None:
+    def call_on_return(self, callback: Callable[[Any], object], argument: Any, context: Any) -> None:
         """Call ``callback(argument)`` in the loop once the running greenlet has stopped.
 
         In the round of the loop that has let it go on if that is possible, else in the next. For one that was let go on
         by a descriptor it is: a round is half of what a short wait costs.
         """
-        if self.firing and self.back is None:
-            self.back = (context, callback, argument)
+        if self.in_watch_callback and self.on_return is None:
+            self.on_return = (context, callback, argument)
         elif not self.loop.is_closed():
             self.loop.call_soon(callback, argument, context=context)
 
@@ -252,7 +252,7 @@ class AsyncioHub(Hub):
         if _running_loop() is not self.loop:
             self.check_open()
         current, task = getcurrent(), current_task(self.loop)
-        ours = getattr(current, MARK, None) is self or self._is_ours(current)
+        ours = getattr(current, HUB_ATTRIBUTE, None) is self or self._is_ours(current)
         if not ours or (task is not None and task is not self.stepping):
             # To another library's bridge the switch would look like the end of a step (SQLAlchemy: something to await),
             # and the loop would think that a task whose step began in here is still in it (an eager one).
@@ -291,7 +291,7 @@ class AsyncioHub(Hub):
         worker = self.idle.pop() if self.idle else Worker(self.greenlet)
         if worker.dead:  # somebody who knew it has thrown something into it
             worker = Worker(self.greenlet)
-        setattr(worker, MARK, self)
+        setattr(worker, HUB_ATTRIBUTE, self)
         worker.job = job
         current, task = getcurrent(), current_task(self.loop)
         worker.gr_context = current.gr_context
@@ -314,7 +314,7 @@ class AsyncioHub(Hub):
             raise HubError(f"{self!r} is the parent process's; start a loop in this one: asyncio.run(main())")
 
     def _is_ours(self, current: Any) -> bool:
-        while current is not None and getattr(current, MARK, None) is not self:
+        while current is not None and getattr(current, HUB_ATTRIBUTE, None) is not self:
             current = current.parent
         return current is not None
 
@@ -391,7 +391,7 @@ def _is_asleep() -> bool:
 
 
 class _AsyncioWatch(Watch):
-    """See `Watch`. In its callback `AsyncioHub.when_back` works."""
+    """See `Watch`. In its callback `AsyncioHub.call_on_return` works."""
 
     __slots__ = ("_stand_in",)
     hub: AsyncioHub
@@ -422,11 +422,11 @@ class _AsyncioWatch(Watch):
 
     def _call(self) -> None:
         hub = self.hub
-        hub.firing = True
+        hub.in_watch_callback = True
         try:
             self.callback()
         finally:
-            hub.firing = False
-            if hub.back is not None:
-                (context, callback, argument), hub.back = hub.back, None
+            hub.in_watch_callback = False
+            if hub.on_return is not None:
+                (context, callback, argument), hub.on_return = hub.on_return, None
                 context.run(callback, argument)

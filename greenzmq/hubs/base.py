@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["AT_END", "MARK", "Hub", "Timer", "Watch", "main_greenlet"]
+__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "main_greenlet"]
 
 #: The attribute of a greenlet that names the hub on which it was spawned.
-MARK = "_greenzmq_hub"
+HUB_ATTRIBUTE = "_greenzmq_hub"
 #: The attribute of a greenlet that makes one call after another, each for somebody else: a list of functions that it
 #: calls after each. Who would look whether another greenlet is dead tells this one so.
-AT_END = "_greenzmq_at_end"
+CALL_END_CALLBACKS = "_greenzmq_at_end"
 
 
 class Hub(abc.ABC):

@@ -19,7 +19,7 @@ from greenlet import getcurrent
 
 from .. import unpatched
 from ..errors import AmbiguousHubError, BlockingCallError
-from .base import MARK, Hub, Watch
+from .base import HUB_ATTRIBUTE, Hub, Watch
 
 __all__ = ["Decision", "asyncio_debugs", "coroutine_loop", "detect", "is_debugged_coroutine", "runs_elsewhere"]
 
@@ -162,7 +162,7 @@ def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
     """
     greenlet: Any = getcurrent()
     while hub is not None and greenlet is not None:
-        if greenlet is hub.greenlet or getattr(greenlet, MARK, None) is hub:
+        if greenlet is hub.greenlet or getattr(greenlet, HUB_ATTRIBUTE, None) is hub:
             return None
         greenlet = greenlet.parent
     found = _by_ancestry(_alive((*_RUNTIMES, _SELECTOR)))
@@ -243,7 +243,7 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
     """
     greenlet: Any = getcurrent()
     while greenlet is not None:
-        mark = getattr(greenlet, MARK, None)
+        mark = getattr(greenlet, HUB_ATTRIBUTE, None)
         for name, hub in alive.items():
             if greenlet is hub or (mark is not None and mark.name == name):
                 return Decision(name, 2, f"this greenlet runs on {name}'s hub")

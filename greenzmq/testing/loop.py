@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from greenlet import getcurrent, greenlet
 
 from .. import unpatched
-from ..hubs.base import MARK
+from ..hubs.base import HUB_ATTRIBUTE
 from .support import PATIENCE, Calls, ContractError, Oops, checks, fail, pair, require, until, watching
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check_callback_switches(hub: Hub) -> None:
         steps.append("ends")
 
     worker = greenlet(run, hub.greenlet)
-    setattr(worker, MARK, hub)
+    setattr(worker, HUB_ATTRIBUTE, hub)
 
     def resume(times: int) -> None:
         for _ in range(times):
