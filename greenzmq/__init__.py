@@ -124,7 +124,7 @@ __all__ = [
 ]
 __all__ += _zmq.__all__
 
-_inspection.obey_environment()
+_inspection.install_from_environment()
 
 
 _NAMESPACES = ("asyncio", "eventlet", "gevent", "selector")

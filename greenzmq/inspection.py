@@ -1,7 +1,7 @@
 """Who waits, for what, since when, and where in the code: for the owner of a program that hangs.
 
 Nothing is written down while a program runs. A parked greenlet has a `Waiter`, which the garbage collector knows of,
-and a stack, in whose frames stands what it waits for: `_KNOWN` says which of our functions to look at, and how. So to
+and a stack, in whose frames stands what it waits for: `_DESCRIBERS` says which of our functions to look at, and how. So to
 ask costs a walk over all objects of the process (some 10 ms for a million), and not to ask costs nothing.
 
 With ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment a program dumps when it gets that signal; see `dump_on_signal`.
@@ -43,7 +43,16 @@ if TYPE_CHECKING:
 
     from .hubs import Hub
 
-__all__ = ["ParkedGreenlet", "dump", "dump_on_signal", "look_at", "obey_environment", "report", "waiter_of", "waiters"]
+__all__ = [
+    "ParkedGreenlet",
+    "describe",
+    "dump",
+    "dump_on_signal",
+    "install_from_environment",
+    "report",
+    "waiter_of",
+    "waiters",
+]
 
 #: The environment variable that names the signal on which to dump.
 ENVIRONMENT = "GREENZMQ_DUMP_SIGNAL"
@@ -136,7 +145,7 @@ def waiters() -> list[ParkedGreenlet]:
     Switches: never. From any greenlet, hub callback, signal handler and thread; other threads go on meanwhile, so what
     it tells of them may be over.
     """
-    found = [parked for waiter in _waiters() if (parked := look_at(waiter)) is not None]
+    found = [parked for waiter in _waiters() if (parked := describe(waiter)) is not None]
     return sorted(found, key=lambda parked: (parked.thread, parked.hub.thread_id, parked.since))
 
 
@@ -230,7 +239,7 @@ def dump_on_signal(name: str) -> None:
         raise RuntimeError(f"{number.name}: only the main thread can install a handler; do it there") from error
 
 
-def obey_environment() -> None:
+def install_from_environment() -> None:
     """What ``GREENZMQ_DUMP_SIGNAL`` asks for, if it is set. If that cannot be, a warning says why, and no more."""
     name = os.environ.get(ENVIRONMENT, "")
     if not name:
@@ -275,7 +284,7 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
     return None
 
 
-def look_at(waiter: Waiter) -> ParkedGreenlet | None:
+def describe(waiter: Waiter) -> ParkedGreenlet | None:
     """What there is to tell of a greenlet that waits; None if it goes on by now."""
     greenlet = getattr(waiter, "greenlet", None)  # none before the wait, nor when it is over
     if greenlet is None:
@@ -288,7 +297,7 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     ours, theirs = frames[at:end], frames[end:]
     public = [frame.f_code.co_name for frame in ours if _is_public(frame)]
     subjects = [subject for frame in ours if (subject := _subject(frame)) is not None]
-    subject = subjects[-1] if subjects else _Subject("")
+    subject = subjects[-1] if subjects else _WaitedFor("")
     if subjects and subjects[0] is _NEXT_TURN:  # of whatever it does
         subject = _NEXT_TURN
     behind = None if subject.message_owner is greenlet else subject.message_owner
@@ -311,7 +320,7 @@ def look_at(waiter: Waiter) -> ParkedGreenlet | None:
     )
 
 
-def _behind(subject: _Subject, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:
+def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:
     """What a greenlet waits for that must not come between the parts of another one's message."""
     verb = "receive" if subject.direction == "in" else "send"
     if owner.dead:
@@ -363,7 +372,7 @@ def _summary(frame: FrameType) -> traceback.FrameSummary:
 
 
 @dataclass(frozen=True)
-class _Subject:
+class _WaitedFor:
     """What a frame waits for."""
 
     what: str
@@ -372,15 +381,15 @@ class _Subject:
     message_owner: greenlet | None = None
 
 
-_NEXT_TURN = _Subject("its next turn")
+_NEXT_TURN = _WaitedFor("its next turn")
 
 
-def _subject(frame: FrameType) -> _Subject | None:
-    look = _KNOWN.get(frame.f_code)
+def _subject(frame: FrameType) -> _WaitedFor | None:
+    look = _DESCRIBERS.get(frame.f_code)
     try:
         return None if look is None else look(frame.f_locals)
     except Exception as error:  # in a __repr__, for example; and in another thread all of it may be changing
-        return _Subject(f"? ({error!r})")
+        return _WaitedFor(f"? ({error!r})")
 
 
 def type_of(socket: Any) -> str:
@@ -410,56 +419,56 @@ def _names(events: int) -> str:
     return "|".join(name for event, name in known if events & event)
 
 
-def _operation(local: dict[str, Any]) -> _Subject:
+def _operation(local: dict[str, Any]) -> _WaitedFor:
     direction: Direction = local["direction"]
     owner = None if direction.mid_message is None else direction.mid_message()
-    return _Subject(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
+    return _WaitedFor(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
 
 
-def _socket_poll(local: dict[str, Any]) -> _Subject:
+def _socket_poll(local: dict[str, Any]) -> _WaitedFor:
     events = _names(local["events"])
-    return _Subject(f"{_describe(local['socket'])} {events}", events, local["socket"])
+    return _WaitedFor(f"{_describe(local['socket'])} {events}", events, local["socket"])
 
 
-def _poller_poll(local: dict[str, Any]) -> _Subject:
+def _poller_poll(local: dict[str, Any]) -> _WaitedFor:
     entries = list(local["self"]._greenzmq_state.entries.values())
     shown = [f"{_describe(entry.what)} {_names(entry.events)}" for entry in entries[:_SHOWN]]
     more = ["…"] * (len(entries) > _SHOWN)
-    return _Subject(f"one of {len(entries)}: {', '.join(shown + more)}")
+    return _WaitedFor(f"one of {len(entries)}: {', '.join(shown + more)}")
 
 
-def _proxy(local: dict[str, Any]) -> _Subject:
+def _proxy(local: dict[str, Any]) -> _WaitedFor:
     what = f"{_describe(local['frontend'])} <-> {_describe(local['backend'])}"
     for name in ("capture", "control"):
         if local[name] is not None:
             what += f", {name} {_describe(local[name])}"
-    return _Subject(what)
+    return _WaitedFor(what)
 
 
-def _wait_fd(local: dict[str, Any]) -> _Subject:
+def _wait_fd(local: dict[str, Any]) -> _WaitedFor:
     directions = "|".join(name for name, wanted in (("in", local["read"]), ("out", local["write"])) if wanted)
-    return _Subject(f"fd {local['number']} {directions}", directions)
+    return _WaitedFor(f"fd {local['number']} {directions}", directions)
 
 
-def _in_thread(local: dict[str, Any]) -> _Subject:
-    return _Subject(getattr(local["function"], "__qualname__", None) or repr(local["function"]))
+def _in_thread(local: dict[str, Any]) -> _WaitedFor:
+    return _WaitedFor(getattr(local["function"], "__qualname__", None) or repr(local["function"]))
 
 
-def _monitor(local: dict[str, Any]) -> _Subject:
+def _monitor(local: dict[str, Any]) -> _WaitedFor:
     socket = local["self"]._socket
-    return _Subject(f"events of {_describe(socket)}", "", socket)
+    return _WaitedFor(f"events of {_describe(socket)}", "", socket)
 
 
-def _pause(local: dict[str, Any]) -> _Subject:
-    return _Subject("") if local["seconds"] > 0 else _NEXT_TURN
+def _pause(local: dict[str, Any]) -> _WaitedFor:
+    return _WaitedFor("") if local["seconds"] > 0 else _NEXT_TURN
 
 
-def _own(local: dict[str, Any]) -> _Subject:
-    return _Subject(_describe(local["self"]))
+def _own(local: dict[str, Any]) -> _WaitedFor:
+    return _WaitedFor(_describe(local["self"]))
 
 
 #: Our functions in whose frames stands what they wait for. Of those on a stack the outermost counts.
-_KNOWN: dict[CodeType, Callable[[dict[str, Any]], _Subject]] = {
+_DESCRIBERS: dict[CodeType, Callable[[dict[str, Any]], _WaitedFor]] = {
     function.__code__: look
     for function, look in (
         (SocketState.perform, _operation),

@@ -108,7 +108,7 @@ def _events(tracker: zmq.MessageTracker) -> Iterator[Any]:
         yield from _events(peer)
 
 
-class _Bell(Linkable):
+class _EventWaitable(Linkable):
     """A `threading.Event`, to be waited for by greenlets.
 
     In the queue of the event's condition it stands where a waiting thread has its lock, and is released like those.
@@ -134,8 +134,8 @@ def _waitable(event: Any) -> Waitable:
     condition = getattr(event, "_cond", None)
     if condition is None:
         return NativeCall(event.wait)
-    new = _Bell(event)
-    bell: _Bell = vars(event).setdefault("_greenzmq_bell", new)
+    new = _EventWaitable(event)
+    bell: _EventWaitable = vars(event).setdefault("_greenzmq_bell", new)
     if bell is new:
         condition._waiters.append(bell)  # who sets the event does so before it looks at the queue
     return bell

@@ -19,16 +19,16 @@ from greenzmq.socket import address_of
 __all__ = [
     "BIG",
     "TIGHT",
-    "acquaint",
     "await_signal",
     "drain",
     "fill_completely",
     "fill_for_good",
     "fill_up",
-    "let_go_on",
+    "handshake",
+    "must_finish",
     "plain",
 ]
-__all__ += ["in_the_polling_phase", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
+__all__ += ["from_fd_callback", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
 
 #: In flight between two sockets with these options are at most a few of `BIG`, over tcp as well.
 TIGHT = {"sndhwm": 1, "rcvhwm": 1, "sndbuf": 65536, "rcvbuf": 65536}
@@ -101,7 +101,7 @@ def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: lis
     return parked(hub, sends, socket.send_multipart, message)
 
 
-def let_go_on(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
+def must_finish(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
     """`task` ends within `TURNS` rounds of the hub, from when the signal was taken."""
     until(hub, lambda: task.done or not signalled(socket))
     for _ in range(TURNS):
@@ -112,7 +112,7 @@ def let_go_on(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq
     assert task.done, f"still waits; signalled: {signalled(socket)}"
 
 
-def acquaint(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
+def handshake(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
     """Block the thread until these two have met: from now on only messages and room are signalled."""
     for one, other in ((socket, peer), (peer, socket)):
         plain(one).send(b"hello")
@@ -122,7 +122,7 @@ def acquaint(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
         assert not signalled(one)
 
 
-def in_the_polling_phase(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
+def from_fd_callback(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
     """``act()`` in a callback of the hub that comes from a descriptor: what it schedules runs before the next look."""
     end, other_end = os.pipe()
     watch = hub.hub.watch(end, lambda: (watch.close(), act(), done.append(True)))

@@ -12,13 +12,13 @@ from helpers_tasks import foreign_spawn
 
 import greenzmq
 
-__all__ = ["Limit", "Victim", "weapons"]
+__all__ = ["Limit", "Target", "interruptions"]
 
 #: Seconds that a time limit gives its victim to get to where it is to be struck.
 LIMIT = 0.004
 
 
-class Victim:
+class Target:
     """A greenlet that runs a function until it is struck.
 
     Attributes
@@ -32,7 +32,7 @@ class Victim:
     """
 
     foreign = False
-    at_once = False  # the blow falls inside `strike`, which is then not for the victim itself to call
+    at_once = False  # the blow falls inside `interrupt`, which is then not for the victim itself to call
     expected: type[BaseException] = GreenletExit
 
     def __init__(self, hub: greenzmq.GreenHub, function: Callable[..., Any], *args: Any) -> None:
@@ -57,7 +57,7 @@ class Victim:
         """``function(*args)``, under a limit if that is the weapon."""
         return function(*args)
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         """Do it, or see to it that it happens in the hub's next round."""
         raise NotImplementedError
 
@@ -71,24 +71,24 @@ class Victim:
         assert self.got or isinstance(self.raised, self.expected), f"{type(self).__name__}: {self.raised!r}"
 
 
-class Kill(Victim):
-    def strike(self) -> None:
+class Kill(Target):
+    def interrupt(self) -> None:
         self.handle.kill(block=False)
 
 
-class KillWithTimeout(Victim):
+class KillWithTimeout(Target):
     expected = greenzmq.Timeout
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.handle.kill(greenzmq.Timeout(0), block=False)
 
 
-class Throw(Victim):
+class Throw(Target):
     """A stranger's exception, from a callback of the hub."""
 
     expected = Stop
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.hub.hub.call_soon(self._throw, self.handle._greenlet)
 
     def _throw(self, target: Any) -> None:
@@ -96,29 +96,29 @@ class Throw(Victim):
             target.throw(Stop)
 
 
-class Limit(Victim):
+class Limit(Target):
     expected = greenzmq.Timeout
 
     def limited(self, function: Callable[..., Any], *args: Any) -> Any:
         with self.hub.timeout(LIMIT):
             return function(*args)
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.outlast()
 
 
-class GeventKill(Victim):
+class GeventKill(Target):
     foreign = True
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.handle.kill(block=False)
 
 
-class GeventKillWithError(Victim):
+class GeventKillWithError(Target):
     foreign = True
     expected = KeyError
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.handle.kill(KeyError("mine"), block=False)
 
 
@@ -133,18 +133,18 @@ class GeventLimit(Limit):
             return function(*args)
 
 
-class EventletKill(Victim):
+class EventletKill(Target):
     foreign = at_once = True
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.handle.kill()
 
 
-class EventletKillWithError(Victim):
+class EventletKillWithError(Target):
     foreign = at_once = True
     expected = KeyError
 
-    def strike(self) -> None:
+    def interrupt(self) -> None:
         self.handle.kill(KeyError("mine"))
 
 
@@ -166,6 +166,6 @@ _THEIRS = {
 }
 
 
-def weapons(hub: greenzmq.GreenHub) -> tuple[type[Victim], ...]:
+def interruptions(hub: greenzmq.GreenHub) -> tuple[type[Target], ...]:
     """Those that there are on this hub."""
     return _OURS + _THEIRS.get(hub.name, ())

@@ -125,7 +125,7 @@ def begun(hub: greenzmq.GreenHub, kind: str) -> Iterator[tuple[greenzmq.Task[Any
             owner.join()
 
 
-def look_at(task: greenzmq.Task) -> Any:
+def describe(task: greenzmq.Task) -> Any:
     (found,) = (each for each in greenzmq.waiters() if each.greenlet is task._greenlet)
     return found
 
@@ -137,7 +137,7 @@ def test_who_waits_behind_a_message_says_so(hub, kind):
     Seen to fail when they told of the socket alone, which has messages.
     """
     with begun(hub, kind) as (worker, owner):
-        behind, dumped = look_at(worker), io.StringIO()
+        behind, dumped = describe(worker), io.StringIO()
         greenzmq.dump(dumped)
         assert behind.behind is owner._greenlet
         assert [frame.name for frame in behind.behind_stack[:2]] == ["take_a_break", f"{kind}_in_parts"]
@@ -147,7 +147,7 @@ def test_who_waits_behind_a_message_says_so(hub, kind):
         assert "in take_a_break, for " in str(behind)
         text = dumped.getvalue().partition("the greenlet that has begun the message is in:\n")[2]
         assert text.splitlines()[0].endswith("in take_a_break")
-        assert look_at(owner).behind is None
+        assert describe(owner).behind is None
 
 
 def test_whose_owner_runs_in_this_moment(hub):
@@ -159,11 +159,11 @@ def test_whose_owner_runs_in_this_moment(hub):
         sender.send_multipart([b"1", b"2"])
         receiver.recv()  # in this greenlet
         worker = parked(hub, receives, receiver.recv_multipart)
-        ours = look_at(worker)
+        ours = describe(worker)
         assert ours.behind is getcurrent()
         assert f"has begun to receive; that one is at {__file__}:" in str(ours)
         theirs: list[Any] = []
-        thread = threading.Thread(target=lambda: theirs.append(look_at(worker)))
+        thread = threading.Thread(target=lambda: theirs.append(describe(worker)))
         thread.start()
         thread.join()
         assert f"has begun to receive; that one is at {threading.__file__}:" in str(theirs[0])
@@ -188,5 +188,5 @@ def test_whose_owner_has_ended(hub):
         owner.switch()
         worker = parked(hub, receives, receiver.recv_multipart)
         owner.switch()
-        assert f"behind a message that {owner!r} had begun to receive when it ended, for " in str(look_at(worker))
+        assert f"behind a message that {owner!r} had begun to receive when it ended, for " in str(describe(worker))
         worker.kill()

@@ -261,10 +261,10 @@ def test_shadows_of_a_socket_share_who_waits(hub, how):
     with open_context(hub) as context:
         left, right = connected(context, zmq.PAIR, zmq.PAIR)
         shadow = SOCKET_SHADOWS[how](right)
-        for waiting, thief in itertools.permutations([right, shadow]):
+        for waiting, rival in itertools.permutations([right, shadow]):
             task = parked(hub, receives, waiting.recv)
             left.send(b"x")
-            assert thief.get(zmq.EVENTS) & zmq.POLLIN
+            assert rival.get(zmq.EVENTS) & zmq.POLLIN
             hub.sleep()
             hub.sleep()
             assert task.done

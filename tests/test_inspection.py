@@ -369,7 +369,7 @@ def test_no_handler_unasked(monkeypatch):
     """Without the variable greenzmq installs nothing."""
     monkeypatch.delenv("GREENZMQ_DUMP_SIGNAL", raising=False)
     before = signal.getsignal(signal.SIGUSR1)
-    inspection.obey_environment()
+    inspection.install_from_environment()
     assert signal.getsignal(signal.SIGUSR1) is before
     assert getattr(before, "__module__", "") != inspection.__name__
 
@@ -378,7 +378,7 @@ def test_not_in_another_thread(monkeypatch):
     """Imported first in another thread greenzmq cannot install it, and says so in a warning."""
     monkeypatch.setenv("GREENZMQ_DUMP_SIGNAL", "USR1")
     before = signal.getsignal(signal.SIGUSR1)
-    thread = threading.Thread(target=inspection.obey_environment)
+    thread = threading.Thread(target=inspection.install_from_environment)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         thread.start()
@@ -398,7 +398,7 @@ def test_wrong_names(monkeypatch, name):
     with pytest.warns(
         RuntimeWarning, match=f"GREENZMQ_DUMP_SIGNAL has no effect: .* {name!r}; it takes one of"
     ) as seen:
-        inspection.obey_environment()
+        inspection.install_from_environment()
     names = str(seen[0].message).partition("one of ")[2].split(", ")
     assert {"HUP", "TERM", "USR1"} <= {*names}
     assert not {"KILL", "STOP"} & {*names}

@@ -141,16 +141,16 @@ def test_an_exception_in_the_midst(hub, operation):
 
     Seen to fail, by waiters that stayed in the queue for ever, when what ends a wait was not done again.
     """
-    call, let_go_on = STRICKEN[operation]
+    call, must_finish = STRICKEN[operation]
     for at in itertools.count():
         with open_context(hub) as context:
             one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-            strike = Strike(at)
-            task = hub.spawn(strike.call, call, one)
+            interrupt = Strike(at)
+            task = hub.spawn(interrupt.call, call, one)
             for _ in range(3):
                 hub.sleep()
             if not task.done:
-                let_go_on(one, other)
+                must_finish(one, other)
             try:
                 task.get()
             except (StruckError, zmq.Again):
@@ -164,6 +164,6 @@ def test_an_exception_in_the_midst(hub, operation):
             waiting = parked(hub, receives, one.recv)
             other.send(b"goes on")
             assert waiting.get() == b"goes on", at
-        if not strike.happened:
+        if not interrupt.happened:
             break
     assert at > 15

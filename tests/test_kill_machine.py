@@ -10,7 +10,7 @@ from helpers_invariants import check, idle
 from helpers_random import examples, seeded
 from helpers_sockets import connected, open_context, until
 from helpers_waiters import drain
-from helpers_weapons import Limit, Victim, weapons
+from helpers_weapons import Limit, Target, interruptions
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -26,12 +26,12 @@ class Kills(RuleBasedStateMachine):
         super().__init__()
         self.hub = hub
         # A time limit would make what happens depend on how busy the machine is.
-        self.weapons = [weapon for weapon in weapons(hub) if not issubclass(weapon, Limit)]
+        self.interruptions = [weapon for weapon in interruptions(hub) if not issubclass(weapon, Limit)]
         self.opened = open_context(hub)
         self.pull, self.push = connected(self.opened.__enter__(), zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        self.receivers: list[Victim] = []
-        self.senders: list[Victim] = []
-        self.struck: list[Victim] = []
+        self.receivers: list[Target] = []
+        self.senders: list[Target] = []
+        self.struck: list[Target] = []
         self.number = 0
         self.sent: list[bytes] = []
         self.got: list[list[bytes]] = []
@@ -82,9 +82,9 @@ class Kills(RuleBasedStateMachine):
 
     @rule(victim=which)
     @precondition(lambda self: any(victim.started for victim in self.receivers + self.senders))
-    def strike(self, victim: int) -> None:
+    def interrupt(self, victim: int) -> None:
         started = [victim for victim in self.receivers + self.senders if victim.started]
-        started[victim % len(started)].strike()
+        started[victim % len(started)].interrupt()
         self.struck.append(started[victim % len(started)])
 
     @rule()
@@ -145,8 +145,8 @@ class Kills(RuleBasedStateMachine):
         assert sorted(chain(*self.got)) == sorted(self.sent)
         idle(self.pull, self.push)
 
-    def a_weapon(self, number: int) -> type[Victim]:
-        return self.weapons[number % len(self.weapons)]
+    def a_weapon(self, number: int) -> type[Target]:
+        return self.interruptions[number % len(self.interruptions)]
 
 
 @pytest.mark.torture

@@ -14,12 +14,12 @@ import zmq
 from helpers_invariants import check, idle, length
 from helpers_sockets import connected, open_context, parked, receives, sends, until
 from helpers_waiters import drain, fill_up, plain, signalled, waiting_receiver
-from helpers_weapons import Victim, weapons
+from helpers_weapons import Target, interruptions
 
 import greenzmq
 from greenzmq import directions, readiness
 
-Weapon = type[Victim]
+Weapon = type[Target]
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def situation(hub: greenzmq.GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzm
         idle(pull, push)
 
 
-def in_queue(hub: greenzmq.GreenHub, victim: Victim, direction: Any, place: int) -> None:
+def in_queue(hub: greenzmq.GreenHub, victim: Target, direction: Any, place: int) -> None:
     """Wait until the victim stands in the queue; its time may be over already."""
     until(hub, lambda: length(direction) == place or victim.ended)
 
@@ -54,7 +54,7 @@ def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) ->
         check(pull)
         sent = [[b"%d" % n] for n in range(len(others) + 1)]
         if point == "woken":
-            victim.strike()
+            victim.interrupt()
         if point in ("woken", "struck when woken"):
             push.send_multipart(sent.pop(0))
             pull.get(zmq.EVENTS)
@@ -62,7 +62,7 @@ def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) ->
         else:
             sent_before = []
         if point != "woken":
-            victim.strike()
+            victim.interrupt()
         until(hub, lambda: victim.ended)
         check(pull)
         for message in sent:
@@ -83,12 +83,12 @@ def sender_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> N
         until(hub, lambda: length(push._greenzmq_sending) == len(others) + (not victim.ended))
         check(push)
         if point == "woken":
-            victim.strike()
+            victim.interrupt()
         if point in ("woken", "struck when woken"):
             drain(pull)
             push.get(zmq.EVENTS)
         if point != "woken":
-            victim.strike()
+            victim.interrupt()
         until(hub, lambda: victim.ended)
         check(push)
         arrived: list[list[bytes]] = []
@@ -109,7 +109,7 @@ def test_struck_in_the_queue(hub, struck):
     Seen to fail when a waiter that left did not look for the next one; with eventlet.green.zmq a receiver that is
     killed while it queues stops the rest for good.
     """
-    for weapon in weapons(hub):
+    for weapon in interruptions(hub):
         for point in IN_THE_QUEUE:
             struck(hub, weapon, point)
 
@@ -132,7 +132,7 @@ def test_struck_in_the_yield_of_a_turn(hub, direction, short_turns, monkeypatch)
 
     Seen to fail when the hub went round after the operation: a message was lost, or sent and not counted.
     """
-    for weapon in weapons(hub):
+    for weapon in interruptions(hub):
         with monkeypatch.context() as patch:
             yield_struck(hub, weapon, direction, patch)
 
@@ -145,7 +145,7 @@ def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: 
     def struck(contract: Any) -> None:
         pauses.append(True)
         if len(pauses) == 3:
-            contract.call_soon(victim.strike) if victim.at_once else victim.strike()
+            contract.call_soon(victim.interrupt) if victim.at_once else victim.interrupt()
         yield_to_hub(contract)
 
     def exchange() -> None:
@@ -184,7 +184,7 @@ def test_struck_between_two_frames_received(hub, beside):
     Seen to fail when a dead owner kept its hold on the direction, be it by the traceback of what was thrown: the others
     waited for good.
     """
-    for weapon in weapons(hub):
+    for weapon in interruptions(hub):
         receiver_in_a_message(hub, weapon, beside)
 
 
@@ -201,7 +201,7 @@ def receiver_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) 
         other = waiting_receiver(hub, pull) if beside else None
         push.send_multipart([b"1", b"one"])
         until(hub, lambda: parts or victim.ended)
-        victim.strike()
+        victim.interrupt()
         until(hub, lambda: victim.ended)
         push.send_multipart([b"2", b"two"])
         other = other or hub.spawn(pull.recv_multipart)
@@ -220,7 +220,7 @@ def test_struck_between_two_frames_sent(hub, beside):
 
     Seen to fail when a dead owner kept its hold on the direction, be it by the traceback of what was thrown.
     """
-    for weapon in weapons(hub):
+    for weapon in interruptions(hub):
         sender_in_a_message(hub, weapon, beside)
 
 
@@ -236,7 +236,7 @@ def sender_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) ->
         victim = weapon(hub, send)
         until(hub, lambda: begun or victim.ended)
         other = parked(hub, sends, push.send, b"next") if beside and not victim.ended else None
-        victim.strike()
+        victim.interrupt()
         until(hub, lambda: victim.ended)
         other = other or hub.spawn(push.send, b"next")
         assert pull.recv_multipart() == ([b"torso", b"next"] if begun else [b"next"]), weapon.__name__

@@ -13,7 +13,7 @@ from helpers_tasks import foreign_spawn
 from helpers_waiters import (
     drain,
     fill_up,
-    in_the_polling_phase,
+    from_fd_callback,
     parked_soon,
     plain,
     signalled,
@@ -165,7 +165,7 @@ def test_message_before_the_deadline(hub):
                     plain(sender).send(b"m")
                     time.sleep(0.02)
 
-            in_the_polling_phase(hub, come)  # so that the timers come before the next look at descriptors
+            from_fd_callback(hub, come)  # so that the timers come before the next look at descriptors
             if in_time:
                 assert first.get() == [b"m"]
                 with pytest.raises(zmq.Again):

@@ -19,12 +19,12 @@ from helpers_sockets import address, connected, never_switches, open_context, pa
 from helpers_waiters import (
     BIG,
     TIGHT,
-    acquaint,
     await_signal,
     drain,
     fill_up,
-    in_the_polling_phase,
-    let_go_on,
+    from_fd_callback,
+    handshake,
+    must_finish,
     plain,
     signalled,
     waiting_receiver,
@@ -129,10 +129,10 @@ def test_receiver_goes_on(hub, transport, theft):
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, transport)
         PREPARE.get(theft, lambda s: None)(socket)
-        acquaint(socket, peer)
+        handshake(socket, peer)
         waiter = waiting_receiver(hub, socket)
         as_thief(socket, lambda: (peer.send(b"m"), await_signal(socket), (LOOKS | SENDS)[theft](socket)))
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert waiter.get() == [b"m"]
         idle(socket)
 
@@ -144,7 +144,7 @@ def test_receiver_goes_on_with_the_next(hub, theft):
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
         waiter = waiting_receiver(hub, socket)
         as_thief(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[theft](socket)))
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert waiter.get() == [b"2"]
         idle(socket)
 
@@ -158,7 +158,7 @@ def test_receiver_goes_on_before_a_later_one(hub):
             peer.send(message)
         await_signal(socket)
         assert socket.recv() == b"2"
-        let_go_on(hub, first, socket)
+        must_finish(hub, first, socket)
         assert first.get() == [b"1"]
         idle(socket)
 
@@ -183,7 +183,7 @@ def test_sender_goes_on(hub, theft):
         PREPARE.get(theft, lambda s: None)(socket)
         waiter = waiting_sender(hub, socket, [b"waiter"])
         as_thief(socket, lambda: (drain(peer), await_signal(socket), calls[theft](socket)))
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         until(hub, lambda: [b"waiter"] in drain(peer) or theft.startswith("connect"))
         idle(socket)
 
@@ -198,7 +198,7 @@ def test_sender_goes_on_over_tcp(hub, theft):
         while not signalled(socket, 0.01):
             drain(peer)
         as_thief(socket, lambda: call(socket))
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         idle(socket)
 
 
@@ -216,7 +216,7 @@ def test_sender_goes_on_beside_another(hub, theft):
                 as_thief(socket, lambda: SENDS[theft](socket))
         else:
             SENDS[theft](socket)  # stands behind the waiter
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert [b"waiter"] in drain(peer)
         idle(socket)
 
@@ -234,7 +234,7 @@ def test_disconnect_takes_the_signal_of_a_sender(hub):
         drain(other)
         await_signal(socket)
         as_thief(socket, lambda: socket.disconnect(leaving.last_endpoint.decode()))
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert drain(other) == [[b"waiter"]]
 
 
@@ -252,7 +252,7 @@ def test_both_go_on(hub, theft):
         peer.send(b"m")
         await_signal(socket)
         as_thief(socket, lambda: LOOKS[theft](socket))
-        let_go_on(hub, receiver, socket)
+        must_finish(hub, receiver, socket)
         assert sender.done
         assert receiver.get() == [b"m"]
         idle(socket)
@@ -276,7 +276,7 @@ def test_receiver_sees_what_its_own_look_found(hub, monkeypatch):
         monkeypatch.setattr(attendance, "get_option", get)
         receiver = hub.spawn(socket.recv)
         until(hub, lambda: arrived)
-        let_go_on(hub, receiver, socket)
+        must_finish(hub, receiver, socket)
         assert receiver.get() == b"m"
         sender.kill()
         idle(socket)
@@ -292,7 +292,7 @@ def test_sender_sees_what_its_own_look_found(hub):
         socket, peer = connected(context, zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
         waiter = waiting_sender(hub, socket, [b"waiter"])
 
-        def thief():
+        def rival():
             drain(peer)
             socket.get(zmq.EVENTS)  # wakes the waiter, which runs later
             assert fill_up(socket, [b"thief"])
@@ -300,8 +300,8 @@ def test_sender_sees_what_its_own_look_found(hub):
             assert signalled(socket)
 
         time.sleep(0.005)  # the millisecond begins with the thief's first send
-        in_the_polling_phase(hub, thief)
-        let_go_on(hub, waiter, socket)
+        from_fd_callback(hub, rival)
+        must_finish(hub, waiter, socket)
         assert drain(peer) == [[b"waiter"]]
         idle(socket)
 
@@ -372,7 +372,7 @@ def test_bind_to_an_early_connection(hub):
         waiter = waiting_receiver(hub, socket)
         as_thief(socket, lambda: socket.bind(where))
         assert not signalled(socket)
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert waiter.get() == [b"early"]
 
 
@@ -387,7 +387,7 @@ def test_connect_makes_writable(hub):
         assert not waiter.done
         as_thief(socket, lambda: socket.connect(sink.last_endpoint.decode()))
         assert not signalled(socket)
-        let_go_on(hub, waiter, socket)
+        must_finish(hub, waiter, socket)
         assert drain(sink) == [[b"m"]]
 
 
@@ -407,7 +407,7 @@ def test_answer_of_a_rep_lets_the_next_receive(hub):
         assert not signalled(rep)
         as_thief(rep, lambda: rep.send(b"answer"))
         assert not signalled(rep)
-        let_go_on(hub, workers[1], rep)
+        must_finish(hub, workers[1], rep)
 
 
 def test_worker_of_a_rep_waits_while_another_answers(hub):
@@ -429,7 +429,7 @@ def test_worker_of_a_rep_waits_while_another_answers(hub):
             hub.sleep()
         assert not workers[1].done
         rep.send(b"answer")
-        let_go_on(hub, workers[1], rep)
+        must_finish(hub, workers[1], rep)
         assert workers[1].get() == b"second"
         idle(rep)
 
@@ -444,7 +444,7 @@ def test_question_of_a_req_lets_it_receive(hub):
         rep.send(b"answer")
         await_signal(req)
         as_thief(req, lambda: fails(req.send, b"out of turn"))
-        let_go_on(hub, waiter, req)
+        must_finish(hub, waiter, req)
         assert waiter.get() == [b"answer"]
 
 

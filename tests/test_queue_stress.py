@@ -16,7 +16,7 @@ import zmq
 from helpers_invariants import check, idle
 from helpers_sockets import connected, open_context, until
 from helpers_waiters import drain
-from helpers_weapons import Limit, Victim, weapons
+from helpers_weapons import Limit, Target, interruptions
 
 import greenzmq
 
@@ -37,8 +37,8 @@ class Storm:
         self.number = 0
         self.sent: list[int] = []
         self.got: list[list[bytes]] = []
-        self.weapons = weapons(hub)
-        self.victims: dict[str, list[Victim]] = {"send": [], "receive": []}
+        self.interruptions = interruptions(hub)
+        self.victims: dict[str, list[Target]] = {"send": [], "receive": []}
         self.tasks: list[greenzmq.Task[Any]] = []  # those that are not killed before the end
         self.ends: Counter[str] = Counter()  # of victims, by weapon; of waits, by EAGAIN
 
@@ -119,7 +119,7 @@ class Storm:
 
     def expose(self, what: str) -> None:
         """One more greenlet that may be killed."""
-        self.victims[what].append(self.random.choice(self.weapons)(self.hub, getattr(self, what)))
+        self.victims[what].append(self.random.choice(self.interruptions)(self.hub, getattr(self, what)))
 
     def run(self) -> None:
         for _ in range(CROWD):
@@ -133,7 +133,7 @@ class Storm:
             what = self.random.choice(["send", "receive"])
             for victim in self.random.sample(self.victims[what], self.random.randrange(3)):
                 if victim.started and not isinstance(victim, Limit):  # whose time ends by itself
-                    victim.strike()
+                    victim.interrupt()
             self.replace_the_dead()
 
     def replace_the_dead(self) -> None:
@@ -143,7 +143,7 @@ class Storm:
                 self.bury(victim)
                 self.expose(what)
 
-    def bury(self, victim: Victim) -> None:
+    def bury(self, victim: Target) -> None:
         victim.check()
         if victim.raised is not None:
             self.ends[type(victim).__name__] += 1
@@ -157,7 +157,7 @@ class Storm:
             task.kill(block=False)
         until(self.hub, lambda: all(victim.started for victim in self.victims["receive"]))
         for victim in self.victims["receive"]:
-            victim.strike()
+            victim.interrupt()
         until(self.hub, lambda: all(task.done for task in self.tasks))
         for victims in self.victims.values():
             until(self.hub, lambda victims=victims: all(victim.ended for victim in victims))

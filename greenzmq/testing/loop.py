@@ -9,7 +9,7 @@ from greenlet import getcurrent, greenlet
 
 from .. import unpatched
 from ..hubs.base import HUB_ATTRIBUTE
-from .support import PATIENCE, Calls, ContractError, Oops, checks, fail, pair, require, until, watching
+from .support import PATIENCE, Calls, ContractError, DeliberateError, checks, fail, pair, require, until, watching
 
 if TYPE_CHECKING:
     from ..hubs.base import Hub
@@ -65,10 +65,10 @@ def check_switch(hub: Hub) -> None:
     here = getcurrent()
     hub.call_soon(here.switch, "value")
     require(hub.switch() == "value", "switch() returns the value that somebody switched with")
-    hub.call_soon(here.throw, Oops("thrown"))
+    hub.call_soon(here.throw, DeliberateError("thrown"))
     try:
         hub.switch()
-    except Oops:
+    except DeliberateError:
         return
     raise ContractError("switch() raises what was thrown into its greenlet")
 

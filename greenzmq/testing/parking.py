@@ -12,7 +12,7 @@ from greenlet import getcurrent
 from .. import hubs
 from ..green import GreenHub
 from ..hubs.base import Hub
-from ..inspection import ParkedGreenlet, look_at, report, waiter_of
+from ..inspection import ParkedGreenlet, describe, report, waiter_of
 from ..tasks import Task
 from ..waiting import yield_to_hub
 from .support import PATIENCE
@@ -68,7 +68,7 @@ def wait_all_parked(
         settled = None not in now and all(waiter is earlier for waiter, earlier in zip(now, before, strict=False))
         quiet = quiet + 1 if settled and len(now) == len(before) else 0
         if quiet >= _QUIET:
-            return [parked for waiter in now if waiter is not None and (parked := look_at(waiter)) is not None]
+            return [parked for waiter in now if waiter is not None and (parked := describe(waiter)) is not None]
         if monotonic() >= deadline:
             raise AssertionError(f"not all wait, after {seconds:g} s: {_living(known)!r}\n{report()}")
         before = now

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..hubs.base import Hub, Watch
 
-__all__ = ["LOOK", "PATIENCE", "Calls", "Check", "ContractError", "Oops", "Owner", "Pair"]
+__all__ = ["LOOK", "PATIENCE", "Calls", "Check", "ContractError", "DeliberateError", "Owner", "Pair"]
 __all__ += ["checks", "fail", "pair", "park", "require", "spin", "until", "watching"]
 
 Check = Callable[["Hub"], None]
@@ -33,7 +33,7 @@ class ContractError(AssertionError):
     """A hub or a socket breaks a rule of its contract; the message says which."""
 
 
-class Oops(Exception):  # noqa: N818 - no error: it is seen in the output of every run
+class DeliberateError(Exception):
     """Raised on purpose by a callback. That it is reported is right."""
 
 
@@ -63,7 +63,7 @@ def require(condition: object, rule: str) -> None:
         raise ContractError(rule)
 
 
-def fail(error: type[BaseException] = Oops) -> None:
+def fail(error: type[BaseException] = DeliberateError) -> None:
     """The callback that raises."""
     raise error("raised on purpose by greenzmq.testing")
 
