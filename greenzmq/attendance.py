@@ -263,14 +263,16 @@ class SocketWaiters(TakesTurns):
         return events
 
     def check_events_quietly(self, socket: Any) -> int:
-        """`check_events`, for whoever may have taken a signal. An ended context or closed socket is ready for everything."""
+        """`check_events`, for whoever may have taken a signal. An ended context or closed socket is ready for
+        everything."""
         events = self.read_events(socket)
         if self.has_waiters:
             self.on_events(events)
         return events
 
     def recheck_for_others(self, socket: Any) -> None:
-        """After a call that may have taken a signal: `check_events_quietly`, or let who has time to do so look later. Never switches.
+        """After a call that may have taken a signal: `check_events_quietly`, or let who has time to do so look later.
+        Never switches.
 
         A Poller that rests looks once before it waits, and a loop of sends between two polls pays nothing.
         """

@@ -121,7 +121,8 @@ class Direction(WaitQueue):
         return holder is not None and holder is not getcurrent()
 
     def watch_exit(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(mid_message)`` called when the owner's greenlet ends in the midst of its message; for who waits.
+        """Have ``callback(mid_message)`` called when the owner's greenlet ends in the midst of its message; for who
+        waits.
 
         Tasks tell of their end, and gevent's and eventlet's greenlets do. Of any other one its collection is noticed,
         and that it is dead at the next signal.

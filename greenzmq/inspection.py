@@ -1,8 +1,8 @@
 """Who waits, for what, since when, and where in the code: for the owner of a program that hangs.
 
 Nothing is written down while a program runs. A parked greenlet has a `Waiter`, which the garbage collector knows of,
-and a stack, in whose frames stands what it waits for: `_DESCRIBERS` says which of our functions to look at, and how. So to
-ask costs a walk over all objects of the process (some 10 ms for a million), and not to ask costs nothing.
+and a stack, in whose frames stands what it waits for: `_DESCRIBERS` says which of our functions to look at, and how.
+So to ask costs a walk over all objects of the process (some 10 ms for a million), and not to ask costs nothing.
 
 With ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment a program dumps when it gets that signal; see `dump_on_signal`.
 """

@@ -3,8 +3,8 @@
 The cost of a poll grows with what has changed, not with what is registered:
 
 - A green socket whose last look showed none of its events *rests*: it is not looked at again until its descriptor
-  signals, or until an operation on it may have taken the signal, of which its `SocketState` tells. All others are *awake*
-  and looked at in every poll, since what was reported has to be reported again while it lasts.
+  signals, or until an operation on it may have taken the signal, of which its `SocketState` tells. All others are
+  *awake* and looked at in every poll, since what was reported has to be reported again while it lasts.
 - What is `Waitable` has no descriptor. It rests until it calls back, perhaps from another thread.
 - Of operations on plain pyzmq sockets nobody tells, unless it is one of ours; and the number of a descriptor may mean
   another file at each poll. These are *unsteady*: they never rest, and are watched for one wait at a time.

@@ -19,9 +19,9 @@ What follows from them, and is held here:
 - Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
   killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next
   (`SocketWaiters.leave`).
-- Every call that may process commands is followed by such a look if anybody else waits (`recheck_for_others`). If nobody does it
-  costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and then the fast path of
-  `greenzmq.socket` asks for nothing else.
+- Every call that may process commands is followed by such a look if anybody else waits (`recheck_for_others`). If
+  nobody does it costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and
+  then the fast path of `greenzmq.socket` asks for nothing else.
 - A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
   (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
 - A message that is sent or received part by part belongs to one greenlet to its end (`Direction.mid_message`).

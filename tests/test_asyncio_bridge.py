@@ -201,7 +201,8 @@ def test_calls_that_receive_share_a_greenlet(loop_name: str) -> None:
 def test_what_an_ended_call_has_left_of_a_message_is_anybodys(loop_name: str) -> None:
     """A part received by one `run` does not reserve the rest for a greenlet that works for another by now.
 
-    Seen to hang with `CALL_END_CALLBACKS` ignored: the pool's greenlet, busy with a sleep, counts as the message's receiver.
+    Seen to hang with `CALL_END_CALLBACKS` ignored: the pool's greenlet, busy with a sleep, counts as the message's
+    receiver.
     """
 
     async def main() -> None:

@@ -1,8 +1,8 @@
 """One greenlet's Poller against pyzmq's own: two worlds of sockets, driven alike, and the files they share.
 
 A random walk of operations; after each poll the answers are compared. Seen to fail when `Poller` did not sort its
-results, kept sockets at rest that others had received from (no `SocketState.listen`), did not look again at the number of
-a descriptor, or reported what a closed file's duplicate does.
+results, kept sockets at rest that others had received from (no `SocketState.listen`), did not look again at the
+number of a descriptor, or reported what a closed file's duplicate does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Random schedules of greenlets that send, receive, poll, register, unregister, close and kill.
 
 No message is lost, doubled or overtaken; nobody waits for what is there; what a poll says is so. Seen to fail when a
-Poller's listener was not told (`SocketState.listen` did nothing), when `Poller._mark_dirty` woke nobody, when whoever left a
-queue did not look after the others, and when a socket that is closed woke nobody.
+Poller's listener was not told (`SocketState.listen` did nothing), when `Poller._mark_dirty` woke nobody, when whoever
+left a queue did not look after the others, and when a socket that is closed woke nobody.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """No wake-up is lost where somebody polls: a signal that another call has taken reaches who polls, waiting or later.
 
-Each test takes the signal of a message, or of room, behind the hub's back: between its arrival and the hub's next look
-at its descriptors a second greenlet makes a call that processes commands (LIBZMQ_FD facts 6 to 8, 18 to 21). These
-tests were seen to fail when `SocketState.listen` did nothing, when `SocketState.check_events` woke nobody, when `Poller._mark_dirty`
-woke nobody, and when `bind` and its like did not look.
+Each test takes the signal of a message, or of room, behind the hub's back: between its arrival and the hub's next
+look at its descriptors a second greenlet makes a call that processes commands (LIBZMQ_FD facts 6 to 8, 18 to 21).
+These tests were seen to fail when `SocketState.listen` did nothing, when `SocketState.check_events` woke nobody, when
+`Poller._mark_dirty` woke nobody, and when `bind` and its like did not look.
 """
 
 from __future__ import annotations

@@ -53,10 +53,10 @@ class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what 
 class Worker(greenlet):
     """A greenlet that makes one call after another for coroutines, each of which awaits it.
 
-    To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So the
-    hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not (`CALL_END_CALLBACKS`); a weak
-    reference with a callback tells that somebody does (a socket in the midst of a message; a greenlet-local's owner).
-    An idle one keeps nothing alive, neither its hub nor itself.
+    To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So
+    the hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not
+    (`CALL_END_CALLBACKS`); a weak reference with a callback tells that somebody does (a socket in the midst of a
+    message; a greenlet-local's owner). An idle one keeps nothing alive, neither its hub nor itself.
     """
 
     job: Callable[[], None] | None = None
@@ -214,7 +214,8 @@ class AsyncioHub(Hub):
             self.loop.call_soon_threadsafe(int)
 
     def _set_timer_handle(self, when: float, seconds: float) -> None:
-        """Have the loop call `_run_due_timers`. An alarm whose timers are cancelled stays: the next wait's may be no earlier."""
+        """Have the loop call `_run_due_timers`. An alarm whose timers are cancelled stays: the next wait's may be no
+        earlier."""
         if self._timer_handle is not None:
             self._timer_handle.cancel()
         self._timer_handle, self._timer_due = self.loop.call_later(seconds, self._run_due_timers), when

@@ -187,8 +187,9 @@ class Hub(abc.ABC):
 class Watch(abc.ABC):
     """One file descriptor's registration with a hub; started and stopped many times. Made by `Hub.watch`.
 
-    After `stop`, `stop_lazily` or `close` has returned the callback is not called again, not even for an event that the loop
-    had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is ready.
+    After `stop`, `stop_lazily` or `close` has returned the callback is not called again, not even for an event that
+    the loop had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is
+    ready.
 
     Attributes
     ----------
@@ -198,8 +199,8 @@ class Watch(abc.ABC):
         It has called back since it was started, so the loop has come to know the descriptor; False on a hub that does
         not let watches rest.
     lazily_stopped : bool
-        See `stop_lazily`. Only while started. Who has called `stop_lazily` may set it to False while it is True, instead of a
-        `start`.
+        See `stop_lazily`. Only while started. Who has called `stop_lazily` may set it to False while it is True,
+        instead of a `start`.
     """
 
     __slots__ = (

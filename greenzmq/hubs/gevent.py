@@ -212,7 +212,8 @@ class _GeventWatch(Watch):
             self.hub._report(self)
 
     def stop_lazily(self) -> None:
-        """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going (`GeventHub.switch`)."""
+        """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going
+        (`GeventHub.switch`)."""
         if self.can_stop_lazily:
             self.lazily_stopped = True
             self._io.ref = False
