@@ -496,12 +496,13 @@ def _finish_message(
     elif _has_failed(_send, error):
         copy = not copy
     else:
-        at, raised = at + _was_sent(socket, parts[at], copy, track, error), error
+        raised = error
+        at = at + _was_sent(socket, parts[at], copy, track, error) or len(parts)  # 0: nothing has begun
     result = None
     try:
-        for number in range(at, len(parts)):
+        while at < len(parts):
             try:
-                result = _send(socket, parts[number], flags | (SNDMORE if number < len(parts) - 1 else 0), copy, track)
+                result = _send(socket, parts[at], flags | (SNDMORE if at < len(parts) - 1 else 0), copy, track)
             except zmq.Again:
                 if raised is not None:  # nothing has begun: there was no room for the first part, and there is none
                     break
@@ -510,7 +511,9 @@ def _finish_message(
                 if _has_failed(_send, another):
                     _send(socket, b"", flags)
                     raise
-                raised = another  # if it came before the part was sent, there is one less
+                raised = another
+                at -= not _was_sent(socket, parts[at], copy, track, another)
+            at += 1
         if raised is not None:
             raise raised
         return result
