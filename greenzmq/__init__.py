@@ -58,9 +58,9 @@ from typing import TYPE_CHECKING
 import zmq as _zmq
 
 from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
-from . import inspection as _inspection
+from . import diagnostics as _inspection
 from . import submodules as _submodules
-from .context import Context as Context
+from .diagnostics import dump, waiters
 from .errors import (
     AmbiguousHubError,
     BlockingCallError,
@@ -71,27 +71,27 @@ from .errors import (
     WatchError,
     WrongHubError,
 )
-from .events import GreenEvent, Waitable
-from .green import GreenHub, hub
 from .hubs import use_hub
-from .inspection import dump, waiters
-from .monitoring import MonitorEvents, monitor_events
 from .names import *  # noqa: F403
 from .names import backend as backend
 from .names import constants as constants
 from .names import error as error
 from .names import sugar as sugar
 from .names import utils as utils
-from .poller import Poller as Poller
-from .poller import select as select
-from .poller import zmq_poll as zmq_poll
+from .polling.poller import Poller as Poller
+from .polling.poller import select as select
+from .polling.poller import zmq_poll as zmq_poll
 from .program import main as main
 from .program import namespace as namespace
-from .proxies import device as device
-from .proxies import proxy as proxy
-from .proxies import proxy_steerable as proxy_steerable
-from .socket import Socket as Socket
-from .tasks import Task
+from .proxies.green import device as device
+from .proxies.green import proxy as proxy
+from .proxies.green import proxy_steerable as proxy_steerable
+from .sockets.context import Context as Context
+from .sockets.monitoring import MonitorEvents, monitor_events
+from .sockets.socket import Socket as Socket
+from .waiting.events import GreenEvent, Waitable
+from .waiting.hub_api import GreenHub, hub
+from .waiting.tasks import Task
 
 if TYPE_CHECKING:
     from types import ModuleType

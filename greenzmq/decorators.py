@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import zmq
 from zmq.decorators import _ContextDecorator, _SocketDecorator
 
-from .context import Context
+from .sockets.context import Context
 
 __all__ = ["context", "socket"]
 

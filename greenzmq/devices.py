@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from zmq import devices as _theirs
 
-from . import hubs, unpatched
-from .context import Context
-from .events import GreenEvent, Linkable
-from .forks import register_after_fork
-from .poller import Poller
-from .proxies import proxy
-from .tasks import NativeCall
-from .waiting import refuse_to_wait
+from . import hubs
+from .polling.poller import Poller
+from .process import unpatched
+from .process.fork import register_after_fork
+from .proxies.green import proxy
+from .sockets.context import Context
+from .waiting.events import GreenEvent, Linkable
+from .waiting.tasks import NativeCall
+from .waiting.waiter import refuse_to_wait
 
 if TYPE_CHECKING:
     from zmq.devices import Device as Device

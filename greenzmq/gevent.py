@@ -13,15 +13,15 @@ import zmq as _zmq
 
 import greenzmq as _greenzmq
 from greenzmq import *  # noqa: F403
-from greenzmq import context as _context
-from greenzmq import green as _green
-from greenzmq import poller as _poller
-from greenzmq import proxies as _proxies
-from greenzmq import signatures as _signatures
-from greenzmq import socket as _socket
 from greenzmq import submodules as _submodules
 from greenzmq.hubs import hub_class as _hub_class
 from greenzmq.names import *  # noqa: F403
+from greenzmq.polling import poller as _poller
+from greenzmq.proxies import green as _proxies
+from greenzmq.sockets import context as _context
+from greenzmq.sockets import signatures as _signatures
+from greenzmq.sockets import socket as _socket
+from greenzmq.waiting import hub_api as _green
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as _TypeVar

@@ -27,6 +27,6 @@ from zmq.constants import *  # noqa: F403
 from zmq.error import *  # noqa: F403
 from zmq.sugar.version import *  # noqa: F403
 
-from .tracker import Frame as Frame
-from .tracker import Frame as Message  # noqa: F401
-from .tracker import MessageTracker as MessageTracker
+from .sockets.tracker import Frame as Frame
+from .sockets.tracker import Frame as Message  # noqa: F401
+from .sockets.tracker import MessageTracker as MessageTracker

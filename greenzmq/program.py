@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import getcurrent
 
-from . import hubs, unpatched
+from . import hubs
 from .errors import HubError, MissingHubError
-from .green import GreenHub
-from .scope import Scope
-from .waiting import interrupt, refuse_in_hub
+from .process import unpatched
+from .waiting.hub_api import GreenHub
+from .waiting.scope import Scope
+from .waiting.waiter import interrupt, refuse_in_hub
 
 if TYPE_CHECKING:
     from .hubs import Choice, Hub
@@ -109,8 +110,8 @@ def _choice(hub: Choice | GreenHub | None) -> Choice:
 
 
 def _run_on_loop(name: str, call: Callable[[], T], signals: list[int]) -> T:
-    from .bridge import run  # imports asyncio
     from .hubs.asyncio import AsyncioHub
+    from .waiting.bridge import run  # imports asyncio
 
     try:
         loop = importlib.import_module(LOOPS[name])

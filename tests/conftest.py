@@ -19,8 +19,8 @@ from hubthread import HubThread, new_descriptors, open_descriptors
 from variants import VARIANTS, Variant
 
 from greenzmq.errors import MissingHubError
-from greenzmq.green import GreenHub
 from greenzmq.hubs.base import Hub
+from greenzmq.waiting.hub_api import GreenHub
 
 THREAD = pytest.StashKey[HubThread]()
 FAILED = pytest.StashKey[bool]()

@@ -1,4 +1,4 @@
-"""The invariants of `greenzmq.readiness`, checked after each step of the tests of queues and schedules."""
+"""The invariants of `greenzmq.sockets.operations`, checked after each step of the tests of queues and schedules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import greenzmq
 from greenzmq.testing import check_socket
-from greenzmq.waiting import WaitQueue
+from greenzmq.waiting.waiter import WaitQueue
 
 __all__ = ["check", "checked", "idle", "length"]
 

@@ -16,7 +16,8 @@ from helpers_sockets import connected, tick, until
 from helpers_waiters import TURNS, plain
 
 import greenzmq
-from greenzmq import attendance, pollset
+from greenzmq.polling import poll_set as pollset
+from greenzmq.sockets import waiters as attendance
 
 __all__ = [
     "IN",

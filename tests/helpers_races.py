@@ -24,7 +24,7 @@ from typing import Any
 import zmq
 
 import greenzmq.asyncio
-from greenzmq.socket import address_of
+from greenzmq.sockets.socket import address_of
 
 __all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "Spawned", "ZmqAsyncio", "race"]
 

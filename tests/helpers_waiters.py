@@ -14,7 +14,7 @@ from helpers_invariants import check, length
 from helpers_sockets import parked, receives, sends, until
 
 import greenzmq
-from greenzmq.socket import address_of
+from greenzmq.sockets.socket import address_of
 
 __all__ = [
     "BIG",

@@ -11,7 +11,7 @@ import sys
 from greenlet import getcurrent
 from variants import VARIANTS
 
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 
 
 def main(variant_id: str, method: str) -> None:

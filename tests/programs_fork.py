@@ -22,7 +22,7 @@ from variants import VARIANTS, Variant
 
 import greenzmq
 from greenzmq import GreenHub
-from greenzmq.socket import address_of
+from greenzmq.sockets.socket import address_of
 
 #: Seconds of CPU time that a child has; one that spins is ended by the system.
 CPU = 10

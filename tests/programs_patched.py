@@ -19,7 +19,7 @@ import greenlet
 import zmq
 
 import greenzmq
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 
 #: Turns that the others have before the ticker does what the waiting one waits for.
 TICKS = 5
@@ -263,7 +263,7 @@ def run(name: str) -> None:
 
 def zero_copy(name: str) -> None:
     """A large buffer that libzmq sends from where it is: it arrives, it is let go, and the program ends."""
-    from greenzmq.zerocopy import use_native_thread
+    from greenzmq.sockets.zerocopy import use_native_thread
 
     use_native_thread()
     runtime = Runtime(name)

@@ -20,7 +20,6 @@ OURS = {
 #: What greenzmq itself has for itself besides, and why.
 OURS_AT_THE_TOP = {
     "asyncio": "a namespace; pyzmq's is zmq.asyncio",
-    "green": "the class of the objects that hub() gives; pyzmq's is zmq.green",
 }
 #: These can be imported wherever pyzmq can, so not all that is compared has failed.
 NO_EXCUSE = {"error", "constants", "sugar.socket", "backend", "utils.z85", "utils.jsonapi", "log.handlers", "ssh"}

@@ -24,7 +24,7 @@ from helpers_sockets import (
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
-import greenzmq.socket as green_socket
+import greenzmq.sockets.socket as green_socket
 
 DONTWAIT = int(zmq.DONTWAIT)
 NAMES = {

@@ -16,8 +16,8 @@ from helpers_asyncio import loop_name, run_on  # noqa: F401 - a fixture
 import greenzmq
 import greenzmq.asyncio
 import greenzmq.gevent
-from greenzmq.coroutines import CheckedReadiness
-from greenzmq.readiness import SocketState
+from greenzmq.sockets.coroutines import CheckedReadiness
+from greenzmq.sockets.operations import SocketState
 
 
 def connected(context: Any, *kinds: int) -> list[Any]:

@@ -122,7 +122,7 @@ def test_unsent_messages_in_a_coroutine(loop_name: str, monkeypatch: pytest.Monk
 
     The block's own error is not replaced by that one.
     """
-    monkeypatch.setattr(greenzmq.context, "PATIENCE", 0.01)
+    monkeypatch.setattr(greenzmq.sockets.context, "PATIENCE", 0.01)
 
     async def main() -> None:
         context = greenzmq.asyncio.Context()

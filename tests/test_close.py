@@ -32,8 +32,8 @@ from hubthread import new_descriptors, open_descriptors
 from programs_close import ROUNDS, WAITS
 
 import greenzmq
-from greenzmq import readiness
-from greenzmq.waiting import Waiter
+from greenzmq.sockets import operations as readiness
+from greenzmq.waiting.waiter import Waiter
 
 
 def in_a_greenlet(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:

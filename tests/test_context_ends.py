@@ -93,7 +93,7 @@ def is_usable(context):
 
 def test_the_end_goes_on_where_it_cannot_be_waited_for(hub, monkeypatch):
     """With an unsent message a callback's `term` is an error that says so; the end has begun, and can be waited for."""
-    monkeypatch.setattr(greenzmq.context, "PATIENCE", 0.01)
+    monkeypatch.setattr(greenzmq.sockets.context, "PATIENCE", 0.01)
     context, where = lingering(hub)
     error = in_hub(hub, context.term)
     assert isinstance(error, greenzmq.BlockingCallError)
@@ -116,7 +116,7 @@ def test_with_keeps_the_error_of_its_block(hub, monkeypatch, place):
 
     Seen to fail in the hub: the `BlockingCallError` stood in its place.
     """
-    monkeypatch.setattr(greenzmq.context, "PATIENCE", 0.01)
+    monkeypatch.setattr(greenzmq.sockets.context, "PATIENCE", 0.01)
     error = OSError("the real problem")
     context, where = lingering(hub)
     if place == "in the hub":

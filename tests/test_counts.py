@@ -17,16 +17,18 @@ from helpers_sockets import connected, count_switches, never_switches, open_cont
 from helpers_waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
 
 import greenzmq
-from greenzmq import attendance, readiness
-from greenzmq.directions import Direction, Receiving, Sending, SpuriousReadiness, whom_to_wake
-from greenzmq.turns import FAST_CALLS
-from greenzmq.waiting import Waiter
+from greenzmq.sockets import operations as readiness
+from greenzmq.sockets import waiters as attendance
+from greenzmq.sockets.directions import Direction, Receiving, Sending, SpuriousReadiness, whom_to_wake
+from greenzmq.sockets.fairness import FAST_CALLS
+from greenzmq.waiting.waiter import Waiter
 
 TRIPS = 200
 
 
 class Spies:
-    """The options that were read, and the waiters that were made, by `greenzmq.readiness` since it was made."""
+    """The options that were read, and the waiters that were made, by `greenzmq.sockets.operations` since it was
+    made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read: list[int] = []

@@ -17,7 +17,7 @@ from helpers_random import seeded_random
 from helpers_sockets import connected, fill, never_switches, open_context, until
 
 import greenzmq
-from greenzmq.hubs.timers import TimerHeap
+from greenzmq.hubs._timers import TimerHeap
 
 #: Milliseconds: the shortest deadline, and how far the longest is from it.
 SHORTEST, SPAN = 20, 100

@@ -16,8 +16,8 @@ from helpers_children import Child, Children, need
 from helpers_sockets import connected, each, open_context, tick, until
 
 import greenzmq
-from greenzmq import unpatched
-from greenzmq.green import GreenHub
+from greenzmq.process import unpatched
+from greenzmq.waiting.hub_api import GreenHub
 
 PAIR_OF_TYPES = (zmq.PULL, zmq.PUSH)
 

@@ -11,8 +11,8 @@ import pytest
 from greenlet import getcurrent
 from variants import Variant, spawn
 
-from greenzmq import unpatched
 from greenzmq.errors import WatchError
+from greenzmq.process import unpatched
 
 pytestmark = pytest.mark.runtime("eventlet")
 

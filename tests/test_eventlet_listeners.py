@@ -11,7 +11,8 @@ from helpers_sockets import connected, open_context
 from variants import Variant
 
 import greenzmq
-from greenzmq import GreenHub, unpatched
+from greenzmq import GreenHub
+from greenzmq.process import unpatched
 
 pytestmark = pytest.mark.runtime("eventlet")
 

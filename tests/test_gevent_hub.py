@@ -13,9 +13,9 @@ import pytest
 from hubthread import HubThread
 from variants import Variant
 
-from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
-from greenzmq.testing.support import until, watching
+from greenzmq.process import unpatched
+from greenzmq.testing.contract.support import until, watching
 
 pytestmark = pytest.mark.runtime("gevent")
 

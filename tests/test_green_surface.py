@@ -228,7 +228,7 @@ def wait_for_descriptor(stage: Stage) -> None:
 
 def block(stage: Stage) -> None:
     """In a native thread: wait for a lock that the ticker releases."""
-    lock = greenzmq.unpatched.allocate_lock()
+    lock = greenzmq.process.unpatched.allocate_lock()
     lock.acquire()
     stage.releases.append(lock.release)
     stage.hub.run_in_thread(lock.acquire)

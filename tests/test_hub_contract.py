@@ -12,10 +12,12 @@ from broken_hubs import BROKEN_HUBS, BrokenHub
 from hubthread import HubThread
 from variants import VARIANTS
 
-from greenzmq import unpatched
 from greenzmq.hubs.base import Hub
-from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub, loop, support, watches
-from greenzmq.waiting import yield_to_hub
+from greenzmq.process import unpatched
+from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, Check, ContractError, check_hub
+from greenzmq.testing.contract import calls as loop
+from greenzmq.testing.contract import support, watches
+from greenzmq.waiting.waiter import yield_to_hub
 
 
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)

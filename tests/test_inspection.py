@@ -22,7 +22,9 @@ from helpers_sockets import connected, fill, never_switches, open_context, until
 from variants import Variant
 
 import greenzmq
-from greenzmq import inspection, unpatched, waiting
+from greenzmq import diagnostics as inspection
+from greenzmq.process import unpatched
+from greenzmq.waiting import waiter as waiting
 
 __all__ = ["loop_name"]
 
@@ -85,7 +87,7 @@ class Situation:
         self.events = greenzmq.monitor_events(self.full)
         self.add("monitor", self.events.__next__, call="recv_multipart", what="events of PUSH", socket=self.full)
         tracker = self.lingering.send(bytes(99999), copy=False, track=True)
-        self.add("tracker", tracker.wait, call="wait", what="<greenzmq.tracker.MessageTracker")
+        self.add("tracker", tracker.wait, call="wait", what="<greenzmq.sockets.tracker.MessageTracker")
 
     def poller(self) -> greenzmq.Poller:
         poller = greenzmq.Poller(hub=self.hub)

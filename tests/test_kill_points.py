@@ -17,7 +17,8 @@ from helpers_waiters import drain, fill_up, plain, signalled, waiting_receiver
 from helpers_weapons import Target, interruptions
 
 import greenzmq
-from greenzmq import directions, readiness
+from greenzmq.sockets import directions
+from greenzmq.sockets import operations as readiness
 
 Weapon = type[Target]
 
@@ -122,7 +123,7 @@ def short_turns(monkeypatch):
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(directions, "FAST_CALLS", 1)
     monkeypatch.setattr(readiness, "FAST_CALLS", 1)
-    monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
+    monkeypatch.setattr("greenzmq.sockets.fairness.CREDIT", 1)
 
 
 @pytest.mark.parametrize("direction", ["receiving", "sending"])

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 import zmq
+from greenzmq.waiting.waiter.locks import ParkingLock
 from helpers_sockets import never_switches, open_context, tick, until
 from zmq.utils import garbage
 
 import greenzmq
-from greenzmq.locks import ParkingLock
 
 
 class Gate:
@@ -223,7 +223,7 @@ def test_a_collector_whose_thread_cannot_start(hub, monkeypatch, stopped_collect
     Seen to be taken for running: no buffer was ever freed, and the interpreter's exit waited for the thread.
     """
     with monkeypatch.context() as full:
-        full.setattr("greenzmq.unpatched.start_new_thread", no_more_threads)
+        full.setattr("greenzmq.process.unpatched.start_new_thread", no_more_threads)
         with pytest.raises(RuntimeError, match="can't start"):
             zmq.Frame(bytearray(1), copy=False)
         assert not stopped_collector.is_alive()

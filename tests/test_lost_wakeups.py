@@ -32,8 +32,8 @@ from helpers_waiters import (
 )
 
 import greenzmq
-from greenzmq import attendance
-from greenzmq.waiting import Waiter
+from greenzmq.sockets import waiters as attendance
+from greenzmq.waiting.waiter import Waiter
 
 # A port that nobody listens on: 1 is reserved, and nothing is sent that leaves this machine.
 NOBODY = "tcp://127.0.0.1:1"

@@ -15,10 +15,11 @@ from helpers_invariants import idle
 from helpers_sockets import connected, fill, open_context, receives, until
 
 import greenzmq
-from greenzmq import attendance, readiness
-from greenzmq.socket import _by_address, address_of
+from greenzmq.sockets import operations as readiness
+from greenzmq.sockets import waiters as attendance
+from greenzmq.sockets.socket import _by_address, address_of
 from greenzmq.testing import wait_all_parked
-from greenzmq.waiting import Waiter
+from greenzmq.waiting.waiter import Waiter
 
 FEW, MANY = 20, 80
 #: How much more than FEW may MANY cost: as many times as they are, and a little. Squared it would be 16.
@@ -103,8 +104,8 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(Waiter, "wake", count_wake)
     for module in (attendance, readiness):
         monkeypatch.setattr(module, "get_option", count_get)
-    monkeypatch.setattr("greenzmq.readiness.Listener", CountedListener)
-    monkeypatch.setattr("greenzmq.entries.Listener", CountedListener)
+    monkeypatch.setattr("greenzmq.sockets.operations.Listener", CountedListener)
+    monkeypatch.setattr("greenzmq.polling.entries.Listener", CountedListener)
     return counted
 
 

@@ -177,7 +177,7 @@ def test_a_native_proxy_for_which_there_is_no_room(hub, monkeypatch, lacking):
         front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         with monkeypatch.context() as full:
             if lacking == "threads":
-                full.setattr("greenzmq.unpatched.start_new_thread", no_more_threads)
+                full.setattr("greenzmq.process.unpatched.start_new_thread", no_more_threads)
             with pytest.raises(RuntimeError if lacking == "threads" else zmq.ZMQError) as kept:  # and its frames
                 greenzmq.proxy(front, back, native=True)
         assert front._greenzmq_state.lease is back._greenzmq_state.lease is None

@@ -62,7 +62,8 @@ def test_checks(child: str, children: Children, request: pytest.FixtureRequest) 
 def test_zero_copy(child: str, children: Children, request: pytest.FixtureRequest) -> None:
     """A zero-copy message arrives, its buffer is let go, in a forked child too, and the program ends.
 
-    Seen to hang without `greenzmq.zerocopy`: eventlet in every order but "not patched", gevent in "garbage first".
+    Seen to hang without `greenzmq.sockets.zerocopy`: eventlet in every order but "not patched", gevent in "garbage
+    first".
     """
     need(request, CHILDREN[child])
     done = children[child]

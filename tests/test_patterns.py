@@ -26,7 +26,7 @@ from helpers_sockets import (
 )
 
 import greenzmq
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 
 over_all_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 

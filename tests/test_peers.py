@@ -18,7 +18,7 @@ from torture import scale
 
 import greenzmq
 from greenzmq import GreenHub
-from greenzmq.readiness import SocketState
+from greenzmq.sockets.operations import SocketState
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork, and no SIGSTOP, on this system", allow_module_level=True)

@@ -13,9 +13,9 @@ from helpers_sockets import connected, fill, never_switches, open_context, parke
 from helpers_waiters import TURNS, await_signal, plain
 
 import greenzmq
-from greenzmq import poller as poller_module
-from greenzmq import readiness as readiness_module
-from greenzmq.waiting import Waiter
+from greenzmq.polling import poller as poller_module
+from greenzmq.sockets import operations as readiness_module
+from greenzmq.waiting.waiter import Waiter
 
 # --- registration -----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from helpers_sockets import address, descriptor, open_context, until
 from helpers_waiters import await_signal
 
 import greenzmq
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 
 #: Registered sockets, and those of them that are ready.
 MANY, FEW = 1000, 10

@@ -13,8 +13,8 @@ from helpers_sockets import descriptor, open_context, tick, until
 from helpers_waiters import plain
 
 import greenzmq
-from greenzmq import attendance
-from greenzmq.directions import FEW, Listeners, WaitingListener
+from greenzmq.sockets import waiters as attendance
+from greenzmq.sockets.directions import FEW, Listeners, WaitingListener
 
 #: More than Linux allows sets of descriptors to have one of these in common and be in an event loop themselves.
 MANY = 600

@@ -16,7 +16,7 @@ from helpers_sockets import descriptor, open_context, tick, until
 from helpers_waiters import plain
 
 import greenzmq
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 
 ERR, PRI = int(zmq.POLLERR), int(zmq.POLLPRI)
 MASKS = (IN, OUT, IN | OUT, PRI, ERR, IN | PRI, IN | OUT | PRI | ERR)

@@ -12,7 +12,7 @@ from helpers_proxies import TINY, drain, flood, running, steer
 from helpers_sockets import connected, open_context, tick, until
 
 import greenzmq
-from greenzmq import proxies
+from greenzmq.proxies import green as proxies
 
 ROUTED = (zmq.ROUTER, zmq.DEALER, zmq.DEALER, zmq.DEALER)
 ONE_WAY = (zmq.PULL, zmq.PUSH, zmq.PUSH, zmq.PULL)

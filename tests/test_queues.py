@@ -25,7 +25,7 @@ from helpers_waiters import (
 )
 
 import greenzmq
-from greenzmq import readiness
+from greenzmq.sockets import operations as readiness
 
 TEN = 10
 over_both = pytest.mark.parametrize("transport", ["tcp", "inproc"])
@@ -426,8 +426,8 @@ def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
         assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
         for _ in range(10):
             hub.sleep()
-        attempts = count_calls(monkeypatch, greenzmq.socket, "_send")
-        reads = count_calls(monkeypatch, greenzmq.attendance, "get_option")
+        attempts = count_calls(monkeypatch, greenzmq.sockets.socket, "_send")
+        reads = count_calls(monkeypatch, greenzmq.sockets.waiters, "get_option")
         hub.sleep(0.05)
         assert (attempts, reads) == ([], [])
         drain(peers[b"b"])

@@ -27,7 +27,7 @@ from helpers_sockets import (
 
 import greenzmq
 import greenzmq.selector
-from greenzmq import readiness
+from greenzmq.sockets import operations as readiness
 
 
 def wait_once(hub: greenzmq.GreenHub, pull: greenzmq.Socket, push: greenzmq.Socket) -> None:

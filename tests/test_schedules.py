@@ -19,7 +19,8 @@ from helpers_schedules import MOMENTS, Disturbance
 from helpers_sockets import connected, open_context, until
 
 import greenzmq
-from greenzmq import directions, readiness
+from greenzmq.sockets import directions
+from greenzmq.sockets import operations as readiness
 
 MESSAGES = 6
 at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
@@ -31,7 +32,7 @@ def short_turns(monkeypatch):
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     monkeypatch.setattr(directions, "FAST_CALLS", 1)
     monkeypatch.setattr(readiness, "FAST_CALLS", 1)  # used there
-    monkeypatch.setattr("greenzmq.turns.CREDIT", 1)
+    monkeypatch.setattr("greenzmq.sockets.fairness.CREDIT", 1)
 
 
 def numbered(kind: bytes = b"") -> list[list[bytes]]:

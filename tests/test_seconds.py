@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenzmq.limits import as_limit, as_seconds
+from greenzmq.waiting.limits import as_limit, as_seconds
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 0.5, True, 10**30, math.inf, -math.inf])

@@ -17,7 +17,8 @@ from hubthread import new_descriptors, open_descriptors
 from torture import scale
 
 import greenzmq
-from greenzmq import BlockingCallError, HubError, unpatched
+from greenzmq import BlockingCallError, HubError
+from greenzmq.process import unpatched
 from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, StalledError, SteppingHub, check_socket
 
 #: Not for a clock that moves when nobody has anything to do: these compare it with the real one, or with a thread.

@@ -13,7 +13,7 @@ from helpers_proxies import ticking
 from helpers_sockets import connected, never_switches, open_context, tick, until
 
 import greenzmq
-from greenzmq import tracker as trackers
+from greenzmq.sockets import tracker as trackers
 
 BIG = bytes(100_000)
 

@@ -13,10 +13,11 @@ import zmq
 from helpers_sockets import connected, each, fill, never_switches, open_context, until
 
 import greenzmq
-from greenzmq import proxies, readiness
-from greenzmq.socket import _receive_message
+from greenzmq.proxies import green as proxies
+from greenzmq.sockets import operations as readiness
+from greenzmq.sockets.fairness import FAST_CALLS
+from greenzmq.sockets.socket import _receive_message
 from greenzmq.testing import check_socket
-from greenzmq.turns import FAST_CALLS
 
 #: So short that it is over whenever the clock is looked at, in milliseconds.
 NO_TIME = 1e-6

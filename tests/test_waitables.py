@@ -12,7 +12,8 @@ from helpers_polling import IN, OUT, goes_on, pair, polling, waiting
 from helpers_sockets import never_switches, open_context, tick, until
 
 import greenzmq
-from greenzmq import events, selector
+from greenzmq import selector
+from greenzmq.waiting import events
 
 # --- in a Poller ------------------------------------------------------------------------------------------------------
 
@@ -333,7 +334,7 @@ def test_a_task_of_another_thread(hub):
 
 
 def queue_class() -> Any:
-    """The Queue in the docstring of `greenzmq.events`, as it is written there."""
+    """The Queue in the docstring of `greenzmq.waiting.events`, as it is written there."""
     _, _, example = events.__doc__.partition("A queue::\n\n")
     source, _, _ = textwrap.dedent(example).partition("queue = Queue()")
     names: dict[str, Any] = {}

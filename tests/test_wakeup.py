@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from greenzmq.hubs.wakeup import Wakeup
+from greenzmq.hubs._wakeup import Wakeup
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from helpers_sockets import connected, open_context, parked, sends
 from helpers_waiters import drain, fill_completely
 
 import greenzmq
-import greenzmq.socket as green_socket
+import greenzmq.sockets.socket as green_socket
 
 BIG = b"0123456789abcdef" * 8192  # beyond pyzmq's copy threshold
 

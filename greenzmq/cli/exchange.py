@@ -24,7 +24,7 @@ from .inputs import Request, describe
 from .ticker import Ticker, percentile
 
 if TYPE_CHECKING:
-    from ..green import GreenHub
+    from ..waiting.hub_api import GreenHub
 
 __all__ = ["Exchange", "Failure", "Outcome", "answer"]
 

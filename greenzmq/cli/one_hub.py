@@ -27,7 +27,7 @@ from .inputs import Request
 from .names import run_on
 
 if TYPE_CHECKING:
-    from ..green import GreenHub
+    from ..waiting.hub_api import GreenHub
 
 __all__ = ["main"]
 

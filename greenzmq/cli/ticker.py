@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..green import GreenHub
+    from ..waiting.hub_api import GreenHub
 
 __all__ = ["Ticker", "percentile"]
 

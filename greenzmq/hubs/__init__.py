@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .. import unpatched
 from ..errors import HubError, WrongHubError
+from ..process import unpatched
 from .base import Hub, Timer, Watch
 from .detection import Decision, asyncio_debugs, coroutine_loop, detect, is_debugged_coroutine, runs_elsewhere
 from .registry import Choice, KnownHub, hub_class, install_line, known_hubs

@@ -23,12 +23,12 @@ from typing import Any, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .. import unpatched
 from ..errors import BlockingCallError, HubError
-from ..forks import register_after_fork
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from ._epoll import StandIn, leave_to_parent
+from ._timers import TimerHeap
 from .base import CALL_END_CALLBACKS, HUB_ATTRIBUTE, Hub, Timer, Watch
-from .kernel import StandIn, leave_to_parent
-from .timers import TimerHeap
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
 
@@ -215,7 +215,8 @@ class AsyncioHub(Hub):
 
     def _set_timer_handle(self, when: float, seconds: float) -> None:
         """Have the loop call `_run_due_timers`. An alarm whose timers are cancelled stays: the next wait's may be no
-        earlier."""
+        earlier.
+        """
         if self._timer_handle is not None:
             self._timer_handle.cancel()
         self._timer_handle, self._timer_due = self.loop.call_later(seconds, self._run_due_timers), when

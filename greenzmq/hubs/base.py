@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import getcurrent
 
-from .. import unpatched
 from ..errors import WatchError
+from ..process import unpatched
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -145,8 +145,9 @@ class Hub(abc.ABC):
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon.
 
-        However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means never.
-        NaN has no place in the order of timers; whoever takes a time from a program refuses it (`greenzmq.limits`).
+        However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means
+        never. NaN has no place in the order of timers; whoever takes a time from a program refuses it
+        (`greenzmq.waiting.limits`).
         """
 
     @abc.abstractmethod

@@ -17,8 +17,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from .. import unpatched
 from ..errors import AmbiguousHubError, BlockingCallError
+from ..process import unpatched
 from .base import HUB_ATTRIBUTE, Hub, Watch
 
 __all__ = ["Decision", "asyncio_debugs", "coroutine_loop", "detect", "is_debugged_coroutine", "runs_elsewhere"]

@@ -21,11 +21,11 @@ from typing import Any
 import eventlet.hubs
 from greenlet import getcurrent, greenlet
 
-from .. import unpatched
 from ..errors import WatchError
-from ..forks import register_after_fork
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from ._wakeup import Wakeup
 from .base import Hub, Timer, Watch, main_greenlet
-from .wakeup import Wakeup
 
 __all__ = ["EventletHub"]
 

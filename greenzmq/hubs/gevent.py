@@ -18,10 +18,10 @@ from typing import Any
 import gevent
 from gevent._hub_local import get_hub_if_exists
 
-from .. import unpatched
-from ..forks import register_after_fork
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from ._epoll import StandIn
 from .base import Hub, Timer, Watch
-from .kernel import StandIn
 
 __all__ = ["GeventHub"]
 
@@ -213,7 +213,8 @@ class _GeventWatch(Watch):
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going
-        (`GeventHub.switch`)."""
+        (`GeventHub.switch`).
+        """
         if self.can_stop_lazily:
             self.lazily_stopped = True
             self._io.ref = False

@@ -17,12 +17,12 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .. import unpatched
-from ..forks import register_after_fork
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from ._epoll import IN, OUT, new_selector
+from ._timers import TimerHeap
+from ._wakeup import Wakeup
 from .base import Hub, Timer, Watch, main_greenlet
-from .kernel import IN, OUT, new_selector
-from .timers import TimerHeap
-from .wakeup import Wakeup
 
 __all__ = ["SelectorHub"]
 

@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING
 
 from greenlet import getcurrent
 
-from . import loop, timers, watches
+from .contract import calls as loop
+from .contract import timers, watches
+from .contract.support import Check, ContractError, require
 from .parking import wait_all_parked
 from .sockets import check_socket
 from .stepping import StalledError, SteppingHub
-from .support import Check, ContractError, require
 from .switches import Switches, assert_no_switch, assert_switches
 
 if TYPE_CHECKING:

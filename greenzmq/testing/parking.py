@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from .. import hubs
-from ..green import GreenHub
+from ..diagnostics import ParkedGreenlet, describe, report, waiter_of
 from ..hubs.base import Hub
-from ..inspection import ParkedGreenlet, describe, report, waiter_of
-from ..tasks import Task
-from ..waiting import yield_to_hub
-from .support import PATIENCE
+from ..waiting.hub_api import GreenHub
+from ..waiting.tasks import Task
+from ..waiting.waiter import yield_to_hub
+from .contract.support import PATIENCE
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
-    from ..waiting import Waiter
+    from ..waiting.waiter import Waiter
 
 __all__ = ["wait_all_parked"]
 

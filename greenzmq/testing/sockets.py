@@ -1,16 +1,16 @@
-"""The invariants of a green socket, as `greenzmq.readiness` and `greenzmq.directions` promise them."""
+"""The invariants of a green socket, as `greenzmq.sockets.operations` and `greenzmq.sockets.directions` promise them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .support import require
+from .contract.support import require
 
 if TYPE_CHECKING:
-    from ..directions import Direction
-    from ..readiness import SocketState
-    from ..socket import Socket
-    from ..waiting import WaitQueue
+    from ..sockets.directions import Direction
+    from ..sockets.operations import SocketState
+    from ..sockets.socket import Socket
+    from ..waiting.waiter import WaitQueue
 
 __all__ = ["check_socket"]
 

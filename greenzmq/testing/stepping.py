@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .. import unpatched
+from ..diagnostics import report
 from ..errors import HubError
+from ..hubs._wakeup import Wakeup
 from ..hubs.base import Hub, Timer, Watch, main_greenlet
-from ..hubs.wakeup import Wakeup
-from ..inspection import report
-from ..limits import as_seconds
-from ..waiting import refuse_in_hub
+from ..process import unpatched
+from ..waiting.limits import as_seconds
+from ..waiting.waiter import refuse_in_hub
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, gettrace, settrace
 
-from .. import unpatched
+from ..process import unpatched
 
 if TYPE_CHECKING:
     from greenlet import greenlet

@@ -1,0 +1,1 @@
+"""Waiting for many sockets and descriptors at once."""

@@ -1,0 +1,223 @@
+"""Poller, select and zmq_poll: wait for many sockets and descriptors at once. How they do it is in
+`greenzmq.polling.poller_state`.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zmq
+from zmq.backend import Socket as BackendSocket
+
+from .. import hubs
+from ..sockets.coroutines import warn_once
+from ..waiting.hub_api import GreenHub
+from ..waiting.waiter import Waiter
+from .entries import fileno, is_waitable
+from .fd_set import POLLERR, POLLIN, POLLOUT
+from .poller_state import PollerState
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ..hubs import Choice
+
+__all__ = ["Poller", "select", "zmq_poll"]
+
+
+class Poller(zmq.Poller):
+    """A `zmq.Poller` that parks the greenlet. Several may poll it at once, and use its sockets meanwhile.
+
+    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``, and for ``POLLIN``
+    whatever is `Waitable`: events, tasks. Results, their order and the unit of time (ms) are pyzmq's. A closed socket
+    is an error at the next poll; pyzmq polls standard input instead. Any number of Pollers may have a socket or
+    descriptor in common.
+
+    Parameters
+    ----------
+    hub : str, type, Hub or GreenHub, optional
+        The hub to wait on; None takes it from the first green socket's context, or else leaves it to the rules.
+    """
+
+    _greenzmq_default_hub: ClassVar[Choice | None] = None
+    _greenzmq_state: PollerState
+
+    def __init__(self, *, hub: Choice | GreenHub | None = None) -> None:
+        choice = hub.hub if isinstance(hub, GreenHub) else hub
+        if choice is not None:
+            hubs.hub_class(choice)
+        self._greenzmq_state = PollerState(choice or self._greenzmq_default_hub)
+
+    # -- what is polled -----------------------------------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> list[tuple[Any, int]]:  # type: ignore[override]
+        """What is registered, and for which events, in the order of registration."""
+        return [(entry.what, entry.events) for entry in self._greenzmq_state.entries.values()]
+
+    def __contains__(self, socket: Any) -> bool:
+        return socket in self._greenzmq_state.entries
+
+    def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
+        """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
+        if flags:
+            self._greenzmq_state.register(socket, int(flags))
+        elif socket in self:
+            self.unregister(socket)
+
+    def modify(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
+        """Change the events of what is registered; see `zmq.Poller.modify`. Never switches."""
+        self.register(socket, flags)
+
+    def unregister(self, socket: Any) -> None:
+        """Poll `socket` no more; see `zmq.Poller.unregister`. KeyError if it is not registered. Never switches."""
+        self._greenzmq_state.unregister(socket)
+
+    def close(self) -> None:
+        """Unregister everything. Never switches.
+
+        Dropping the Poller does the same. Greenlets that wait in it get an empty list. It may be used again.
+        """
+        self._greenzmq_state.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        state: PollerState | None = getattr(self, "_greenzmq_state", None)
+        if state is not None:  # what cannot be made is deleted all the same
+            state.clear()
+
+    # -- polling ------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = None) -> list[tuple[Any, int]]:
+        """Wait until something registered is ready; see `zmq.Poller.poll`.
+
+        Parameters
+        ----------
+        timeout : int or float, optional
+            Milliseconds; None or a negative number waits for ever, 0 looks only.
+
+        Returns
+        -------
+        list of (object, int)
+            What is ready, and its events. As in pyzmq, a number stands for an object with a ``fileno()``.
+
+        Raises
+        ------
+        zmq.ZMQError
+            ``ENOTSOCK``: a registered socket is closed. ``ETERM``: its context has ended.
+        WrongHubError
+            A greenlet of another hub waits in this Poller.
+
+        Notes
+        -----
+        Switches: when nothing is ready, or when this greenlet's turn is over; never with a timeout of 0.
+        """
+        seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
+        state = self._greenzmq_state
+        entered = monotonic()
+        if seconds != 0:
+            state.let_hub_go_round(entered)
+        ready = state.collect_ready()
+        if ready or seconds == 0 or not state.entries:
+            if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
+                warn_once()
+            return ready
+        waiter = Waiter(state.get_hub(self), seconds, entered)
+        try:
+            state.join(waiter)
+            if state.dirty:  # when there was no waiter to wake yet
+                ready = state.collect_ready()
+            while state.entries and not (ready or waiter.expired):
+                state.watch(waiter)
+                waiter.park()
+                waiter.woken = False
+                ready = state.collect_ready()
+        finally:
+            try:
+                state.leave(waiter)
+            except BaseException:  # of a signal handler, in the midst of it
+                state.leave(waiter)
+                raise
+        return ready
+
+
+def zmq_poll(
+    sockets: list[tuple[Any, int]], timeout: float = -1, *, poller: type[Poller] = Poller
+) -> list[tuple[Any, int]]:
+    """Wait until one of `sockets` is ready; see `zmq.zmq_poll`.
+
+    Parameters
+    ----------
+    sockets : list of (object, int)
+        What to poll, and for which events. One object may stand in it more than once.
+    timeout : int
+        Milliseconds; a negative number waits for ever.
+
+    Returns
+    -------
+    list of (object, int)
+        What is ready, and its events.
+
+    Notes
+    -----
+    Switches: as `Poller.poll`.
+    """
+    wanted: dict[Any, int] = {}
+    for what, events in sockets:
+        wanted[what] = wanted.get(what, 0) | int(events)
+    polled = poller()
+    for what, events in wanted.items():
+        polled.register(what, events or POLLERR)
+    ready: dict[Any, int] = {}
+    for what, events in polled.poll(timeout):
+        ready[what] = ready.get(what, 0) | events
+    results = []
+    for what, events in sockets:
+        key = what if isinstance(what, (int, BackendSocket)) or is_waitable(what) else fileno(what)
+        found = ready.get(key, 0) & (events | POLLERR)
+        if found:
+            results.append((key, found))
+    return results
+
+
+def select(
+    rlist: list[Any], wlist: list[Any], xlist: list[Any], timeout: float | None = None, *, poller: type[Poller] = Poller
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Wait as `select.select` does, for sockets and descriptors; see `zmq.select`.
+
+    Parameters
+    ----------
+    rlist, wlist, xlist : list
+        What to poll for something to read, for room to write, for errors.
+    timeout : float, optional
+        Seconds; None or a negative number waits for ever.
+
+    Returns
+    -------
+    three lists
+        What is ready, of each.
+
+    Notes
+    -----
+    Switches: as `Poller.poll`.
+    """
+    wanted: dict[Any, int] = {}
+    for group, event in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR)):
+        for what in group:
+            wanted[what] = wanted.get(what, 0) | event
+    milliseconds = -1 if timeout is None else int(timeout * 1000)
+    ready = zmq_poll(list(wanted.items()), milliseconds, poller=poller)
+    readable, writable, failed = (
+        [what for what, events in ready if events & event] for event in (POLLIN, POLLOUT, POLLERR)
+    )
+    return readable, writable, failed

@@ -1,0 +1,1 @@
+"""One libzmq socket: its green object, who waits on it, and its context."""

@@ -1,0 +1,1 @@
+"""Greenlets, and what they wait for besides sockets: events, tasks, time, descriptors, coroutines."""

@@ -1,0 +1,329 @@
+"""The bridge between an asyncio loop's coroutines and its greenlets: `run`, `spawn`, `await_`.
+
+`greenzmq.asyncio` has these names and says how to use them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from types import CoroutineType
+from typing import Any, TypeVar
+
+from greenlet import GreenletExit, getcurrent
+
+from ..errors import BlockingCallError, WrongHubError
+from ..hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
+from .tasks import Task, coroutine_error, name_of, plain_result, tell_of_failure
+from .waiter import Waiter
+
+__all__ = ["AwaitableTask", "await_", "run", "spawn"]
+
+T = TypeVar("T")
+
+
+class _Completion:
+    """The end of what a greenlet does, for the task that awaits it: as much of a future as a task asks for.
+
+    A future that is cancelled ends, and its task learns of it. Here the greenlet learns of it, and the task goes on
+    when that has ended (`cancel`). And the task goes on as soon as the greenlet is back in the loop, where a future's
+    would have to wait for the next round.
+    """
+
+    _asyncio_future_blocking = False  # by this asyncio knows what is like a future
+    _error: BaseException | None = None
+    _wakeup: Callable[[Any], object] | None = None
+    _context: contextvars.Context | None = None
+    _task: Any = None
+    _missed = False  # a cancellation has not reached the greenlet yet
+    _before = 0  # the cancellations of the task that came before it
+    _message: tuple[Any, ...] = ()
+    ended = False
+
+    def __init__(self, hub: AsyncioHub) -> None:
+        self._hub = hub
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            while not self.ended:
+                self._asyncio_future_blocking = True
+                try:
+                    yield self
+                except CancelledError as error:  # from one who steps this coroutine and is no task
+                    self.cancel(*error.args)
+        except BaseException:  # the coroutine is dropped
+            self._wakeup = None
+            self._drop()
+            raise
+        if self._missed and not isinstance(self._error, CancelledError):
+            hub = self._hub
+            hub.deferred_cancellations[self._task] = self._before
+            hub.call_soon(_cancel_again, hub, self._task, self._message)
+
+    # What a task calls:
+
+    def get_loop(self) -> Any:
+        return self._hub.loop
+
+    def add_done_callback(self, wakeup: Callable[[Any], object], *, context: contextvars.Context | None = None) -> None:
+        self._wakeup, self._context = wakeup, context
+
+    def result(self) -> None:
+        """Whatever came of it, the coroutine asks for itself."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """The task is cancelled. One that comes again before the greenlet knows of the first is the same."""
+        if not self._missed:
+            self._missed = True
+            self._before = _cancellations(self._task) - 1
+            self._message = () if msg is None else (msg,)
+            self._pass_on(CancelledError(*self._message))
+        return True
+
+    # -- the work ------------------------------------------------------------------------------------------------------
+
+    def _complete(self) -> None:
+        """The work has ended; in its greenlet."""
+        self.ended = True
+        if self._wakeup is not None:
+            self._hub.call_on_return(self._wakeup, self, self._context)
+
+    def _pass_on(self, error: BaseException) -> None:
+        """Have `error` thrown into the greenlet, soon."""
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        """Nobody waits any more."""
+
+
+class _Call(_Completion):
+    """One `run`."""
+
+    _greenlet: Any = None
+    _value: Any = None
+    _dropped = False  # nobody asks for the outcome
+
+    def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
+        self._hub = hub
+        self._call = call
+
+    def run(self) -> None:
+        """In its greenlet."""
+        self._greenlet = getcurrent()
+        try:
+            self._value = plain_result(self._call, self._call())
+        except GreenletExit as error:  # as `Task.get`
+            self._value = error
+        except BaseException as error:
+            if self._dropped and not isinstance(error, CancelledError):
+                tell_of_failure(f"<run of {name_of(self._call)} on {self._hub!r}, whose coroutine was dropped>", error)
+            else:
+                self._error = error
+        finally:
+            self._greenlet = None
+            self._complete()
+
+    def outcome(self) -> Any:
+        """The function's result or exception, once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error, self
+
+    def _pass_on(self, error: BaseException) -> None:
+        self._hub.call_soon(self._throw, error)
+
+    def _drop(self) -> None:
+        self._dropped = True
+        self._hub.call_soon(self._throw, GreenletExit())
+
+    def _throw(self, error: BaseException) -> None:
+        if not self.ended:  # it has begun: what `AsyncioHub.begin` puts off comes before this
+            self._missed = False
+            self._greenlet.throw(error)
+
+
+class _TaskCompletion(_Completion):
+    """One ``await`` of an `AwaitableTask`."""
+
+    def __init__(self, hub: AsyncioHub, work: AwaitableTask[Any]) -> None:
+        super().__init__(hub)
+        self._work = work
+        self._task = current_task(hub.loop)
+
+    def _pass_on(self, error: BaseException) -> None:
+        if self._work._call is None:
+            self._hub.call_soon(self._throw, error)
+        else:  # it has not begun, and will not
+            self._throw(error)
+
+    def _throw(self, error: BaseException) -> None:
+        if not self._work.done:
+            self._missed = False
+            self._work._throw(error)
+
+
+class AwaitableTask(Task[T]):
+    """A `greenzmq.Task` that coroutines can await.
+
+    Awaiting it gives what its function returns or raises. Cancelling the awaiting task raises `asyncio.CancelledError`
+    in the greenlet where it waits, and waits for its end; see `run`.
+    """
+
+    _ends: tuple[_TaskCompletion, ...] = ()
+    _quiet = (CancelledError,)  # as in asyncio
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._finish().__await__()
+
+    async def _finish(self) -> T:
+        hub = AsyncioHub.get()
+        if hub is not self.hub:
+            raise WrongHubError(f"{self!r} is awaited on {hub!r}; call its get() in a greenlet there")
+        if hub.deferred_cancellations:
+            _raise_late_cancellation(hub)
+        if not self.done:
+            end = _TaskCompletion(hub, self)
+            self._ends += (end,)
+            await end
+        return self._result()
+
+    def _end(self) -> None:
+        super()._end()
+        ends, self._ends = self._ends, ()
+        for end in ends:
+            end._error = self._error
+            end._complete()
+
+
+async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run blocking-style code in a greenlet on this loop, and return its result or raise its exception.
+
+    It begins at once, and if it need not wait the loop does not go round. The code shares this coroutine's
+    `contextvars` context, so both see what the other sets.
+
+    Cancelling the awaiting task raises `asyncio.CancelledError` in the greenlet where it waits, and waits for its end:
+    code that catches it, or waits in a ``finally``, goes on as in a coroutine. If the greenlet has ended before the
+    cancellation could reach it, its outcome comes out all the same, so that no message is lost. The cancellation then
+    comes out of the task's next `run`, or of whatever else it waits for next, unless it is taken back before, as
+    `asyncio.timeout` does.
+
+    Parameters
+    ----------
+    function : callable
+        What to run; with ``*args`` and ``**kwargs``.
+
+    Returns
+    -------
+    object
+        What it returns.
+
+    Raises
+    ------
+    HubError
+        No loop runs in this thread, or it cannot watch file descriptors.
+    TypeError
+        The function is a coroutine function, or has returned a coroutine; such things are to be awaited.
+    """
+    if type(function) is CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
+        raise coroutine_error(function, function)
+    hub = AsyncioHub.get()
+    if hub.deferred_cancellations:
+        _raise_late_cancellation(hub)
+    call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
+    call._task = hub.begin(call.run)
+    if not call.ended:
+        await call
+    result: T = call.outcome()
+    return result
+
+
+def spawn(function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> AwaitableTask[T]:
+    """Run blocking-style code in a greenlet on this loop, beside the caller; see `GreenHub.spawn`. Never switches.
+
+    Returns
+    -------
+    AwaitableTask
+        For coroutines to ``await``, for greenlets to ``get()``. The code sees a copy of the caller's context.
+    """
+    return AwaitableTask(AsyncioHub.get(), function, args, kwargs, name=name)
+
+
+def await_(awaitable: Awaitable[T]) -> T:
+    """Wait in a greenlet for a coroutine, a future, or anything else that can be awaited.
+
+    An exception thrown into the greenlet meanwhile (a kill, a timeout, a cancellation) cancels what is awaited.
+
+    Parameters
+    ----------
+    awaitable : awaitable
+        It runs as an asyncio task of its own.
+
+    Returns
+    -------
+    object
+        Its result.
+
+    Raises
+    ------
+    BlockingCallError
+        In a coroutine, which can say ``await`` itself, unless it is a future that is done.
+
+    Notes
+    -----
+    Switches: unless it is done already.
+    """
+    if isfuture(awaitable) and awaitable.done():
+        return awaitable.result()  # type: ignore[no-any-return]
+    try:
+        hub = AsyncioHub.get()
+        if getcurrent() is hub.greenlet:
+            raise BlockingCallError(
+                "await_() is for greenlets, this is a coroutine or a callback of the loop: write await instead, or, "
+                "for code that cannot, await greenzmq.asyncio.run(function, *args)"
+            )
+        waiter = Waiter(hub)
+    except BaseException:
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()  # else it complains that it was never awaited
+        raise
+    future = ensure_future(awaitable)
+    future.add_done_callback(lambda _: waiter.wake_now())
+    try:
+        while not future.done():
+            waiter.park()
+    except BaseException:
+        future.cancel()
+        raise
+    finally:
+        waiter.close()
+    result: T = future.result()
+    return result
+
+
+def _cancellations(task: Any) -> int:
+    """How often the task was asked to end, and that was not taken back. Python 3.10 does not count."""
+    count: int = task.cancelling() if hasattr(task, "cancelling") else 1
+    return count
+
+
+def _is_due(hub: AsyncioHub, task: Any) -> bool:
+    """Whether a cancellation was put off that nobody has taken back since."""
+    before = hub.deferred_cancellations.pop(task, None)
+    return before is not None and _cancellations(task) > before
+
+
+def _raise_late_cancellation(hub: AsyncioHub) -> None:
+    if _is_due(hub, current_task(hub.loop)):
+        raise CancelledError()
+
+
+def _cancel_again(hub: AsyncioHub, task: Any, message: tuple[Any, ...]) -> None:
+    if _is_due(hub, task):
+        if hasattr(task, "uncancel"):
+            task.uncancel()  # it was counted the first time
+        task.cancel(*message)

@@ -1,0 +1,55 @@
+"""What a function makes that somebody else has to end: its tasks and contexts, also those of the tasks it spawned.
+
+A scope travels in the `contextvars` context, which a task copies from whoever spawns it. So it knows what was made on
+behalf of one function, and nothing that another thread or program part has made meanwhile.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["Scope", "note_context", "note_task"]
+
+
+class Scope:
+    """The tasks and contexts that were made inside it, as far as they live.
+
+    Attributes
+    ----------
+    tasks, contexts : WeakSet
+        What was made. Nothing is kept alive.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.contexts: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @contextmanager
+    def entered(self) -> Iterator[Scope]:
+        """Note what is made by this block, and by what it spawns."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+
+_current: ContextVar[Scope | None] = ContextVar("greenzmq.waiting.scope", default=None)
+
+
+def note_task(task: Any) -> None:
+    """A task was made here."""
+    scope = _current.get()
+    if scope is not None:
+        scope.tasks.add(task)
+
+
+def note_context(context: Any) -> None:
+    """A context was made here."""
+    scope = _current.get()
+    if scope is not None:
+        scope.contexts.add(context)

@@ -1,0 +1,530 @@
+"""Task and Timeout: a greenlet with a result, and a time limit; the same on every hub."""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import inspect
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from functools import partial
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from .. import hubs
+from ..errors import TimeLimitExpired, Timeout
+from ..hubs.base import HUB_ATTRIBUTE
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from .events import Link, Linkable
+from .limits import as_limit
+from .scope import note_task
+from .waiter import interrupt
+
+if TYPE_CHECKING:
+    from ..hubs.base import Hub, Timer
+
+__all__ = [
+    "NativeCall",
+    "Outcome",
+    "Task",
+    "TimeLimit",
+    "coroutine_error",
+    "name_of",
+    "plain_result",
+    "refuse_coroutine",
+    "tell_of_failure",
+]
+
+T = TypeVar("T")
+
+
+def refuse_coroutine(function: object) -> None:
+    """Raise `TypeError` if a greenlet or thread could do nothing with `function`, because it is a coroutine's."""
+    if type(function) is CoroutineType or inspect.iscoroutinefunction(function):
+        raise coroutine_error(function, function)
+
+
+def plain_result(function: object, result: T) -> T:
+    """`result`, which `function` has returned. A coroutine is a `TypeError`: what it should do would not be done."""
+    if type(result) is CoroutineType:
+        raise coroutine_error(function, result)
+    return result
+
+
+def coroutine_error(function: object, met: object) -> TypeError:
+    """The error that names `function` and says what to do; `met` is closed, or it would complain on its own."""
+    name = name_of(met)
+    if type(met) is not CoroutineType:
+        fault = f"{name} is a coroutine function"
+    elif met is function:
+        fault = f"{name}(...) is a coroutine, and not a function"
+    else:
+        fault = f"{name_of(function)} has returned the coroutine {name}(...), which would never run"
+    if type(met) is CoroutineType:
+        met.close()
+    return TypeError(
+        f"{fault}; greenzmq runs plain functions: in a coroutine write await {name}(...), "
+        f"in a greenlet on asyncio greenzmq.asyncio.await_({name}(...))"
+    )
+
+
+def name_of(function: object) -> str:
+    """What a function is called in messages; that in a `functools.partial` for all of it."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+class Outcome(Linkable, Generic[T]):
+    """What a function returned or raised, once it has, for any number of greenlets in any threads to wait for."""
+
+    _error: BaseException | None = None
+    _retrieved = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done = False
+        self._value: T
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._done
+
+    def ready(self) -> bool:
+        """`done`, for a Poller: it can be registered for ``POLLIN``; see `greenzmq.waiting.events.Waitable`."""
+        return self._done
+
+    def _result(self) -> T:
+        self._retrieved = True
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _end(self) -> None:
+        self._done = True
+        self._announce()
+
+
+class TaskGreenlet(greenlet):
+    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.watch_exit`.
+
+    Attributes
+    ----------
+    task : weak reference to a Task
+        The frame of a running task keeps the task. A greenlet that has ended does not: the traceback of an error may
+        keep that greenlet.
+    """
+
+    task: weakref.ref[Task[Any]]
+
+    def __repr__(self) -> str:
+        task = self.task()
+        return super().__repr__() if task is None else f"<greenlet of {task!r}>"
+
+    def rawlink(self, callback: Link) -> None:
+        task = self.task()
+        if task is not None:
+            task.rawlink(callback)
+
+    def unlink(self, callback: Link) -> None:
+        task = self.task()
+        if task is not None:
+            task.unlink(callback)
+
+
+#: What tasks, futures and greenlets of other libraries have, and how it is called here.
+_ELSEWHERE = {
+    "cancel": "kill() ends a task, kill(block=False) does not wait for its end",
+    "cancelled": "get() of a task that was killed returns a GreenletExit",
+    "exception": "get() raises what the function has raised",
+    "result": "get() waits, and returns what the function has returned",
+    "value": "get() waits, and returns what the function has returned",
+    "wait": "join() waits for the end, get() for the result",
+}
+
+
+class Task(Outcome[T]):
+    """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
+
+    An exception that ends it is kept for `get`. If nobody has asked for it when nobody can ask any more,
+    `sys.unraisablehook` is told, with an `object` whose repr names the task: at once where nobody keeps the task, else
+    when it is dropped, at exit at the latest. A task that its own function refers to is dropped by a garbage
+    collection. The function sees a copy of the spawner's `contextvars` context.
+
+    Attributes
+    ----------
+    hub : Hub
+        Where it runs.
+    name : str
+        What it is called in messages; the function's name if nothing else was said.
+    """
+
+    #: The exceptions that end a task and that nobody need be told of.
+    _quiet: ClassVar[tuple[type[BaseException], ...]] = ()
+
+    def __init__(
+        self,
+        hub: Hub,
+        function: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        refuse_coroutine(function)
+        super().__init__()
+        self.hub = hub
+        self.name = name_of(function) if name is None else name
+        self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
+        self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
+        self._greenlet.task = weakref.ref(self)
+        self._greenlet.gr_context = contextvars.copy_context() if context is None else context
+        setattr(self._greenlet, HUB_ATTRIBUTE, hub)
+        note_task(self)
+        hub.call_soon(self._start)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the task has ended.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Wait for this many seconds at most; None waits for ever, 0 looks only.
+
+        Returns
+        -------
+        bool
+            Whether the task has ended.
+
+        Raises
+        ------
+        TypeError or ValueError
+            The timeout is no number of seconds; so for `get` and `kill`.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        limit = as_limit(timeout, "the timeout of a task's join() and get()")
+        if self._done or (limit is not None and limit <= 0):
+            return self._done
+        return self._wait(self._hub_here(), limit)
+
+    def get(self, timeout: float | None = None) -> T:
+        """Wait for the task and return what its function returned, or raise what it raised.
+
+        A task killed with `GreenletExit` returns that exception, as gevent's do: raised, it would quietly end the
+        greenlet that asks.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None waits for ever.
+
+        Raises
+        ------
+        Timeout
+            The task has not ended in time.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        if not self.join(timeout):
+            raise Timeout(timeout)
+        return self._result()
+
+    def kill(
+        self,
+        exc: BaseException | type[BaseException] = GreenletExit,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Throw `exc` into the task; nothing if it has ended. One that has not begun will not begin.
+
+        Parameters
+        ----------
+        exc : exception or exception class
+            What the task meets where it waits.
+        block : bool
+            Wait until the task has ended (gevent's default, too). Ignored in the hub's own greenlet.
+        timeout : float, optional
+            Wait for this many seconds at most.
+
+        Notes
+        -----
+        Switches: when it has to wait. In its own task it raises `exc` there and then.
+        """
+        timeout = as_limit(timeout, "the timeout of a task's kill()")  # before anything is thrown
+        if self._done:
+            return
+        error = exc() if isinstance(exc, type) else exc
+        if self._greenlet is getcurrent():
+            raise error
+        if self.hub.thread_id == unpatched.get_ident():
+            if self._call is not None:  # not begun, so there is nothing to switch into
+                self._throw(error)
+                return
+            self.hub.call_soon(self._throw, error)
+        else:
+            self.hub.call_soon_threadsafe(self._throw, error)
+        if block and getcurrent() is not self.hub.greenlet:
+            self.join(timeout)
+
+    if not TYPE_CHECKING:  # to a type checker it would mean that there is any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{cure}")
+
+    def __repr__(self) -> str:
+        state = "running" if not self._done else "failed" if self._error is not None else "done"
+        return f"<Task {self.name} {state} on {self.hub!r}>"
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._tell_unasked()
+
+    def _tell_unasked(self) -> None:
+        """Nobody can ask for the outcome any more."""
+        if self._error is None or self._retrieved:
+            return
+        self._retrieved = True
+        if not isinstance(self._error, self._quiet):
+            tell_of_failure(repr(self), self._error)
+
+    def _greenzmq_after_fork(self) -> None:
+        self._retrieved = True  # the parent's failure is told in the parent
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        _failed.add(weakref.ref(self, _failed.discard))
+        register_after_fork(self)
+
+    def _hub_here(self) -> Hub:
+        return self.hub if self.hub.thread_id == unpatched.get_ident() else hubs.hub_to_wait_on()
+
+    def _start(self) -> None:
+        if self._greenlet is not None and self._call is not None:
+            self._greenlet.parent = self.hub.greenlet  # another one by now, perhaps: see EventletHub, AsyncioHub
+            self._greenlet.switch()
+
+    def _run(self) -> None:
+        call, self._call = self._call, None
+        if call is None:
+            return
+        function, args, kwargs = call
+        self.hub.hold()  # to be killed by another thread, whatever it waits for
+        try:
+            self._value = plain_result(function, function(*args, **kwargs))
+        except GreenletExit as error:
+            self._value = error  # type: ignore[assignment]
+        except (KeyboardInterrupt, SystemExit) as error:
+            # These belong to the whole program: the hub hands them to the main greenlet (rule 4 of hubs/base.py).
+            self._error, self._retrieved = error, True
+            raise
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._greenlet = None
+            self.hub.release()
+            self._end()
+            # The traceback of an error keeps this frame, which must not keep the task: `__del__` is to come at once.
+            del call, function, args, kwargs, self
+
+    def _throw(self, error: BaseException) -> None:
+        if self._done or self._greenlet is None:
+            return
+        if self._call is None:
+            interrupt(self._greenlet, error)
+            return
+        self._call = self._greenlet = None
+        if isinstance(error, GreenletExit):
+            self._value = error  # type: ignore[assignment]
+        else:
+            self._fail(error)
+        self._end()
+
+
+#: The tasks that have failed, as long as they live.
+_failed: set[weakref.ref[Task[Any]]] = set()
+
+
+@atexit.register
+def _tell_at_exit() -> None:
+    """Those who still keep a failed task will not ask any more."""
+    for reference in list(_failed):
+        task = reference()
+        if task is not None:
+            task._tell_unasked()
+
+
+def tell_of_failure(name: str, error: BaseException) -> None:
+    """Have `sys.unraisablehook` told of an `error` that nobody will meet, with an `object` whose repr is `name`."""
+    traceback = error.__traceback__
+    # What the hook takes cannot be made in Python; what a weak reference's callback raises gets there.
+    reference = weakref.ref(lambda: None, _Failure(name, error))
+    del reference
+    error.with_traceback(traceback)  # without the callback, whose callers would live as long as the error
+
+
+class _Failure:
+    """See `tell_of_failure`."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        self._name = name
+        self._error: BaseException | None = error
+
+    def __call__(self, _: object) -> None:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback keeps this frame
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+class NativeCall(Outcome[T]):
+    """``function(*args, **kwargs)`` in a new native thread, monkey patching or not.
+
+    The thread is a daemon: it neither holds up the interpreter's exit nor ends with the greenlet that waits for it.
+    CPython 3.12 starts none in what `atexit` calls; there the call is made at once, and nobody is stopped any more.
+    """
+
+    def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+        refuse_coroutine(function)
+        super().__init__()
+        context = contextvars.copy_context()
+        try:
+            unpatched.start_new_thread(self._run, (context, function, args, kwargs))
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            self._run(context, function, args, kwargs)
+
+    def get(self, hub: Hub) -> T:
+        """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches."""
+        self._wait(hub, None)
+        return self._result()
+
+    def _run(
+        self, context: contextvars.Context, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        try:
+            self._value = plain_result(function, context.run(function, *args, **kwargs))
+        except BaseException as error:
+            self._error = error
+        finally:
+            del context, function, args, kwargs
+            self._end()
+
+
+#: The attribute of a greenlet that names the limit that it has set last.
+_LIMIT = "_greenzmq_time_limit"
+
+
+class TimeLimit:
+    """``with hub.timeout(seconds):`` raise `Timeout` where the block ends, if the block takes longer.
+
+    The greenlet meets a `TimeLimitExpired` where it waits. If that comes to the end of the block, `Timeout` takes its
+    place there. If the block swallows it, or raises something else, nothing is added to that. An outer limit that has
+    struck already comes first: what the outer block's cleanup meets of inner limits does not take its place.
+
+    Parameters
+    ----------
+    hub : Hub
+        The hub on which this greenlet waits.
+    seconds : float or None
+        The limit; None sets none.
+    exception : exception, exception class, False or None
+        What to raise instead of `Timeout`; False leaves the block silently.
+
+    Examples
+    --------
+    ``with hub.timeout(1) as limit: ...`` binds the exception that will be raised, so that an outer limit can be told
+    from an inner one: ``except greenzmq.Timeout as error: if error is not limit: raise``.
+    """
+
+    _unused = False  # until all of it is there
+
+    def __init__(
+        self,
+        hub: Hub,
+        seconds: float | None,
+        exception: BaseException | type[BaseException] | bool | None = None,
+    ) -> None:
+        self._hub = hub
+        self._seconds = seconds
+        self._exception = exception
+        self._entered = self._struck = False
+        self._outer: TimeLimit | None = None
+        self._timer: Timer | None = None
+        caller = sys._getframe(2)  # of `GreenHub.timeout`
+        self._file, self._line = caller.f_code.co_filename, caller.f_lineno
+        self._unused = True
+
+    def __enter__(self) -> BaseException:
+        if self._entered:
+            raise RuntimeError("this time limit is in use; give each block its own: with hub.timeout(seconds):")
+        self._unused = self._struck = False
+        self._outcome = self._make_outcome()
+        self._expired = TimeLimitExpired(self._seconds or 0, f"{self._file}:{self._line}")
+        current = getcurrent()
+        if self._seconds is not None:
+            self._timer = self._hub.call_later(self._seconds, self._strike, current)
+        self._outer = _innermost(current)
+        setattr(current, _LIMIT, self)
+        self._entered = True
+        return self._outcome
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._entered = False
+        current, outer = getcurrent(), self._outer
+        setattr(current, _LIMIT, _innermost(current))
+        if error is not self._expired:
+            return False
+        while outer is not None and not (outer._entered and outer._struck):
+            outer = outer._outer
+        if outer is None and self._exception is False:
+            return True
+        try:
+            raise (self._outcome if outer is None else outer._expired) from error
+        finally:
+            del self, outer, error, traceback  # the exception's own traceback keeps this frame
+
+    def _strike(self, target: greenlet) -> None:
+        self._struck = True
+        interrupt(target, self._expired)
+
+    def _make_outcome(self) -> BaseException:
+        if self._exception is None or isinstance(self._exception, bool):
+            return Timeout(self._seconds)
+        return self._exception() if isinstance(self._exception, type) else self._exception
+
+    def __del__(self) -> None:
+        if self._unused:
+            message = "hub.timeout(...) limits nothing by itself; write: with hub.timeout(seconds):"
+            warnings.warn_explicit(message, RuntimeWarning, self._file, self._line)
+
+
+def _innermost(current: greenlet) -> TimeLimit | None:
+    """The limit that this greenlet has set last, of those that still hold: in generators they may end in any order."""
+    limit: TimeLimit | None = getattr(current, _LIMIT, None)
+    while limit is not None and not limit._entered:
+        limit = limit._outer
+    return limit

@@ -1,0 +1,246 @@
+"""The one place where a greenlet stops.
+
+Everything in greenzmq that waits makes a `Waiter` and parks it; nothing else calls `Hub.switch`. The rules:
+
+1.  Parking is a loop: a greenlet goes on when its waiter was woken or its time is over, whoever switched into it. Other
+    libraries switch into greenlets too, late and for reasons of their own.
+2.  Waking is two steps: `Waiter.wake` marks the waiter and schedules its resumption; the hub resumes it later, and only
+    if it still is parked. Between the two it may be killed or time out: the scheduled resumption then does nothing, or
+    meets the next wait of this waiter, for which rule 1 holds.
+3.  An exception thrown into a parked greenlet (a kill, anybody's timeout) comes out of `Waiter.park` as it is. Who
+    parks has a ``finally`` that takes the waiter out of wherever it was registered, and calls `Waiter.close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from ..errors import BlockingCallError, HubError, WrongHubError
+from ..hubs.detection import runs_elsewhere
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from ..hubs.base import Hub, Timer
+
+__all__ = ["WaitQueue", "Waiter", "interrupt", "yield_to_hub"]
+
+
+class Waiter:
+    """One greenlet that waits on one hub: this one, on `hub`.
+
+    Parameters
+    ----------
+    hub : Hub
+        This thread's hub.
+    timeout : float, optional
+        Seconds from `since` on after which `park` returns False; None waits for ever.
+    since : float, optional
+        When the wait began, as `time.monotonic` counts; None means now.
+
+    Attributes
+    ----------
+    woken, expired : bool
+        Why `park` returns.
+    parked : bool
+        Whether the greenlet is in `park` now.
+    yielded : bool
+        Whether it has ever given control to the hub.
+    previous, next : Waiter or None
+        The neighbours in a `WaitQueue`.
+    is_counted : bool
+        Whether somebody counts this one among those who wait.
+    spurious : object
+        Whatever those who wake want to remember of this one.
+
+    Raises
+    ------
+    BlockingCallError
+        This greenlet is the hub's own.
+    """
+
+    __slots__ = (
+        "_timer",
+        "expired",
+        "greenlet",
+        "hub",
+        "is_counted",
+        "next",
+        "parked",
+        "previous",
+        "since",
+        "spurious",
+        "timeout",
+        "woken",
+        "yielded",
+    )
+    _timer: Timer | None
+    previous: Waiter | None
+    next: Waiter | None
+    spurious: Any
+
+    def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
+        refuse_in_hub(hub)
+        self.parked = self.is_counted = False
+        self.previous = self.next = self._timer = None
+        self.begin(hub, timeout, since)
+
+    def begin(self, hub: Hub, timeout: float | None, since: float | None) -> None:
+        """For another wait, after `close`. In the hub's own greenlet it is not refused."""
+        self.greenlet: greenlet = getcurrent()
+        self.hub = hub
+        self.woken = self.expired = self.yielded = False
+        self.spurious = None
+        self.timeout = timeout
+        if since is None:
+            self.since = monotonic()
+        else:
+            self.since = since
+            timeout = timeout and timeout + since - monotonic()
+        if timeout is not None:
+            self._timer = hub.call_later(timeout, self._expire)
+
+    def park(self) -> bool:
+        """Give control to the hub until `wake`, or until the time is over. True if woken. Switches unless woken before.
+
+        May be called again: set `woken` to False first.
+        """
+        self.parked = True  # before the question: a signal handler may wake it between that and the switch
+        try:
+            while not (self.woken or self.expired):
+                self.yielded = True
+                self.hub.switch()
+        finally:
+            self.parked = False
+        return self.woken
+
+    def wake(self) -> None:
+        """Let `park` return, soon. Never switches; in the thread of the hub only."""
+        if not self.woken:
+            self.woken = True
+            if self.parked:
+                self.hub.call_soon(self._resume)
+
+    def wake_now(self) -> None:
+        """`wake`, and switch into the greenlet at once; only as the last act of a callback that the hub called."""
+        self.woken = True
+        if self.parked:
+            self.greenlet.switch()
+
+    def wake_threadsafe(self) -> None:
+        """`wake`, from any thread."""
+        self.hub.call_soon_threadsafe(self.wake)
+
+    def close(self) -> None:
+        """Drop the timer, and the greenlet, which a traceback would keep. Belongs in the ``finally`` of who parks.
+
+        What an exception has interrupted may be done again.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.greenlet = None  # type: ignore[assignment]  # nobody asks for it any more
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._resume()
+
+    def _resume(self) -> None:
+        if self.parked:
+            self.greenlet.switch()
+
+
+def refuse_in_hub(hub: Hub) -> None:
+    """Raise `BlockingCallError` in the hub's own greenlet, and `WrongHubError` where a wait would stop another hub."""
+    current = getcurrent()
+    if current is hub.greenlet:
+        raise BlockingCallError(
+            f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
+            f"handler; it would stop everything. {hub.cure}"
+        )
+    if current.parent is not hub.greenlet and (other := runs_elsewhere(hub.name, hub)) is not None:
+        raise WrongHubError(f"this would wait on {hub!r}, but {other.why}, which the wait would stop; wait on that one")
+
+
+def refuse_to_wait(hub: Hub) -> None:
+    """Raise whatever a wait would raise here; for a call that begins something and cannot take it back."""
+    refuse_in_hub(hub)
+    hub.check_switch()
+
+
+def may_wait(hub: Hub) -> bool:
+    """Whether a wait would not be refused here; for a call that need not wait, but could let `hub` go round."""
+    try:
+        refuse_to_wait(hub)
+    except HubError:
+        return False
+    return True
+
+
+class WaitQueue:
+    """Waiters in the order of their arrival: a linked list, so that each can leave from anywhere at one small cost."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self) -> None:
+        self.first: Waiter | None = None
+        self.last: Waiter | None = None
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand at the end."""
+        waiter.previous, waiter.next = self.last, None
+        if self.last is None:
+            self.first = waiter
+        else:
+            self.last.next = waiter
+        self.last = waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Step out, from wherever; nothing if not in the queue. What an exception has interrupted may be done again."""
+        before, after = waiter.previous, waiter.next
+        if before is not None:
+            before.next = after
+        elif self.first is waiter:
+            self.first = after
+        if after is not None:
+            after.previous = before
+        elif self.last is waiter:
+            self.last = before
+        waiter.previous = waiter.next = None
+
+    def forget_all(self) -> None:
+        """Nobody in it is ever woken, nor its time over."""
+        for waiter in self:
+            self.leave(waiter)
+            waiter.close()
+
+    def __bool__(self) -> bool:
+        return self.first is not None
+
+    def __iter__(self) -> Iterator[Waiter]:
+        waiter = self.first
+        while waiter is not None:
+            following = waiter.next
+            yield waiter
+            waiter = following
+
+
+def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
+    """Let the hub go round at least once, and for `seconds`. Always switches."""
+    waiter = Waiter(hub, seconds if seconds > 0 else None)
+    try:
+        if seconds <= 0:
+            hub.call_next_round(waiter.wake_now)
+        waiter.park()
+    finally:
+        waiter.close()
+
+
+def interrupt(target: greenlet, error: BaseException) -> None:
+    """Throw `error` into a parked greenlet; only as the last act of a callback that the hub itself called."""
+    if not target.dead:
+        target.throw(error)
