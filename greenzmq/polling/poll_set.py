@@ -242,13 +242,12 @@ class PollSet:
             self._close_on(on_hub)
 
     def _close_on(self, on_hub: _OnHub) -> None:
-        """What the watches watch stays open until they are closed."""
         watches, on_hub.watches = on_hub.watches, []
         for watch in watches:
             if watch.hub.thread_id == unpatched.get_ident():
                 watch.close()
             else:
-                watch.hub.call_soon_threadsafe(_close_late, watch, self._descriptors)
+                watch.hub.call_soon_threadsafe(watch.close)
 
     def _leave_idle_hubs(self) -> None:
         """The program has gone on to another loop: do not keep the one before alive."""
@@ -268,7 +267,9 @@ class PollSet:
         self._hubs, self._sockets, self._new, self._files = {}, {}, {}, {}
 
     def __del__(self) -> None:
-        self._close_watches()  # the kernel's set is closed with its last reference
+        self._close_watches()
+        if not self.inherited:  # else its watches keep it open until they are closed
+            self._descriptors.close()
 
 
 class _OnHub:
@@ -283,10 +284,6 @@ class _OnHub:
 
 def _nothing() -> None:
     """A reference to no set."""
-
-
-def _close_late(watch: Watch, _: FdSet) -> None:
-    watch.close()
 
 
 def _tell(reference: weakref.ref[PollSet]) -> None:
