@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 import zmq
-from hubthread import HubThread, new_descriptors, open_descriptors
-from variants import VARIANTS, Variant
+from support.hub_thread import HubThread, new_descriptors, open_descriptors
+from support.variants import VARIANTS, Variant
 
 from greenzmq.errors import MissingHubError
 from greenzmq.hubs.base import Hub

@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from helpers_asyncio import run_on
-from helpers_races import CANCELS, LATER, OPERATIONS, SOON, Greenzmq, ZmqAsyncio, race
+from support.asyncio import run_on
+from support.races import CANCELS, LATER, OPERATIONS, SOON, Greenzmq, ZmqAsyncio, race
 
 
 async def table(library: Any, trials: int) -> None:

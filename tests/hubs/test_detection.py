@@ -1,0 +1,59 @@
+"""Which hub a greenlet waits on: section 3 of the design as a table, one process for each situation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.children import Children, need
+from support.situations import CHILDREN, RIGHT, Error, Hub
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Iterator[Children]:
+    """All of this run's situations, on their way."""
+    running = Children.of_tests(request, CHILDREN)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_situation(child: str, children: Children, request: pytest.FixtureRequest) -> None:
+    """The hub is the expected one by the expected rule, or the error says what to do; asking leaves nothing behind."""
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.status, done.err) == (0, "")
+    answers = json.loads(done.out)
+    assert len(answers) == len(RIGHT[child]), answers
+    for answer, right in zip(answers, RIGHT[child], strict=True):
+        check_side_effects(answer)
+        if isinstance(right, Hub):
+            check_hub(answer, right)
+        else:
+            check_error(answer, right)
+
+
+def check_side_effects(answer: dict[str, Any]) -> None:
+    """Importing greenzmq, deciding, making sockets, bind and connect import no runtime; nor do messages make a hub."""
+    assert answer.get("imported", []) == []
+    assert answer.get("created", []) == []
+
+
+def check_hub(answer: dict[str, Any], right: Hub) -> None:
+    assert answer["decided"] == [right.said or right.name, right.rule]
+    assert answer["waited"] == right.name
+    assert {*answer["made"]} <= {right.name, *(["selector"] if right.name == "foreign" else [])}
+
+
+def check_error(answer: dict[str, Any], right: Error) -> None:
+    """Raised when the context is made, if it can be known then; else at the wait; by `decide` if it cannot tell."""
+    refused = answer.get("refused") or answer["waited"]
+    assert refused[0] == right.kind, refused
+    for text in right.says:
+        assert text in refused[1]
+    if "refused" in answer:
+        return
+    assert answer["decided"] == (refused if right.decides is None else [right.decides.name, right.decides.rule])
+    assert answer["made"] == []

@@ -1,0 +1,27 @@
+"""Signal handlers may schedule things while the loop is asleep; a handler's return does not end the sleep by itself.
+
+Only the main thread of a process runs signal handlers, so each test is a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.variants import Variant
+
+PROGRAM = Path(__file__).parents[1] / "programs" / "signals.py"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no signals to speak of")
+@pytest.mark.runtime("gevent", "eventlet", "selector")
+@pytest.mark.parametrize("method", ["call_soon", "call_later", "watch"])
+def test_handler_wakes_the_loop(variant: Variant, method: str) -> None:
+    """What a signal handler schedules happens at once, not when the loop wakes for another reason."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", PROGRAM, variant.id, method], capture_output=True, text=True, timeout=40
+    )
+    assert (done.stdout, done.stderr) == (f"{method}\n" * 2, "")

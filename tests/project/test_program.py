@@ -1,0 +1,109 @@
+"""`greenzmq.main`: a program's main function on every hub, by one word."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import signal
+from collections.abc import Iterator
+
+import pytest
+from support.children import Child, Children, need
+
+import greenzmq
+
+WORDS = ("gevent", "eventlet", "selector", "asyncio", "uvloop")
+NEEDS = {"gevent": ("gevent",), "eventlet": ("eventlet",), "uvloop": ("uvloop",)}
+SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
+WAYS = ("waits", "computes", "computes_beside")
+
+CHILDREN = {
+    **{f"report {word}": f"report({word!r})" for word in WORDS},
+    **{f"deliver {word}": f"deliver({word!r})" for word in WORDS},
+    **{
+        f"{way} {name} {word}": f"end_by_signal({word!r}, {int(number)}, '{way} {name}')"
+        for way in WAYS
+        for name, number in SIGNALS.items()
+        for word in WORDS
+    },
+}
+CHILDREN = {
+    name: Child(f"from programs import main; main.{call}", needs=NEEDS.get(name.split()[-1], ()))
+    for name, call in CHILDREN.items()
+}
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Iterator[Children]:
+    running = Children.of_tests(request, CHILDREN)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("report")])
+def test_main_returns_raises_and_cleans_up(request, children, child):
+    """The result and the exception come out; tasks that still run are killed, contexts destroyed, on every hub."""
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.out.splitlines(), done.err) == (["42 ['inner', 'outer'] True [True, True]", "'told' True"], "")
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("deliver")])
+def test_what_was_sent_arrives(request, children, child):
+    """A function that returns right after its last send loses nothing."""
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.out, done.err) == ("the last words\n", "")
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith(WAYS)])
+def test_signals_are_raised_in_the_function(request, children, child):
+    """Ctrl-C is a KeyboardInterrupt in it, SIGTERM if asked for a SystemExit, whichever greenlet runs at that moment.
+
+    Seen to fail on asyncio with the handler of `asyncio.run`: a CancelledError.
+    """
+    need(request, CHILDREN[child])
+    name = child.split()[1]
+    expected = "KeyboardInterrupt " if name == "SIGINT" else f"SystemExit {128 + SIGNALS[name]}"
+    done = children[child]
+    assert done.out.splitlines() == [expected, f"main {expected.split(maxsplit=1)[0]}", "True True"], done.err
+
+
+def test_main_under_a_running_loop_names_the_cure():
+    """Where a loop runs already there is a better word."""
+
+    async def program():
+        for hub in ("asyncio", None):
+            with pytest.raises(greenzmq.HubError, match=r"await greenzmq\.asyncio\.run"):
+                greenzmq.main(int, hub=hub)
+
+    asyncio.run(program())
+
+
+def test_main_in_a_task_uses_its_hub(hub):
+    """Where a hub runs already, as in a test or a plugin, the function runs on it."""
+    assert greenzmq.main(lambda: greenzmq.hub().name) == hub.name
+    assert greenzmq.main(greenzmq.hub, hub=hub) is hub
+
+
+def test_errors():
+    """A hub that is not there, and signals in a thread, are told before anything runs."""
+    ran = []
+    with pytest.raises(greenzmq.UnknownHubError):
+        greenzmq.main(ran.append, 1, hub="gevnt")
+    assert ran == []
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_namespace(request, word):
+    """Each word that a program's settings may have gives a namespace."""
+    need(request, Child("", needs=NEEDS.get(word, ())))
+    found = greenzmq.namespace(word)
+    assert found is importlib.import_module(f"greenzmq.{'asyncio' if word == 'uvloop' else word}")
+
+
+def test_namespace_of_an_unknown_word():
+    """A word that means nothing is told."""
+    with pytest.raises(greenzmq.UnknownHubError):
+        greenzmq.namespace("twisted")

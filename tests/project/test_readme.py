@@ -1,0 +1,90 @@
+"""The README says what is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from greenzmq.hubs import known_hubs
+from greenzmq.hubs.base import Hub
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+EXAMPLE = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_example_stands_early():
+    """A newcomer sees a program of at most twelve lines of code by line 40."""
+    assert EXAMPLE
+    code = [line for line in EXAMPLE[1].splitlines() if line.strip()]
+    assert len(code) <= 12
+    assert TEXT[: EXAMPLE.end()].count("\n") <= 40
+
+
+@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector"])
+def test_the_example_runs(name, request):
+    """The example does what its last line says, with each of the imports it names."""
+    if (
+        request.config.getoption("--skip-missing-hubs")
+        and not next(h for h in known_hubs() if h.name == name).installed
+    ):
+        pytest.skip(f"{name} is not installed")
+    code = EXAMPLE[1].replace("greenzmq.gevent", f"greenzmq.{name}")
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60, env=os.environ
+    )
+    assert (ran.stdout, ran.stderr) == ("HELLO\n", "")
+
+
+def test_every_known_hub_is_in_the_table():
+    """The table of hubs names the built-in hubs, and no others."""
+    table = TEXT.partition("## Hubs")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(rows) == sorted(hub.name for hub in known_hubs())
+
+
+def test_every_difference_is_held_by_a_test():
+    """Each line of the table of differences names files of tests that are there."""
+    table = TEXT.partition("## What is different")[2].partition("\n## ")[0]
+    lines = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(lines) >= 10
+    for line in lines:
+        named = re.findall(r"`(test_\w+\.py)`", line.split("|")[-2])
+        assert named, line
+        assert all([*(ROOT / "tests").rglob(name)] for name in named), line
+
+
+def test_the_commands_are_there():
+    """Each session of nox that the README and CONTRIBUTING name is in noxfile.py, and each command of greenzmq too."""
+    text = TEXT + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    sessions = set(re.findall(r"nox -s (\w+)", text))
+    assert {"demo", "tests", "lowest"} <= sessions
+    assert sessions <= set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    assert set(re.findall(r"python -m greenzmq (\w+)", text)) == {"demo", "info"}
+
+
+def test_the_contract_is_as_small_as_it_says():
+    """The README counts the methods that a backend has to have."""
+    (number,) = re.findall(r"hubs/base\.py\), (\w+) methods", TEXT)
+    assert number == {8: "eight", 9: "nine"}[len(Hub.__abstractmethods__)]
+
+
+def test_files_that_the_benchmarks_readme_names_are_there():
+    """Every link and every plot of the benchmarks' README is there."""
+    folder = ROOT / "benchmarks"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_files_that_the_readme_names_are_there():
+    """Every link into the repository leads somewhere."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

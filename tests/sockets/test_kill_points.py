@@ -1,0 +1,247 @@
+"""Every way to end a wait, at every point of it: nobody's message is lost or doubled, what was thrown comes out as it
+is, and the queues are empty afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import pytest
+import zmq
+from support.invariants import check, idle, length
+from support.sockets import connected, open_context, parked, receives, sends, until
+from support.waiters import drain, fill_up, plain, signalled, waiting_receiver
+from support.ways_to_end import Target, interruptions
+
+import greenzmq
+from greenzmq.sockets import directions
+from greenzmq.sockets import operations as readiness
+
+Weapon = type[Target]
+
+
+@contextmanager
+def situation(hub: greenzmq.GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzmq.Socket]]:
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+        yield pull, push
+        idle(pull, push)
+
+
+def in_queue(hub: greenzmq.GreenHub, victim: Target, direction: Any, place: int) -> None:
+    """Wait until the victim stands in the queue; its time may be over already."""
+    until(hub, lambda: length(direction) == place or victim.ended)
+
+
+def take_room(push: greenzmq.Socket) -> None:
+    """Let the sender see the room that there is; nobody who waits for it hears of it."""
+    assert signalled(push, 5)
+    plain(push).get(zmq.EVENTS)
+
+
+# -- in the queue -----------------------------------------------------------------------------------------------------
+
+
+def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> None:
+    with situation(hub) as (pull, push):
+        before = [waiting_receiver(hub, pull)] if point == "queued" else []
+        victim = weapon(hub, pull.recv_multipart)
+        in_queue(hub, victim, pull._greenzmq_receiving, len(before) + 1)
+        others = [*before, hub.spawn(pull.recv_multipart)]
+        until(hub, lambda: length(pull._greenzmq_receiving) == len(others) + (not victim.ended))
+        check(pull)
+        sent = [[b"%d" % n] for n in range(len(others) + 1)]
+        if point == "woken":
+            victim.interrupt()
+        if point in ("woken", "struck when woken"):
+            push.send_multipart(sent.pop(0))
+            pull.get(zmq.EVENTS)
+            sent_before = [[b"0"]]
+        else:
+            sent_before = []
+        if point != "woken":
+            victim.interrupt()
+        until(hub, lambda: victim.ended)
+        check(pull)
+        for message in sent:
+            push.send_multipart(message)
+        assert all(task.join(5) for task in others), f"{weapon.__name__}: a receiver hangs"
+        got = [*victim.got, *(task.get() for task in others), *drain(pull)]
+        assert sorted(got) == sent_before + sent
+        victim.check()
+
+
+def sender_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> None:
+    with situation(hub) as (pull, push):
+        fill_up(push, [b"fill"])
+        before = [parked(hub, sends, push.send, b"before")] if point == "queued" else []
+        victim = weapon(hub, push.send_multipart, [b"the", b"victim's"])
+        in_queue(hub, victim, push._greenzmq_sending, len(before) + 1)
+        others = [*before, hub.spawn(push.send, b"behind")]
+        until(hub, lambda: length(push._greenzmq_sending) == len(others) + (not victim.ended))
+        check(push)
+        if point == "woken":
+            victim.interrupt()
+        if point in ("woken", "struck when woken"):
+            drain(pull)
+            push.get(zmq.EVENTS)
+        if point != "woken":
+            victim.interrupt()
+        until(hub, lambda: victim.ended)
+        check(push)
+        arrived: list[list[bytes]] = []
+        until(hub, lambda: arrived.extend(drain(pull)) or all(task.done for task in others))
+        arrived += drain(pull)
+        expected = [[b"before"]] * len(before) + [[b"the", b"victim's"]] * len(victim.got) + [[b"behind"]]
+        assert [message for message in arrived if message != [b"fill"]] == expected
+        victim.check()
+
+
+IN_THE_QUEUE = ("queued", "first", "woken", "struck when woken")
+
+
+@pytest.mark.parametrize("struck", [receiver_in_the_queue, sender_in_the_queue], ids=["receiver", "sender"])
+def test_struck_in_the_queue(hub, struck):
+    """With others before or behind it; woken, but not yet run, when the blow is already on its way, or struck then.
+
+    Seen to fail when a waiter that left did not look for the next one; with eventlet.green.zmq a receiver that is
+    killed while it queues stops the rest for good.
+    """
+    for weapon in interruptions(hub):
+        for point in IN_THE_QUEUE:
+            struck(hub, weapon, point)
+
+
+# -- in the yield of a long turn --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_turns(monkeypatch):
+    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
+    monkeypatch.setattr(directions, "FAST_CALLS", 1)
+    monkeypatch.setattr(readiness, "FAST_CALLS", 1)
+    monkeypatch.setattr("greenzmq.sockets.fairness.FAST_CALLS", 1)
+
+
+@pytest.mark.parametrize("direction", ["receiving", "sending"])
+def test_struck_in_the_yield_of_a_turn(hub, direction, short_turns, monkeypatch):
+    """A greenlet that has had its turn is struck while the hub goes round: the call had not begun. What it received or
+    sent before counts, and nothing else.
+
+    Seen to fail when the hub went round after the operation: a message was lost, or sent and not counted.
+    """
+    for weapon in interruptions(hub):
+        with monkeypatch.context() as patch:
+            yield_struck(hub, weapon, direction, patch)
+
+
+def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: pytest.MonkeyPatch) -> None:
+    pauses: list[bool] = []
+    count: list[int] = []
+    yield_to_hub = readiness.yield_to_hub
+
+    def struck(contract: Any) -> None:
+        pauses.append(True)
+        if len(pauses) == 3:
+            contract.call_soon(victim.interrupt) if victim.at_once else victim.interrupt()
+        yield_to_hub(contract)
+
+    def exchange() -> None:
+        for n in range(50):
+            if direction == "sending":
+                push.send(b"%d" % n)
+            else:
+                assert pull.recv() == b"%d" % n
+            count.append(n)
+
+    with open_context(hub) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+        if direction == "receiving":
+            for n in range(50):
+                plain(push).send(b"%d" % n)
+        patch.setattr(readiness, "yield_to_hub", struck)
+        victim = weapon(hub, exchange)
+        until(hub, lambda: victim.ended)
+        assert len(pauses) >= 3
+        expected = range(len(count)) if direction == "sending" else range(len(count), 50)
+        assert drain(pull) == [[b"%d" % n] for n in expected], weapon.__name__
+        victim.check()
+        idle(pull, push)
+
+
+# -- between two frames -----------------------------------------------------------------------------------------------
+
+beside = pytest.mark.parametrize("beside", [False, True], ids=["alone", "others wait"])
+
+
+@beside
+def test_struck_between_two_frames_received(hub, beside):
+    """A receiver is struck inside a message that it takes part by part: the rest of it is the next one's, and the
+    messages after it are whole.
+
+    Seen to fail when a dead owner kept its hold on the direction, be it by the traceback of what was thrown: the others
+    waited for good.
+    """
+    for weapon in interruptions(hub):
+        receiver_in_a_message(hub, weapon, beside)
+
+
+def receiver_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) -> None:
+    parts: list[bytes] = []
+
+    def receive() -> None:
+        parts.append(pull.recv())
+        hub.sleep(60)
+
+    with situation(hub) as (pull, push):
+        victim = weapon(hub, receive)
+        until(hub, lambda: receives(pull) or victim.ended)
+        other = waiting_receiver(hub, pull) if beside else None
+        push.send_multipart([b"1", b"one"])
+        until(hub, lambda: parts or victim.ended)
+        victim.interrupt()
+        until(hub, lambda: victim.ended)
+        push.send_multipart([b"2", b"two"])
+        other = other or hub.spawn(pull.recv_multipart)
+        got = [*([parts] if parts else []), other.get(5), *drain(pull)]
+        while sum(map(len, got)) < 4:
+            got.append(pull.recv_multipart())
+        assert got[-1] == [b"2", b"two"], weapon.__name__
+        assert [*chain(*got)] == [b"1", b"one", b"2", b"two"]
+        victim.check()
+
+
+@beside
+def test_struck_between_two_frames_sent(hub, beside):
+    """A sender is struck inside a message that it gives part by part: libzmq can't take the torso back, so it stands
+    before the next message, once; nobody waits for the dead one's end.
+
+    Seen to fail when a dead owner kept its hold on the direction, be it by the traceback of what was thrown.
+    """
+    for weapon in interruptions(hub):
+        sender_in_a_message(hub, weapon, beside)
+
+
+def sender_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) -> None:
+    begun: list[bool] = []
+
+    def send() -> None:
+        push.send(b"torso", zmq.SNDMORE)
+        begun.append(True)
+        hub.sleep(60)
+
+    with situation(hub) as (pull, push):
+        victim = weapon(hub, send)
+        until(hub, lambda: begun or victim.ended)
+        other = parked(hub, sends, push.send, b"next") if beside and not victim.ended else None
+        victim.interrupt()
+        until(hub, lambda: victim.ended)
+        other = other or hub.spawn(push.send, b"next")
+        assert pull.recv_multipart() == ([b"torso", b"next"] if begun else [b"next"]), weapon.__name__
+        assert other.join(5)
+        push.send(b"last")
+        assert pull.recv_multipart() == [b"last"]
+        victim.check()

@@ -1,0 +1,167 @@
+"""A native thread with a hub of its own, in whose greenlets tests run."""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+from support.variants import Variant
+
+from greenzmq.hubs.base import Hub
+
+#: How long, in seconds, something that has been let go may take to disappear: libzmq closes sockets in a thread.
+SETTLE = 10.0
+
+
+class HubThread:
+    """Runs functions in greenlets of one hub, in a thread of its own. Nothing of it is shared with other hubs."""
+
+    hub: Hub
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=f"tests on {variant.id}", daemon=True)
+        self._thread.start()
+        self._before: dict[str, Any] = {}
+        self.call_in_main(self._make)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """The outcome of ``function()`` in a new greenlet of the hub."""
+        __tracebackhide__ = True
+        return self.call_in_main(lambda: self._run_in_greenlet(function))
+
+    def call_in_main(self, function: Callable[[], Any]) -> Any:
+        """The outcome of ``function()`` in the thread's main greenlet."""
+        __tracebackhide__ = True
+        job = Job(function)
+        self._jobs.put(job)
+        job.ended.wait()
+        return job.outcome()
+
+    def remember(self) -> None:
+        """Take what is in the hub now as what may be left in it."""
+        self._before = self.call(self._pending)
+
+    def leftovers(self) -> str:
+        """What is left in the hub that `remember` did not see, once it had time to go."""
+        return self.call(self._wait_for_nothing)
+
+    def close(self) -> None:
+        """Destroy the hub and end the thread."""
+        self.call_in_main(self._destroy)
+        self.end()
+
+    def end(self) -> None:
+        """End the thread, and leave the hub to it."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.run()
+            del job
+
+    def _make(self) -> None:
+        self._main = getcurrent()
+        self.hub = self.variant.make()
+
+    def _destroy(self) -> None:
+        self.variant.destroy(self.hub)
+        del self.hub, self._main
+
+    def _run_in_greenlet(self, function: Callable[[], Any]) -> Any:
+        __tracebackhide__ = True
+        job = Job(function)
+        self.variant.drive(self.hub, job.run)
+        return job.outcome()
+
+    def _wait_for_nothing(self) -> str:
+        end = time.monotonic() + SETTLE
+        gc.collect()
+        while pending := self._pending():
+            if pending == self._before:
+                return ""
+            if time.monotonic() > end:
+                return f"{pending}; before: {self._before}"
+            self.hub.call_later(0.005, getcurrent().switch)
+            self.hub.switch()
+        return ""
+
+    def _pending(self) -> dict[str, Any]:
+        known = (getcurrent(), self._main, self.hub.greenlet)
+        greenlets = [g for g in gc.get_objects() if isinstance(g, greenlet) and g and g not in known]
+        return {
+            "started watches": dict(self.hub.watching),
+            "timers": self.variant.timers(self.hub),
+            "parked greenlets": [g for g in greenlets if self._main in ancestors(g)],
+        }
+
+
+class Job:
+    """A function to run somewhere else, and what came of it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function: Callable[[], Any] | None = function
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        __tracebackhide__ = True
+        try:
+            self.result = self.function() if self.function else None
+        except BaseException as error:  # pytest's own outcomes are no Exceptions
+            self.error = error
+        finally:
+            self.function = None
+            self.ended.set()
+
+    def outcome(self) -> Any:
+        __tracebackhide__ = True
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+            return self.result
+        finally:
+            del error
+
+
+def ancestors(g: greenlet) -> list[greenlet]:
+    found = []
+    while (parent := g.parent) is not None:
+        found.append(parent)
+        g = parent
+    return found
+
+
+def open_descriptors() -> dict[int, str]:
+    """What this process has open, by number."""
+    found = {}
+    for entry in os.listdir("/dev/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/dev/fd/{entry}") if Path("/proc/self/fd").exists() else "?"
+        except OSError:  # the listing's own, or one that libzmq has closed meanwhile
+            continue
+    return found
+
+
+def new_descriptors(before: dict[int, str]) -> list[str]:
+    """What is open that was not, once it had time to go; nothing if there are no more than before."""
+    end = time.monotonic() + SETTLE
+    while True:
+        gc.collect()
+        now = open_descriptors()
+        if len(now) <= len(before):
+            return []
+        if time.monotonic() > end:
+            return [f"{fd}: {what}" for fd, what in now.items() if before.get(fd) != what]
+        time.sleep(0.01)

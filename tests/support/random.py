@@ -1,0 +1,48 @@
+"""Random tests: one seed, printed, for all that hypothesis draws."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import hypothesis
+from support.torture import scale
+
+__all__ = ["examples", "seeded", "seeded_random"]
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def seeded(test: Test) -> Test:
+    """Draw from one seed: ``$GREENZMQ_TEST_SEED``, or 0 where ``$CI`` is set, or any. A failure shows which."""
+    return hypothesis.seed(_seed())(test)
+
+
+def seeded_random() -> random.Random:
+    """Draws from the same seed, without hypothesis."""
+    return random.Random(_seed())
+
+
+def _seed() -> int:
+    chosen = os.environ.get("GREENZMQ_TEST_SEED") or (0 if os.environ.get("CI") else random.randrange(2**32))
+    print(f"GREENZMQ_TEST_SEED={chosen}")
+    return int(chosen)
+
+
+def examples(short: int, full: int, **more: Any) -> hypothesis.settings:
+    """Settings for `short` examples on each hub, `full` in the long form of a test.
+
+    What fails is made smaller only where the seed was given: that may take minutes (``-o faulthandler_timeout=0``).
+    """
+    phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if "GREENZMQ_TEST_SEED" in os.environ else [])]
+    return hypothesis.settings(
+        phases=phases,
+        max_examples=scale(full, short),
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        **more,
+    )
