@@ -12,6 +12,7 @@ import greenlet
 import pytest
 import zmq
 from support.asyncio import loop_name, run_on  # noqa: F401 - a fixture
+from support.inside import state_of
 
 import greenzmq
 import greenzmq.asyncio
@@ -113,7 +114,7 @@ def test_without_debug_mode(loop_name: str, call: str) -> None:  # noqa: F811
     kinds = []
 
     def look(pull: Any, push: Any) -> None:
-        kinds.append(type(pull._greenzmq_state))
+        kinds.append(type(state_of(pull)))
         CALLS[call](pull, push)
 
     assert warned(loop_name, look, debug=False) == []
@@ -126,7 +127,7 @@ def test_greenlets_of_ours(loop_name: str) -> None:  # noqa: F811
     async def main() -> None:
         context = greenzmq.asyncio.Context()
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        assert type(pull._greenzmq_state) is CheckedReadiness
+        assert type(state_of(pull)) is CheckedReadiness
 
         def send() -> None:
             for number in range(1000):

@@ -15,6 +15,7 @@ import pytest
 import zmq
 from greenlet import greenlet
 from support.asyncio import loop_name, run_on
+from support.inside import greenlet_of
 
 import greenzmq
 import greenzmq.asyncio
@@ -208,7 +209,7 @@ def test_a_loop_that_is_just_closed(loop_name: str, noise: list[Any]) -> None:
     hub, task = loop.run_until_complete(main())
     loop.close()
     pull.close(0)
-    task._greenlet.throw()  # as when it is collected
+    greenlet_of(task).throw()  # as when it is collected
     assert task.done
     assert all("is closed: nothing can be waited for" in str(error) for error in errors)
     assert len(errors) == 4

@@ -10,6 +10,7 @@ import zmq
 from support.asyncio import loop_name, run_on
 from support.children import Child
 from support.children import run as run_child
+from support.inside import has_waiters
 
 import greenzmq
 import greenzmq.asyncio
@@ -235,7 +236,7 @@ def test_a_cancellation_through_another_bridge(loop_name: str, bridge: str, when
 
         task = asyncio.ensure_future(awaiting())
         if when == "where it waits":
-            while not pull._greenzmq_state.has_waiters:
+            while not has_waiters(pull):
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.wait([task], timeout=10)
@@ -253,6 +254,7 @@ EVENTLET = """
     eventlet.hubs.use_hub("asyncio")
     import zmq, greenzmq, greenzmq.asyncio
     from greenzmq.hubs.eventlet import EventletHub
+    from support.inside import hub_of
 
     context = greenzmq.Context()
     push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
@@ -268,7 +270,7 @@ EVENTLET = """
     eventlet.sleep(0)
     for _ in waiting:
         push.send(b"x")
-    print([thread.wait() for thread in waiting], type(pull._greenzmq_state.hub).__name__)
+    print([thread.wait() for thread in waiting], type(hub_of(pull)).__name__)
     context.destroy(0)
 """
 

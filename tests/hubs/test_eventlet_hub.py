@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from greenlet import getcurrent
+from support.inside import loop_of
 from support.variants import Variant, spawn
 
 from greenzmq.errors import WatchError
@@ -36,8 +37,8 @@ def test_abort(contract_hub: Any) -> None:
     called: list[int] = []
     rounds(contract_hub)
     contract_hub.call_soon(called.append, 1)
-    contract_hub._hub.stopping = True
-    contract_hub._hub.abort(wait=True)
+    loop_of(contract_hub).stopping = True
+    loop_of(contract_hub).abort(wait=True)
     contract_hub.call_soon(called.append, 2)
     rounds(contract_hub)
     assert called == [1, 2]
@@ -52,7 +53,7 @@ def test_hub_greenlet_is_replaced(contract_hub: Any) -> None:
         raise KeyboardInterrupt
 
     before = contract_hub.greenlet
-    contract_hub._hub.schedule_call_global(0, interrupt)
+    loop_of(contract_hub).schedule_call_global(0, interrupt)
     contract_hub.call_soon(called.append, 1)
     with pytest.raises(KeyboardInterrupt):
         contract_hub.switch()
@@ -60,15 +61,15 @@ def test_hub_greenlet_is_replaced(contract_hub: Any) -> None:
     rounds(contract_hub)
     assert called == [1, 2]
     assert contract_hub.greenlet is not before
-    assert contract_hub.greenlet is contract_hub._hub.greenlet
+    assert contract_hub.greenlet is loop_of(contract_hub).greenlet
 
 
 def test_one_timer_for_a_round(contract_hub: Any) -> None:
     """Many calls of call_soon are one timer of eventlet's."""
-    before = contract_hub._hub.get_timers_count()
+    before = loop_of(contract_hub).get_timers_count()
     for _ in range(100):
         contract_hub.call_soon(int)
-    assert contract_hub._hub.get_timers_count() == before + 1
+    assert loop_of(contract_hub).get_timers_count() == before + 1
 
 
 def test_cancelled_timers_are_counted_once(contract_hub: Any) -> None:
@@ -79,7 +80,7 @@ def test_cancelled_timers_are_counted_once(contract_hub: Any) -> None:
     rounds(contract_hub)
     for timer in timers:
         timer.cancel()
-    assert contract_hub._hub.timers_canceled == 0
+    assert loop_of(contract_hub).timers_canceled == 0
 
 
 def test_watch_survives_reopening(contract_hub: Any, pair: Any) -> None:
@@ -87,8 +88,8 @@ def test_watch_survives_reopening(contract_hub: Any, pair: Any) -> None:
     fired: list[object] = []
     watch = contract_hub.watch(pair[0].fileno(), lambda: fired.append(None))
     watch.start()
-    contract_hub._hub.mark_as_reopened(pair[0].fileno())
-    contract_hub._hub.mark_as_reopened(contract_hub._wakeup.fd)
+    loop_of(contract_hub).mark_as_reopened(pair[0].fileno())
+    loop_of(contract_hub).mark_as_reopened(contract_hub._wakeup.fd)
     rounds(contract_hub)
     pair[1].send(b"x")
     rounds(contract_hub)
@@ -105,7 +106,7 @@ def test_watch_survives_reopening(contract_hub: Any, pair: Any) -> None:
 def test_foreign_listener(contract_hub: Any, pair: Any, prevent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A descriptor that a socket of eventlet's waits for is refused, and that one goes on waiting."""
     monkeypatch.setattr("eventlet.hubs.hub.g_prevent_multiple_readers", prevent)
-    hub, fd = contract_hub._hub, pair[0].fileno()
+    hub, fd = loop_of(contract_hub), pair[0].fileno()
     woken: list[object] = []
     listener = hub.add(hub.READ, fd, woken.append, int, None)
     watch = contract_hub.watch(fd, pytest.fail)
@@ -127,7 +128,7 @@ def test_refused_descriptor_leaves_nothing(contract_hub: Any, variant: Variant) 
         else:
             with pytest.raises(PermissionError):
                 watch.start()
-        assert file.fileno() not in contract_hub._hub.listeners["read"]
+        assert file.fileno() not in loop_of(contract_hub).listeners["read"]
 
 
 def test_watch_frees_its_starter(contract_hub: Any, pair: Any) -> None:
@@ -150,7 +151,7 @@ def test_use_hub(contract_hub: Any, variant: Variant) -> None:
     """After use_hub() the thread has a new hub and a new adapter, and the old one has let go of its descriptors."""
     import eventlet.hubs
 
-    old = contract_hub._hub
+    old = loop_of(contract_hub)
     fd = contract_hub._wakeup.fd
     try:
         eventlet.hubs.use_hub("poll")
@@ -159,7 +160,7 @@ def test_use_hub(contract_hub: Any, variant: Variant) -> None:
         assert new is type(contract_hub).current()
         contract_hub.call_soon_threadsafe(pytest.fail, "called on a hub that is not in use")
         assert fd not in old.listeners["read"] or fd == new._wakeup.fd
-        new._hub.listeners["read"].clear()
+        loop_of(new).listeners["read"].clear()
     finally:
         eventlet.hubs._threadlocal.hub = old
     del new

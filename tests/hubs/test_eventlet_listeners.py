@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import GreenletExit
+from support.inside import loop_of, watch_of
 from support.sockets import connected, open_context
 from support.variants import Variant
 
@@ -27,7 +28,7 @@ def eventlet(variant: Variant) -> Any:
 
 def left(hub: Any) -> list[Any]:
     """The listeners in an eventlet hub."""
-    return [*hub._hub.get_readers(), *hub._hub.get_writers()]
+    return [*loop_of(hub).get_readers(), *loop_of(hub).get_writers()]
 
 
 def killed(eventlet: Any, call: Any) -> None:
@@ -84,10 +85,10 @@ def test_watches_rest_while_somebody_waits(contract_hub: Any, eventlet: Any) -> 
         other = hub.spawn(hub.sleep, 60)
         eventlet.spawn_after(0.001, push.send, b"x")
         assert pull.recv() == b"x"
-        assert pull._greenzmq_state.watch.lazily_stopped
+        assert watch_of(pull).lazily_stopped
         other.kill()
         assert left(contract_hub) == []
-        assert not pull._greenzmq_state.watch.started
+        assert not watch_of(pull).started
 
 
 @pytest.mark.main_greenlet

@@ -7,14 +7,13 @@ from time import monotonic as now
 
 import pytest
 import zmq
+from support.inside import end_turn, listeners_of, parked_on, replace_waiter
 from support.invariants import idle
 from support.polling import IN, LONG, OUT, Fds, goes_on, nobody_polls, pair, polling, pyzmq_poll, quiet
 from support.sockets import connected, fill, never_switches, open_context, parked, receives, tick, until
 from support.waiters import TURNS, await_signal, plain
 
 import greenzmq
-from greenzmq.polling import poller as poller_module
-from greenzmq.sockets import operations as readiness_module
 from greenzmq.waiting.waiter import Waiter
 
 # --- registration -----------------------------------------------------------------------------------------------------
@@ -179,14 +178,14 @@ def test_time_counts_from_the_call(hub, monkeypatch):
             limits.append(timeout + (since or now()) - now())
             super().__init__(on, timeout, since)
 
-    for module in (poller_module, readiness_module):
-        monkeypatch.setattr(module, "Waiter", Spy)
+    replace_waiter(monkeypatch, Spy)
     with open_context(hub) as context:
         socket, _ = pair(context)
         poller = greenzmq.Poller()
         poller.register(socket, IN)
         for poll in (poller.poll, socket.poll, lambda milliseconds: greenzmq.zmq_poll([(socket, IN)], milliseconds)):
-            poller._greenzmq_state.turn_began, socket._greenzmq_state.turn_end, socket._greenzmq_state.budget = 0, 0, 0
+            end_turn(poller)
+            end_turn(socket)
             hub.hub.call_soon(time.sleep, 0.02)
             assert not poll(15)
     assert len(limits) == 3
@@ -202,7 +201,7 @@ def test_no_end_of_time(hub):
         for timeout in (None, -1, -0.5, -1000, 60_000):
             for poll in (poller.poll, socket.poll):
                 task = hub.spawn(poll, timeout)
-                until(hub, lambda: socket._greenzmq_state.listeners)
+                until(hub, lambda: listeners_of(socket))
                 tick(hub, task)
                 peer.send(b"message")
                 goes_on(hub, task)
@@ -232,7 +231,7 @@ def test_odd_times(hub):
         tasks = []
         for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
             tasks.append(polling(hub, poller, timeout))
-            tasks.append(parked(hub, lambda s: s._greenzmq_state.parked, socket.poll, timeout))
+            tasks.append(parked(hub, parked_on, socket.poll, timeout))
         tick(hub, *tasks)
         peer.send(b"message")
         goes_on(hub, *tasks)
@@ -268,7 +267,7 @@ def test_many_greenlets_poll_one_socket(hub):
             pollers.append(greenzmq.Poller())
             pollers[-1].register(socket, IN)
         tasks = [polling(hub, poller) for poller in pollers]
-        single = [parked(hub, lambda s: s._greenzmq_state.listeners, socket.poll) for _ in range(3)]
+        single = [parked(hub, listeners_of, socket.poll) for _ in range(3)]
         peer.send(b"message")
         for task in tasks + single:
             goes_on(hub, task)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 import zmq
 from support.children import Child, run
+from support.inside import active_entries, fast_sends_left, keep_turn, other_epoll
 from support.polling import (
     IN,
     LONG,
@@ -120,7 +121,7 @@ def test_a_loop_of_operations_between_two_polls(hub):
             left.bind(address("inproc"))
             assert right.recv() == b"there"
         assert reads == []
-        assert left._greenzmq_sending.fast_calls_left > 0
+        assert fast_sends_left(left) > 0
         with count_reads() as reads:
             for poller in pollers:
                 assert poller.poll(0) == [(right, IN)]
@@ -168,17 +169,18 @@ def test_descriptors_cost_one_question(hub, monkeypatch):
 @contextmanager
 def count_kernel(poller):
     """The calls of what keeps a Poller's set of descriptors, by name."""
-    descriptors = poller._greenzmq_state.poll_set._descriptors
-    kernel, calls = descriptors._kernel, []
+    calls = []
 
     class Spy:
+        def __init__(self, epoll):
+            self.epoll = epoll
+
         def __getattr__(self, name):
             calls.append(name)
-            return getattr(kernel, name)
+            return getattr(self.epoll, name)
 
-    descriptors._kernel = Spy()
-    yield calls
-    descriptors._kernel = kernel
+    with other_epoll(poller, Spy):
+        yield calls
 
 
 def test_numbers_that_are_used_again_cost_the_rest_nothing(hub):
@@ -235,7 +237,7 @@ def polls(hub, many):
         numbers = []
         for act in (lambda: None, lambda: pushes[3].send(b"message")):
             act()
-            poller._greenzmq_state.turn_began = time.monotonic() + 1000  # a turn that does not end in between
+            keep_turn(poller)  # a turn that does not end in between
             with count_calls() as calls:
                 poller.poll(0)
                 poller.poll(0)
@@ -287,7 +289,7 @@ def test_a_ready_socket_does_not_slow_the_next_poll(hub):
         with count_reads() as reads:
             assert poller.poll(0) == []
         assert reads == []
-        assert len(poller._greenzmq_state.active) == 0
+        assert active_entries(poller) == 0
         for pull in chosen:
             poller.modify(pull, OUT)
             poller.unregister(pull)

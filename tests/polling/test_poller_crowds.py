@@ -8,12 +8,12 @@ from contextlib import suppress
 
 import pytest
 import zmq
+from support.inside import other_epoll, polling_in, replace_get, shares_descriptor
 from support.polling import IN, LONG, OUT, Fds, count_reads, count_rounds, goes_on, nobody_polls, pair, polling
 from support.sockets import descriptor, open_context, tick, until
 from support.waiters import plain
 
 import greenzmq
-from greenzmq.sockets import waiters as attendance
 from greenzmq.sockets.directions import FEW, Listeners, WaitingListener
 
 #: More than Linux allows sets of descriptors to have one of these in common and be in an event loop themselves.
@@ -46,7 +46,7 @@ def test_many_pollers_have_one_thing_in_common(hub, kind):
             for what in registered:
                 poller.register(what, IN)
         tasks = [hub.spawn(poller.poll) for poller in pollers]
-        until(hub, lambda: all(poller._greenzmq_state.waiters for poller in pollers))
+        until(hub, lambda: all(polling_in(poller) for poller in pollers))
         tick(hub, *tasks)
         stop()
         goes_on(hub, *tasks)
@@ -118,12 +118,12 @@ def test_one_waits_while_others_idle(hub):
         waited_in = greenzmq.Poller()
         waited_in.register(other, IN)
         task = hub.spawn(waited_in.poll, LONG)
-        until(hub, lambda: bool(waited_in._greenzmq_state.waiters))
+        until(hub, lambda: polling_in(waited_in))
         right.send(b"message")
         with count_reads() as reads:
             tick(hub, task)
         assert reads == []
-        assert descriptor(left) not in waited_in._greenzmq_state.poll_set._sockets
+        assert not shares_descriptor(waited_in, descriptor(left))
         for poller in idlers:
             assert poller.poll(0) == poller.poll(LONG) == [(left, IN)]
         peer.send(b"message")
@@ -146,9 +146,9 @@ def test_a_signal_handler_in_the_midst_of_a_look(hub, monkeypatch):
         left, right = pair(context)
         poller = greenzmq.Poller()
         poller.register(left, IN)
-        get, struck = attendance.get_option, []
+        struck = []
 
-        def handle(socket, option):
+        def handle(get, socket, option):
             events = get(socket, option)
             if option == zmq.EVENTS and not struck:
                 struck.append(True)
@@ -156,12 +156,12 @@ def test_a_signal_handler_in_the_midst_of_a_look(hub, monkeypatch):
                 assert left.poll(0) == IN
             return events
 
-        monkeypatch.setattr(attendance, "get_option", handle)
+        replace_get(monkeypatch, handle)
         assert poller.poll(LONG) == [(left, IN)]
         assert struck
 
 
-def test_a_poller_for_each_poll_asks_the_kernel_nothing(hub, monkeypatch):
+def test_a_poller_for_each_poll_asks_the_kernel_nothing(hub):
     """`zmq_poll` of sockets, without a wait: the thread's set need not be told of them, nor asked.
 
     Seen to fail when every Poller made a set in the kernel and put its sockets into it.
@@ -176,11 +176,10 @@ def test_a_poller_for_each_poll_asks_the_kernel_nothing(hub, monkeypatch):
                 calls.append(name)
                 raise AttributeError(name)
 
-        monkeypatch.setattr(kept._greenzmq_state.poll_set._descriptors, "_kernel", Spy())
-        for _ in range(3):
-            assert greenzmq.zmq_poll([(socket, IN) for socket in sockets], 0) == []
+        with other_epoll(kept, lambda _: Spy()):
+            for _ in range(3):
+                assert greenzmq.zmq_poll([(socket, IN) for socket in sockets], 0) == []
         assert calls == []
-        monkeypatch.undo()
         sockets[0].send(b"message")
         assert greenzmq.zmq_poll([(socket, IN) for socket in sockets]) == [(sockets[1], IN)]
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 import zmq
+from support.inside import other_epoll
 from support.polling import IN, LONG, OUT, Fds, count_rounds, goes_on, is_open, pair, polling, pyzmq_poll
 from support.sockets import descriptor, open_context, tick, until
 from support.waiters import plain
@@ -445,21 +446,21 @@ def test_too_many_are_an_error(hub, kind):
         what, act = (reader, lambda: os.write(writer, b"data")) if kind == "file" else (socket, lambda: peer.send(b""))
         poller = greenzmq.Poller()
         poller.register(what, IN)
-        descriptors = poller._greenzmq_state.poll_set._descriptors
-        kernel = descriptors._kernel
 
         class Full:
+            def __init__(self, epoll):
+                self.epoll = epoll
+
             def __getattr__(self, name):
-                return getattr(kernel, name)
+                return getattr(self.epoll, name)
 
             def register(self, fd, mask):
                 raise OSError(28, "No space left on device")
 
-        descriptors._kernel = Full()
-        for _ in range(2):
-            with pytest.raises(OSError, match="No space"):
-                poller.poll(LONG)
-        descriptors._kernel = kernel
+        with other_epoll(poller, Full):
+            for _ in range(2):
+                with pytest.raises(OSError, match="No space"):
+                    poller.poll(LONG)
         task = polling(hub, poller)
         act()
         goes_on(hub, task)

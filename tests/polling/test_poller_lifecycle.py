@@ -11,6 +11,7 @@ import pytest
 import zmq
 from support.asyncio import loop_name, run_on
 from support.hub_thread import new_descriptors, open_descriptors
+from support.inside import has_waiters, links_of, parked_on
 from support.invariants import idle
 from support.polling import IN, LONG, Fds, goes_on, nobody_polls, pair, polling
 from support.sockets import address, open_context, parked, tick, until
@@ -83,7 +84,7 @@ def test_a_context_that_ends(hub):
     for registered in (resting, socket):
         poller.register(registered, IN)
     tasks = [polling(hub, poller), polling(hub, poller)]
-    tasks.append(parked(hub, lambda s: s._greenzmq_state.parked, socket.poll))
+    tasks.append(parked(hub, parked_on, socket.poll))
     ending = hub.spawn(context.term)
     until(hub, lambda: all(task.done for task in tasks))
     for task in tasks:
@@ -112,7 +113,7 @@ def test_a_dropped_poller_leaves_nothing(hub):
             for socket in sockets:
                 poller.register(socket, IN)
             assert poller.poll(0) == poller.poll(1) == []
-            assert all(socket._greenzmq_state.has_waiters for socket in sockets)
+            assert all(has_waiters(socket) for socket in sockets)
             reference = weakref.ref(poller)
             del poller
             assert reference() is None
@@ -160,7 +161,7 @@ def test_close(hub):
                 goes_on(hub, *tasks)
                 assert [task.get() for task in tasks] == [[], []]
                 idle(socket, peer)
-                assert event._links == {}
+                assert links_of(event) == 0
             poller.register(socket, IN)
             task = polling(hub, poller)
             peer.send(b"message")
@@ -271,7 +272,7 @@ def polls(poller, socket):
 def nothing_is_left(poller, socket):
     assert poller.poll(0) == []
     nobody_polls(poller)
-    assert not socket._greenzmq_state.parked
+    assert not parked_on(socket)
 
 
 def test_a_cancelled_poll(loop_name):

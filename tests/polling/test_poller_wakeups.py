@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 import zmq
+from support.inside import has_waiters, listeners_of
 from support.invariants import idle
 from support.polling import IN, LONG, OUT, Fds, goes_on, pair, polling, quiet
 from support.sockets import address, open_context, parked, receives, sends, until
@@ -137,7 +138,7 @@ def thefts(context, events):
 
 
 def in_socket_poll(hub, context, files, made):
-    return [parked(hub, lambda socket: socket._greenzmq_state.listeners, made.socket.poll, None, made.events)]
+    return [parked(hub, listeners_of, made.socket.poll, None, made.events)]
 
 
 def in_a_poller(hub, context, files, made):
@@ -215,7 +216,7 @@ def test_ended_during_a_poll(hub, waits):
             for socket in list(context._sockets):
                 socket.close()
             ending.get()
-            assert not made.socket._greenzmq_state.has_waiters, name
+            assert not has_waiters(made.socket), name
 
 
 def meet_the_end(steal, socket):
@@ -352,7 +353,7 @@ def test_ready_without_a_signal(hub):
         socket.bind(where)
         goes_on(hub, task, at_once=True)
         late = context.socket(zmq.DEALER)
-        tasks = [parked(hub, lambda s: s._greenzmq_state.listeners, late.poll, None, OUT)]
+        tasks = [parked(hub, listeners_of, late.poll, None, OUT)]
         late.connect(where)
         goes_on(hub, *tasks, at_once=True)
         rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)

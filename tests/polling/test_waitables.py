@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from support.inside import links_of
 from support.polling import IN, OUT, goes_on, pair, polling, waiting
 from support.sockets import never_switches, open_context, tick, until
 
@@ -224,7 +225,7 @@ def test_a_waitable_that_changes_the_poller(hub):
     for what in (Meddler(), event):
         poller.register(what, IN)
     assert poller.poll(0) == []
-    assert event._links == {}
+    assert links_of(event) == 0
     task = polling(hub, poller)
     other.set()
     goes_on(hub, task)
@@ -250,16 +251,16 @@ def test_nothing_is_left_in_the_event(hub):
     poller = greenzmq.Poller()
     poller.register(event, IN)
     task = polling(hub, poller, 10_000)
-    assert len(event._links) == 1
+    assert links_of(event) == 1
     task.kill()
     poller.unregister(event)
-    assert event._links == {}
+    assert links_of(event) == 0
     poller.register(event, IN)
     assert poller.poll(0) == []
-    assert len(event._links) == 1
+    assert links_of(event) == 1
     del poller, task
     gc.collect()
-    assert event._links == {}
+    assert links_of(event) == 0
 
 
 def test_an_event_is_polled_for_pollin_alone(hub):

@@ -17,6 +17,7 @@ from typing import Any
 
 import greenlet
 import zmq
+from support.inside import hub_of
 
 import greenzmq
 from greenzmq.process import unpatched
@@ -74,7 +75,7 @@ def check_waiting(runtime: Runtime) -> None:
         pull, push = sockets(context)
         ticker = runtime.later(push.send, b"message")
         assert pull.recv() == b"message"
-        assert pull._greenzmq_state.hub.name == runtime.name
+        assert hub_of(pull).name == runtime.name
         runtime.join(ticker)
         context.destroy(linger=0)
 
@@ -199,7 +200,7 @@ def use_selector() -> str:
         hub.sleep()
         os.write(writer, b"x")
         assert waiter.get() == 1
-        assert pull._greenzmq_state.hub is hub.hub
+        assert hub_of(pull) is hub.hub
         context.destroy(linger=0)
     os.close(reader)
     os.close(writer)

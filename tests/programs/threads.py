@@ -15,6 +15,7 @@ from typing import Any
 
 import greenlet
 import zmq as pyzmq
+from support.inside import hub_of
 
 import greenzmq
 from greenzmq.hubs.base import Hub
@@ -123,7 +124,7 @@ def work(green: Any, *jobs: tuple[Any, Any, int]) -> list[int]:
     for task in serving:
         task.get()
     for socket in (socket for job in jobs for socket in job[:2]):
-        assert socket._greenzmq_state.hub is green.hub
+        assert hub_of(socket) is green.hub
         socket.close()
     return answers
 
@@ -161,7 +162,7 @@ def wait_for(green: Any, pull: Any, push: Any, message: bytes) -> bytes:
     sender = green.spawn(push.send, message)
     received: bytes = pull.recv()
     sender.get()
-    assert pull._greenzmq_state.hub is green.hub
+    assert hub_of(pull) is green.hub
     return received
 
 

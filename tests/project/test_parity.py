@@ -10,6 +10,7 @@ import typing
 
 import pytest
 import zmq
+from support.inside import choice_of
 from zmq.backend import Context as BackendContext
 from zmq.backend import Socket as BackendSocket
 
@@ -195,7 +196,7 @@ def test_a_namespace_knows_its_hub(namespace):
     context = module.Context()
     with context.socket(zmq.PUSH) as socket:
         assert type(socket) is module.Socket
-        assert (context._greenzmq_choice, socket._greenzmq_choice) == (name, name)
+        assert (choice_of(context), choice_of(socket)) == (name, name)
         assert f"<{namespace}.Socket(zmq.PUSH)" in repr(socket)
         assert repr(context).startswith(f"<{namespace}.Context(")
     zmq.Context.term(context)  # without a hub in this thread

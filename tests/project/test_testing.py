@@ -9,6 +9,7 @@ from typing import Any
 import greenlet
 import pytest
 import zmq
+from support.inside import greenlet_of, listeners_of, state_of
 from support.sockets import connected, fill, open_context, parked, receives, sends, until
 
 import greenzmq
@@ -100,7 +101,7 @@ def test_check_socket_notices(hub, monkeypatch):
         tasks = [parked(hub, receives, pull.recv) for _ in range(2)]
         check_socket(pull)
         for path, name, value, rule in WRONG.values():
-            owner = attrgetter(path)(pull._greenzmq_state) if path else pull._greenzmq_state
+            owner = attrgetter(path)(state_of(pull)) if path else state_of(pull)
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, value)
                 with pytest.raises(ContractError, match=rule):
@@ -122,7 +123,7 @@ def test_check_socket_in_every_state(hub):
         fill(pair)
         tasks.append(parked(hub, sends, pair.send, b"x"))
         check_socket(pair)
-        tasks.append(parked(hub, lambda socket: socket._greenzmq_state.listeners, pair.poll))
+        tasks.append(parked(hub, listeners_of, pair.poll))
         check_socket(pair)
         pair.close()
         check_socket(pair)
@@ -151,7 +152,7 @@ def test_wait_all_parked(hub):
         for what in (tasks, hub, hub.hub):
             pairs[0][0].send(b"message")
             found = wait_all_parked(what)
-            assert sorted(id(each.greenlet) for each in found) == sorted(id(task._greenlet) for task in tasks)
+            assert sorted(id(each.greenlet) for each in found) == sorted(id(greenlet_of(task)) for task in tasks)
             assert {each.call for each in found} == {"recv"}
         assert got == [b"message"] * 3
         for task in tasks:
@@ -198,8 +199,8 @@ def test_wait_all_parked_takes_greenlets(hub):
     task = hub.spawn(event.wait)
     dead = greenlet.greenlet(lambda: None)
     dead.switch()
-    until(hub, lambda: task._greenlet)
-    (found,) = wait_all_parked([task._greenlet, dead])
+    until(hub, lambda: greenlet_of(task))
+    (found,) = wait_all_parked([greenlet_of(task), dead])
     assert found.what == repr(event)
     event.set()
     task.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import zmq
 from support.children import Child, run
+from support.inside import lease_of
 from support.proxies import TINY, drain, numbers, running
 from support.sockets import open_context, tick, until
 
@@ -79,7 +80,7 @@ def test_a_socket_closed_under_libzmq(hub, which):
         assert raised.value.errno == zmq.ENOTSOCK
         assert zmq.Socket.shadow(address).closed
         for socket in set(proxy.all_sockets()) - {closed}:
-            assert socket._greenzmq_state.lease is None
+            assert lease_of(socket) is None
             assert socket.get(zmq.EVENTS) >= 0
 
 
@@ -123,7 +124,7 @@ def test_what_libzmq_needs_for_itself(hub):
     """A socket on which others wait, or that a native proxy has, is refused, by name; nothing happens to the others."""
     with running(hub, *ONE_WAY, native=True) as proxy, open_context(hub) as context:
         front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        until(hub, lambda: proxy.frontend._greenzmq_state.lease)
+        until(hub, lambda: lease_of(proxy.frontend))
         with pytest.raises(greenzmq.WrongHubError, match="PULL"):
             greenzmq.proxy(proxy.frontend, back, native=True)
         with pytest.raises(greenzmq.WrongHubError, match="PUSH"):
@@ -135,22 +136,22 @@ def test_what_libzmq_needs_for_itself(hub):
         waiting.kill()
         proxy.client.send(b"message")
         assert proxy.worker.recv() == b"message"
-        assert front._greenzmq_state.lease is back._greenzmq_state.lease is None
+        assert lease_of(front) is lease_of(back) is None
 
 
 def test_killed_again_while_it_ends(hub):
     """Killed once more while libzmq waits for room: the greenlet goes, and what it closes is closed in time, safely."""
     with running(hub, *ONE_WAY, options=TINY, native=True, start=False) as proxy:
         fill_libzmq(proxy)
-        lease = proxy.frontend._greenzmq_state.lease
+        lease = lease_of(proxy.frontend)
         proxy.task.kill(block=False)
         tick(hub, proxy.task)
         proxy.task.kill()
         proxy.frontend.close()
         proxy.backend.close()
-        assert proxy.frontend._greenzmq_state.lease is lease is not None
+        assert lease_of(proxy.frontend) is lease is not None
         assert [proxy.worker.recv() for _ in range(3)] == [b"0", b"1", b"2"]
-        until(hub, lambda: proxy.frontend._greenzmq_state.lease is None)
+        until(hub, lambda: lease_of(proxy.frontend) is None)
 
 
 def test_a_native_proxy_that_cannot_begin(hub):
@@ -180,7 +181,7 @@ def test_a_native_proxy_for_which_there_is_no_room(hub, monkeypatch, lacking):
                 full.setattr("greenzmq.process.unpatched.start_new_thread", no_more_threads)
             with pytest.raises(RuntimeError if lacking == "threads" else zmq.ZMQError) as kept:  # and its frames
                 greenzmq.proxy(front, back, native=True)
-        assert front._greenzmq_state.lease is back._greenzmq_state.lease is None
+        assert lease_of(front) is lease_of(back) is None
         front.close()
         back.close()
         context.term()

@@ -6,13 +6,13 @@ import random
 
 import pytest
 import zmq
+from support.inside import replace_in_proxies, senders_of
 from support.invariants import idle
 from support.polling import count_reads, goes_on
 from support.proxies import TINY, drain, flood, running, steer
 from support.sockets import connected, open_context, tick, until
 
 import greenzmq
-from greenzmq.proxies import green as proxies
 
 ROUTED = (zmq.ROUTER, zmq.DEALER, zmq.DEALER, zmq.DEALER)
 ONE_WAY = (zmq.PULL, zmq.PUSH, zmq.PUSH, zmq.PULL)
@@ -23,13 +23,15 @@ BOTH = pytest.mark.parametrize("native", [False, True], ids=["green", "native"])
 def insisted(monkeypatch):
     """The messages that a proxy had in hand without room for them."""
     messages = []
-    insist = proxies._send_blocking
 
-    def spy(targets, parts):
-        messages.append([frame.bytes for frame in parts])
-        return insist(targets, parts)
+    def spy(send_blocking):
+        def noted(targets, parts):
+            messages.append([frame.bytes for frame in parts])
+            return send_blocking(targets, parts)
 
-    monkeypatch.setattr(proxies, "_send_blocking", spy)
+        return noted
+
+    replace_in_proxies(monkeypatch, "_send_blocking", spy)
     return messages
 
 
@@ -142,7 +144,7 @@ def test_a_kill_with_a_message_in_hand_loses_nothing(hub, insisted):
         task.kill()
         assert task.done
         assert [a.recv() for _ in range(3)] == [b"0", b"1", b"2"]
-        until(hub, lambda: not router._greenzmq_state.sending)
+        until(hub, lambda: not senders_of(router))
         idle(front, router)
 
 
@@ -189,14 +191,16 @@ def test_a_signal_that_comes_during_a_burst(hub, monkeypatch):
 
     Seen to hang without the looks that follow a burst.
     """
-    deliver = proxies._Flow._deliver
 
-    def spy(way, parts):
-        if parts[0].bytes == b"answer":
-            proxy.client.send(b"question", zmq.NOBLOCK)
-        return deliver(way, parts)
+    def spy(deliver):
+        def delivering(flow, parts):
+            if parts[0].bytes == b"answer":
+                proxy.client.send(b"question", zmq.NOBLOCK)
+            return deliver(flow, parts)
 
-    monkeypatch.setattr(proxies._Flow, "_deliver", spy)
+        return delivering
+
+    replace_in_proxies(monkeypatch, "_Flow._deliver", spy)
     with running(hub, zmq.DEALER, zmq.DEALER, zmq.DEALER, zmq.DEALER) as proxy:
         proxy.client.send(b"first")
         assert proxy.worker.recv() == b"first"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import zmq
+from support.inside import choice_of, replace_backend, replace_recv, replace_send
 from support.sockets import (
     address,
     connected,
@@ -24,7 +25,6 @@ from support.sockets import (
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
-import greenzmq.sockets.socket as green_socket
 
 DONTWAIT = int(zmq.DONTWAIT)
 NAMES = {
@@ -44,10 +44,9 @@ class Spy:
         self.refusals = refusals
         self.more = more
         backend = SimpleNamespace(recv_into=self.stand_in("recv_into"), get=BackendSocket.get)
-        monkeypatch.setattr(green_socket, "_send", self.stand_in("send"))
-        monkeypatch.setattr(green_socket, "_recv", self.stand_in("recv"))
-        monkeypatch.setattr(green_socket, "BackendSocket", backend)
-        monkeypatch.setattr(green_socket._send_message, "__defaults__", (self.stand_in("send"),))
+        replace_send(monkeypatch, self.stand_in("send"))
+        replace_recv(monkeypatch, self.stand_in("recv"))
+        replace_backend(monkeypatch, backend)
         monkeypatch.setattr(zmq.Socket, "send", self.stand_in("send"))
 
     def stand_in(self, name):
@@ -376,7 +375,7 @@ def test_monitor_arguments(hub, monkeypatch):
         monitor = socket.get_monitor_socket(zmq.EVENT_LISTENING, "inproc://events")
         assert recorder.calls == [("monitor", ("inproc://events", zmq.EVENT_LISTENING), {})]
         assert type(monitor) is type(socket)
-        assert monitor._greenzmq_choice is socket._greenzmq_choice
+        assert choice_of(monitor) is choice_of(socket)
         assert socket.get_monitor_socket() is monitor
         task = hub.spawn(monitor.recv_multipart)
         until(hub, lambda: receives(monitor))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import getcurrent, greenlet
+from support.inside import greenlet_of
 from support.invariants import checked
 from support.sockets import connected, open_context, parked, receives, sends, until
 from support.tasks import foreign_spawn
@@ -126,7 +127,7 @@ def begun(hub: greenzmq.GreenHub, kind: str) -> Iterator[tuple[greenzmq.Task[Any
 
 
 def describe(task: greenzmq.Task) -> Any:
-    (found,) = (each for each in greenzmq.waiters() if each.greenlet is task._greenlet)
+    (found,) = (each for each in greenzmq.waiters() if each.greenlet is greenlet_of(task))
     return found
 
 
@@ -139,7 +140,7 @@ def test_who_waits_behind_a_message_says_so(hub, kind):
     with begun(hub, kind) as (worker, owner):
         behind, dumped = describe(worker), io.StringIO()
         greenzmq.dump(dumped)
-        assert behind.behind is owner._greenlet
+        assert behind.behind is greenlet_of(owner)
         assert [frame.name for frame in behind.behind_stack[:2]] == ["take_a_break", f"{kind}_in_parts"]
         assert f"behind a message that <greenlet of {owner!r}> has begun to {kind}; that one is at {__file__}:" in str(
             behind

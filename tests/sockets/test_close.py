@@ -12,6 +12,7 @@ from programs.close import ROUNDS, WAITS
 from support import torture
 from support.children import Child, Children, need
 from support.hub_thread import new_descriptors, open_descriptors
+from support.inside import expect_eagain, parked_on, replace_waiter, state_of
 from support.interruptions import Interruption
 from support.invariants import idle
 from support.polling import goes_on
@@ -32,7 +33,6 @@ from support.sockets import (
 )
 
 import greenzmq
-from greenzmq.sockets import operations as readiness
 from greenzmq.waiting.waiter import Waiter
 
 
@@ -141,7 +141,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
         fd = descriptor(socket)
         others = [hub.spawn(socket.recv), hub.spawn(socket.poll)] if beside else []
-        until(hub, lambda: socket._greenzmq_state.parked == len(others))
+        until(hub, lambda: parked_on(socket) == len(others))
         if prepare is not None:
             prepare(socket, peer)
         interruption = Interruption(at, socket.close)
@@ -156,7 +156,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
             # pyzmq's answer to a poll that had not begun is ENOTSUP.
             assert outcome(each) in {None, zmq.ENOTSOCK, zmq.ENOTSUP if name == "poll" else None}, f"{name}, {at}"
         assert not [key for key in hub.hub.watching if key[0] == fd], f"{name}, {at}: a watch is left"
-        ready = socket._greenzmq_state
+        ready = state_of(socket)
         left = ready.parked, [*ready.receiving], [*ready.sending], ready.listeners
         assert not any(left), f"{name}, {at}"
         return interruption.happened
@@ -183,7 +183,7 @@ def test_open_wait_close_many_times(hub, monkeypatch):
     wakes: list[Any] = []
     made: list[Any] = []  # for sockets; a pause has a waiter, too
     wake, wake_now = Waiter.wake, Waiter.wake_now
-    monkeypatch.setattr(readiness, "Waiter", lambda *args: (made.append(Waiter(*args)), made[-1])[1])
+    replace_waiter(monkeypatch, lambda *args: (made.append(Waiter(*args)), made[-1])[1])
     monkeypatch.setattr(Waiter, "wake", lambda self: (wakes.append(self), wake(self))[1])
     monkeypatch.setattr(Waiter, "wake_now", lambda self: (wakes.append(self), wake_now(self))[1])
     cycles = torture.scale(10_000, 30)
@@ -231,7 +231,7 @@ def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
         plain.bind(address("inproc"))
         peer.connect(plain.last_endpoint.decode())
         green = greenzmq.Socket(plain)
-        green._greenzmq_receiving.expect_eagain = True  # so that it asks, and begins to wait, before it tries
+        expect_eagain(green)  # so that it asks, and begins to wait, before it tries
         peer.send(b"x")
         with never_switches():
             assert green.recv() == b"x"

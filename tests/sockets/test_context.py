@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 import zmq
+from support.inside import choice_of, hub_of
 from support.sockets import (
     connected,
     each,
@@ -62,7 +63,7 @@ def test_a_green_socket_of_a_plain_context(hub):
     """A green socket may be made on pyzmq's context: it waits on the hub that is found around it."""
     context = zmq.Context()
     with greenzmq.Socket(context, zmq.PULL) as pull, greenzmq.Socket(context, zmq.PUSH) as push:
-        assert pull._greenzmq_choice is None
+        assert choice_of(pull) is None
         pull.bind("inproc://x")
         push.connect("inproc://x")
         task = parked(hub, receives, pull.recv)
@@ -225,7 +226,7 @@ def test_a_shadow_context(hub, how, of):
     shadow = CONTEXT_SHADOWS[how](greenzmq.Context, context)
     assert shadow.underlying == context.underlying
     expected = None if of == "plain" or "number" in how else hub.hub
-    assert shadow._greenzmq_choice is expected
+    assert choice_of(shadow) is expected
     with shadow.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
         pull.bind("inproc://x")
         push.connect("inproc://x")
@@ -341,7 +342,7 @@ def test_the_hub_of_a_context(hub, how):
     with greenzmq.Context(hub=CHOICES[how](hub)) as context:
         left, right = connected(context, zmq.PAIR, zmq.PAIR, linger=0)
         task = parked(hub, receives, left.recv)
-        assert left._greenzmq_state.hub is hub.hub
+        assert hub_of(left) is hub.hub
         right.send(b"x")
         assert task.get() == b"x"
         left.close()

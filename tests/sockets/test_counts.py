@@ -11,14 +11,22 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import getcurrent, greenlet
-from support.invariants import idle, length
+from support.inside import (
+    every_call_yields,
+    keep_turn,
+    loop_of,
+    parked_on,
+    receivers_of,
+    replace_get,
+    replace_waiter,
+    replace_yield,
+)
+from support.invariants import idle
 from support.schedules import Disturbance
 from support.sockets import connected, count_switches, never_switches, open_context, receives, until
 from support.waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
 
 import greenzmq
-from greenzmq.sockets import operations as readiness
-from greenzmq.sockets import waiters as attendance
 from greenzmq.sockets.directions import Direction, Receiving, Sending, SpuriousReadiness, whom_to_wake
 from greenzmq.sockets.fairness import FAST_CALLS
 from greenzmq.waiting.waiter import Waiter
@@ -33,21 +41,21 @@ class Spies:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read: list[int] = []
         self.made: list[Any] = []
-        get, make = readiness.get_option, readiness.Waiter
-        for module in (attendance, readiness):
-            monkeypatch.setattr(
-                module, "get_option", lambda socket, option: (self.read.append(option), get(socket, option))[1]
-            )
-        monkeypatch.setattr(readiness, "Waiter", lambda *args: self._note(make(*args)))
+        replace_get(monkeypatch, self._get)
+        replace_waiter(monkeypatch, self._make)
 
-    def _note(self, waiter: Any) -> Any:
-        self.made.append(waiter)
-        return waiter
+    def _get(self, get: Callable[..., int], socket: Any, option: int) -> int:
+        self.read.append(option)
+        return get(socket, option)
+
+    def _make(self, *args: Any) -> Waiter:
+        self.made.append(Waiter(*args))
+        return self.made[-1]
 
     @property
     def looks(self) -> int:
         """How often EVENTS was read."""
-        return self.read.count(attendance.EVENTS)
+        return self.read.count(zmq.EVENTS)
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def spies(monkeypatch):
 def fresh_turn(*sockets: greenzmq.Socket) -> None:
     """No turn of these sockets ends during this test."""
     for socket in sockets:
-        socket._greenzmq_state.turn_end = time.monotonic() + 3600
+        keep_turn(socket)
 
 
 # -- the fast path ----------------------------------------------------------------------------------------------------
@@ -151,12 +159,12 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
         watcher.stop()
         watcher.close()
         return
-    if hub.name == "eventlet" and not hasattr(loop._hub, "loop"):
-        where, name = loop._hub, "wait"
+    if hub.name == "eventlet" and not hasattr(loop_of(loop), "loop"):
+        where, name = loop_of(loop), "wait"
     elif hasattr(loop, "_selector"):
         where, name = loop._selector, "select"
     else:
-        inner = loop._hub.loop if hub.name == "eventlet" else loop.loop
+        inner = loop_of(loop).loop if hub.name == "eventlet" else loop.loop
         where, name = getattr(inner, "_selector", None), "select"
     if where is None:  # uvloop has no place to count at: a round that is not idle costs time of the processor
         start, begin = time.thread_time(), time.monotonic()
@@ -229,9 +237,9 @@ def test_idle_behind_a_message(hub, operation):
         until(hub, lambda: receives(gate) or receives(pull))
         task = hub.spawn(*((pull.recv,) if operation == "recv" else (push.send, b"2")))
         if operation == "recv":
-            until(hub, lambda: length(pull._greenzmq_state.receiving) == 2)
+            until(hub, lambda: len(receivers_of(pull)) == 2)
             push.send_multipart([b"1", b"one"])
-        until(hub, lambda: receives(gate) and socket._greenzmq_state.parked == 1)
+        until(hub, lambda: receives(gate) and parked_on(socket) == 1)
         plain(socket).bind("tcp://127.0.0.1:*")  # a signal that is neither a message nor room
         hub.run_in_thread(time.sleep, 0.01)
         with count_rounds(hub) as rounds:
@@ -338,14 +346,12 @@ def test_turn_ends_in_time(hub, program, room):
 
 def test_turn_never_ends_inside_a_message(hub, monkeypatch):
     """A turn ends before the first part of a message, never before another: neither in sending nor in receiving."""
-    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    for module in ("readiness", "directions", "turns"):
-        monkeypatch.setattr(f"greenzmq.{module}.CREDIT", 1)
+    every_call_yields(monkeypatch)
     pauses: list[int] = []
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
         parts = 0
-        monkeypatch.setattr(readiness, "yield_to_hub", lambda _: pauses.append(parts))
+        replace_yield(monkeypatch, lambda _: pauses.append(parts))
         for _ in range(100):
             for flags in (zmq.SNDMORE, zmq.SNDMORE, 0):
                 push.send(b"m", flags)

@@ -9,6 +9,7 @@ import weakref
 import greenlet
 import pytest
 import zmq
+from support.inside import parked_on
 from support.sockets import (
     TICKS,
     address,
@@ -35,7 +36,7 @@ WAITERS = {
     "recv_into": (receives, lambda socket: socket.recv_into(bytearray(1))),
     "send": (sends, lambda socket: socket.send(b"x")),
     "send_multipart": (sends, lambda socket: socket.send_multipart([b"x", b"y"])),
-    "poll": (lambda socket: socket._greenzmq_state.parked, lambda socket: socket.poll()),
+    "poll": (parked_on, lambda socket: socket.poll()),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import is_exclusive, loop_of, watch_of
 from support.invariants import idle
 from support.sockets import connected, descriptor, each, open_context, parked, receives, until
 
@@ -24,7 +25,7 @@ def on_asyncio(hub: Any, fd: int, callback: Callable[[], object]) -> Callable[[]
 
 
 def on_eventlet(hub: Any, fd: int, callback: Callable[[], object]) -> Callable[[], object]:
-    loop = hub._hub
+    loop = loop_of(hub)
     listener = loop.add(loop.READ, fd, lambda _: callback(), int, int)
     return lambda: loop.remove(listener)
 
@@ -123,7 +124,7 @@ def test_asked_for_in_another_thread(hub):
         thread = threading.Thread(target=lambda: asked.append(pull.FD))
         thread.start()
         thread.join()
-        until(hub, lambda: pull._greenzmq_state.watch.fd != descriptor(pull))
+        until(hub, lambda: watch_of(pull).fd != descriptor(pull))
         with stranger(hub, asked[0]):
             hub.sleep()
         push.send(b"message")
@@ -151,7 +152,7 @@ def test_closed_while_it_is_watched_twice(hub, way):
 
         task = hub.spawn(receive)
         until(hub, lambda: receives(pull))
-        assert pull._greenzmq_state.watch.fd != descriptor(pull)
+        assert watch_of(pull).fd != descriptor(pull)
         pull.close()
         assert task.get() == zmq.ENOTSOCK
 
@@ -167,5 +168,5 @@ def test_what_greenzmq_asks_for_itself_gives_nothing_away(hub):
                 wait_once(hub, pull, push)
             repr(pull)
             greenzmq.waiters()
-        assert pull._greenzmq_state.exclusive
-        assert pull._greenzmq_state.watch.lazily_stopped == hub.hub.supports_lazy_stop
+        assert is_exclusive(pull)
+        assert watch_of(pull).lazily_stopped == hub.hub.supports_lazy_stop

@@ -4,21 +4,20 @@ is, and the queues are empty afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import pytest
 import zmq
-from support.invariants import check, idle, length
+from support.inside import every_call_yields, receivers_of, replace_yield, senders_of
+from support.invariants import check, idle
 from support.sockets import connected, open_context, parked, receives, sends, until
 from support.waiters import drain, fill_up, plain, signalled, waiting_receiver
 from support.ways_to_end import Target, interruptions
 
 import greenzmq
-from greenzmq.sockets import directions
-from greenzmq.sockets import operations as readiness
 
 Weapon = type[Target]
 
@@ -31,9 +30,9 @@ def situation(hub: greenzmq.GreenHub) -> Iterator[tuple[greenzmq.Socket, greenzm
         idle(pull, push)
 
 
-def in_queue(hub: greenzmq.GreenHub, victim: Target, direction: Any, place: int) -> None:
+def in_queue(hub: greenzmq.GreenHub, victim: Target, queue: Callable[[], list[Any]], place: int) -> None:
     """Wait until the victim stands in the queue; its time may be over already."""
-    until(hub, lambda: length(direction) == place or victim.ended)
+    until(hub, lambda: len(queue()) == place or victim.ended)
 
 
 def take_room(push: greenzmq.Socket) -> None:
@@ -49,9 +48,9 @@ def receiver_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) ->
     with situation(hub) as (pull, push):
         before = [waiting_receiver(hub, pull)] if point == "queued" else []
         victim = weapon(hub, pull.recv_multipart)
-        in_queue(hub, victim, pull._greenzmq_receiving, len(before) + 1)
+        in_queue(hub, victim, lambda: receivers_of(pull), len(before) + 1)
         others = [*before, hub.spawn(pull.recv_multipart)]
-        until(hub, lambda: length(pull._greenzmq_receiving) == len(others) + (not victim.ended))
+        until(hub, lambda: len(receivers_of(pull)) == len(others) + (not victim.ended))
         check(pull)
         sent = [[b"%d" % n] for n in range(len(others) + 1)]
         if point == "woken":
@@ -79,9 +78,9 @@ def sender_in_the_queue(hub: greenzmq.GreenHub, weapon: Weapon, point: str) -> N
         fill_up(push, [b"fill"])
         before = [parked(hub, sends, push.send, b"before")] if point == "queued" else []
         victim = weapon(hub, push.send_multipart, [b"the", b"victim's"])
-        in_queue(hub, victim, push._greenzmq_sending, len(before) + 1)
+        in_queue(hub, victim, lambda: senders_of(push), len(before) + 1)
         others = [*before, hub.spawn(push.send, b"behind")]
-        until(hub, lambda: length(push._greenzmq_sending) == len(others) + (not victim.ended))
+        until(hub, lambda: len(senders_of(push)) == len(others) + (not victim.ended))
         check(push)
         if point == "woken":
             victim.interrupt()
@@ -120,10 +119,7 @@ def test_struck_in_the_queue(hub, struck):
 
 @pytest.fixture
 def short_turns(monkeypatch):
-    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    monkeypatch.setattr(directions, "FAST_CALLS", 1)
-    monkeypatch.setattr(readiness, "FAST_CALLS", 1)
-    monkeypatch.setattr("greenzmq.sockets.fairness.FAST_CALLS", 1)
+    every_call_yields(monkeypatch)
 
 
 @pytest.mark.parametrize("direction", ["receiving", "sending"])
@@ -141,7 +137,6 @@ def test_struck_in_the_yield_of_a_turn(hub, direction, short_turns, monkeypatch)
 def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: pytest.MonkeyPatch) -> None:
     pauses: list[bool] = []
     count: list[int] = []
-    yield_to_hub = readiness.yield_to_hub
 
     def struck(contract: Any) -> None:
         pauses.append(True)
@@ -162,7 +157,7 @@ def yield_struck(hub: greenzmq.GreenHub, weapon: Weapon, direction: str, patch: 
         if direction == "receiving":
             for n in range(50):
                 plain(push).send(b"%d" % n)
-        patch.setattr(readiness, "yield_to_hub", struck)
+        yield_to_hub = replace_yield(patch, struck)
         victim = weapon(hub, exchange)
         until(hub, lambda: victim.ended)
         assert len(pauses) >= 3

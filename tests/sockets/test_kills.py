@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import zmq
-from support.invariants import check, idle, length
+from support.inside import parked_on, receivers_of
+from support.invariants import check, idle
 from support.sockets import connected, open_context, parked, receives, sends, until
 from support.tasks import foreign_spawn
 from support.waiters import (
@@ -96,7 +97,7 @@ def test_foreign_kill(hub):
         got: list[bytes] = []
         for n in range(10):
             tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
-            until(hub, lambda: length(pull._greenzmq_state.receiving) == 2)
+            until(hub, lambda: len(receivers_of(pull)) == 2)
             push.send(b"%d" % n)
             if n % 2:
                 pull.get(zmq.EVENTS)
@@ -133,7 +134,7 @@ def test_end_wakes_everybody(hub, end):
         tasks = [waiting_receiver(hub, one) for _ in range(3)]
         tasks += [waiting_sender(hub, one, [b"m"]), *(parked(hub, sends, one.send, b"m") for _ in range(2))]
         tasks += [hub.spawn(one.poll) for _ in range(2)]
-        until(hub, lambda: one._greenzmq_state.parked == len(tasks))
+        until(hub, lambda: parked_on(one) == len(tasks))
         ending = hub.spawn(getattr(one if end == "close" else context, end))
         for task in tasks:
             with pytest.raises(zmq.ZMQError) as caught:

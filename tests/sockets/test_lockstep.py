@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import zmq
-from support.invariants import check, idle, length
+from support.inside import receivers_of
+from support.invariants import check, idle
 from support.sockets import address, connected, never_switches, open_context, parked, receives, tick, until
 
 import greenzmq
@@ -57,7 +58,7 @@ def test_second_worker(hub, limited):
         first = parked(hub, receives, rep.recv)
         rep.rcvtimeo = 30 if limited else -1
         second = hub.spawn(rep.recv)
-        until(hub, lambda: length(rep._greenzmq_state.receiving) == 2)
+        until(hub, lambda: len(receivers_of(rep)) == 2)
         req.send(b"1")
         assert first.get() == b"1"
         if limited:
@@ -66,7 +67,7 @@ def test_second_worker(hub, limited):
             rep.send(b"one")
             assert req.recv() == b"one"
         else:
-            rep._greenzmq_state.receiving.first.wake()
+            receivers_of(rep)[0].wake()
             tick(hub, second)
             check(rep)
             rep.send(b"one")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import keep_turn, replace_get, senders_of
 from support.invariants import idle
 from support.sockets import address, connected, never_switches, open_context, parked, receives, until
 from support.waiters import (
@@ -32,7 +33,6 @@ from support.waiters import (
 )
 
 import greenzmq
-from greenzmq.sockets import waiters as attendance
 from greenzmq.waiting.waiter import Waiter
 
 # A port that nobody listens on: 1 is reserved, and nothing is sent that leaves this machine.
@@ -111,7 +111,7 @@ RECEIVES: dict[str, Callable[[greenzmq.Socket], object]] = {
 
 def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
     """``act()``, without a switch in between: `socket` is made to believe that its turn has just begun."""
-    socket._greenzmq_state.turn_end = time.monotonic() + 60
+    keep_turn(socket)
     with never_switches():
         act()
 
@@ -268,12 +268,12 @@ def test_receiver_sees_what_its_own_look_found(hub, monkeypatch):
         sender = waiting_sender(hub, socket, [b"waiter"])
         arrived = []
 
-        def get(asked, option, get=attendance.get_option):
-            if option == attendance.EVENTS and not arrived:
+        def arrives(get, asked, option):
+            if option == zmq.EVENTS and not arrived:
                 arrived.append(plain(peer).send(b"m"))  # as another thread might, just here
             return get(asked, option)
 
-        monkeypatch.setattr(attendance, "get_option", get)
+        replace_get(monkeypatch, arrives)
         receiver = hub.spawn(socket.recv)
         until(hub, lambda: arrived)
         must_finish(hub, receiver, socket)
@@ -307,7 +307,7 @@ def test_sender_sees_what_its_own_look_found(hub):
 
 
 @pytest.mark.parametrize("pause", [0, 0.005], ids=["look-takes-it", "attempt-takes-it"])
-def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, yield_to_hub):
+def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, pause):
     """Of two senders to two full peers of a ROUTER_MANDATORY the first has been refused; then there is room for it, and
     the second, being tried, takes the signal: the first goes on.
 
@@ -316,13 +316,13 @@ def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch,
     with open_context(hub) as context:
         router, peers = mandatory_router(context, b"a", b"b", b"c")
         first, second = (waiting_sender_to(hub, router, name) for name in (b"a", b"b"))
-        waiters = list(router._greenzmq_state.sending)
+        waiters = senders_of(router)
         room: list[Any] = []
 
         def wake(waiter, wake=Waiter.wake):
             if waiter is waiters[1] and not room:
                 room.append(drain(peers[b"a"]))
-                time.sleep(yield_to_hub)  # after a millisecond libzmq's send looks at its commands itself
+                time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
             wake(waiter)
 
         monkeypatch.setattr(Waiter, "wake", wake)

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import choice_of, leave_ended_state, replace_get, replace_listener
 from support.invariants import idle
 from support.sockets import connected, fill, open_context, receives, until
 
 import greenzmq
-from greenzmq.sockets import operations as readiness
-from greenzmq.sockets import waiters as attendance
-from greenzmq.sockets.socket import _by_address, address_of
+from greenzmq.sockets.socket import address_of
 from greenzmq.testing import wait_all_parked
 from greenzmq.waiting.waiter import Waiter
 
@@ -33,11 +32,11 @@ def close(context: greenzmq.Context, socket: greenzmq.Socket, tasks: list[greenz
 def close_in_another_thread(
     context: greenzmq.Context, socket: greenzmq.Socket, tasks: list[greenzmq.Task[Any]]
 ) -> None:
-    greenzmq.hub(context._greenzmq_choice).run_in_thread(socket.close)
+    greenzmq.hub(choice_of(context)).run_in_thread(socket.close)
 
 
 def term(context: greenzmq.Context, socket: greenzmq.Socket, tasks: list[greenzmq.Task[Any]]) -> None:
-    hub = greenzmq.hub(context._greenzmq_choice)
+    hub = greenzmq.hub(choice_of(context))
     ending = hub.spawn(context.term)
     for task in tasks:
         task.join()
@@ -81,17 +80,23 @@ ENDS = (close, close_in_another_thread, term, destroy, kill, time_is_over)
 def cost(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often a waiter is woken, ``EVENTS`` is read, and a listener's events are looked at."""
     counted: Counter[str] = Counter()
-    wake, get_option = Waiter.wake, attendance.get_option
+    wake = Waiter.wake
 
     def count_wake(waiter: Waiter) -> None:
         counted["wake"] += 1
         wake(waiter)
 
-    def count_get(socket: Any, option: int) -> int:
+    def count_get(get: Callable[..., int], socket: Any, option: int) -> int:
         counted["EVENTS"] += option == zmq.EVENTS
-        return get_option(socket, option)
+        return get(socket, option)
 
-    class CountedListener(readiness.Listener):
+    class CountedListener:
+        def __init__(self, events: int, wake: Callable[[], object]) -> None:
+            self.events, self.wake = events, wake
+
+        def waits(self) -> bool:
+            return True
+
         @property
         def events(self) -> int:
             counted["listener"] += 1
@@ -102,10 +107,8 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             self.__dict__["events"] = events
 
     monkeypatch.setattr(Waiter, "wake", count_wake)
-    for module in (attendance, readiness):
-        monkeypatch.setattr(module, "get_option", count_get)
-    monkeypatch.setattr("greenzmq.sockets.operations.Listener", CountedListener)
-    monkeypatch.setattr("greenzmq.polling.entries.Listener", CountedListener)
+    replace_get(monkeypatch, count_get)
+    replace_listener(monkeypatch, CountedListener)
     return counted
 
 
@@ -186,8 +189,7 @@ def test_an_address_of_a_socket_that_has_ended_before(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         plain = zmq.Socket.shadow(address_of(pull))
-        before = _by_address[address_of(pull)] = readiness.SocketState(0)
-        before.wake_all()
+        leave_ended_state(pull)
         with greenzmq.Poller(hub=hub) as poller:
             poller.register(plain)
             assert poller.poll(0) == []
@@ -195,7 +197,7 @@ def test_an_address_of_a_socket_that_has_ended_before(hub):
             with hub.timeout(5):
                 assert poller.poll() == [(plain, zmq.POLLIN)]
         assert pull.recv() == b"polled"
-        _by_address[address_of(pull)] = before
+        leave_ended_state(pull)
         shadow = greenzmq.Socket(shadow=plain)
         hub.hub.call_later(0.01, push.send, b"received")
         with hub.timeout(5):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import has_own
 from support.invariants import idle
 from support.sockets import connected, each, open_context, parked, receives, sends, until
 from support.waiters import fill_completely
@@ -162,9 +163,9 @@ def test_in_a_namespace(namespace):
         def recv_string(self, *args: Any, **kwargs: Any) -> Any:
             return super().recv_string(*args, **kwargs)
 
-    assert (Mixed._greenzmq_own_send, Mixed._greenzmq_own_recv) == (True, False)
+    assert has_own(Mixed) == (True, False)
     for direct in (module.Socket, Other):
-        assert (direct._greenzmq_own_send, direct._greenzmq_own_recv) == (False, False)
+        assert has_own(direct) == (False, False)
 
 
 def test_many_greenlets_on_a_bus(hub):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import getcurrent
+from support.inside import expects_eagain
 from support.sockets import connected, open_context, receives, until
 
 import greenzmq
@@ -124,7 +125,7 @@ def test_bytecodes_of_a_wait(hub):
         def receive() -> int:
             hub.spawn(push.send, b"m")
             executed = bytecodes(pull.recv)
-            assert pull._greenzmq_receiving.expect_eagain, "it has not waited"
+            assert expects_eagain(pull), "it has not waited"
             return executed
 
         executed = [hub.spawn(lambda: [receive() for _ in range(3)]).get() for _ in range(2)][1]

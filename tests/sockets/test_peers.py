@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import generation_of, parked_on, replace_is_signalled
 from support.invariants import idle
 from support.load import Load, connect
 from support.peers import Nursery
@@ -18,7 +19,6 @@ from support.waiters import await_signal, drain, signalled
 
 import greenzmq
 from greenzmq import GreenHub
-from greenzmq.sockets.operations import SocketState
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork, and no SIGSTOP, on this system", allow_module_level=True)
@@ -56,9 +56,9 @@ def assert_idle(hub: GreenHub, socket: Any) -> None:
     task = hub.spawn(socket.recv)
     until(hub, lambda: receives(socket))
     hub.run_in_thread(time.sleep, 0.01)
-    before = socket._greenzmq_state.generation
+    before = generation_of(socket)
     hub.run_in_thread(time.sleep, 0.03)
-    assert socket._greenzmq_state.generation - before < 10
+    assert generation_of(socket) - before < 10
     task.kill()
     idle(socket)
 
@@ -155,10 +155,10 @@ def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: p
             "a poller": lambda: publisher.poll(1000, zmq.POLLIN),
         }
         other = hub.spawn(others[beside])
-        until(hub, lambda: publisher._greenzmq_state.parked == (1 if beside == "nobody" else 2))
+        until(hub, lambda: parked_on(publisher) == (1 if beside == "nobody" else 2))
         came: list[bool] = []
 
-        def room_comes_just_after(_: SocketState) -> bool:
+        def room_comes_just_after(_: object) -> bool:
             before = signalled(publisher)
             if not (before or came):
                 came.append(True)
@@ -166,7 +166,7 @@ def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: p
                 await_signal(publisher)
             return before
 
-        monkeypatch.setattr(SocketState, "is_signalled", room_comes_just_after)
+        replace_is_signalled(monkeypatch, room_comes_just_after)
         publisher.get(zmq.EVENTS)  # the promise
         assert task.join(10)
         task.get()
@@ -216,9 +216,9 @@ def test_a_publisher_does_not_wait(hub: GreenHub, nursery: Nursery) -> None:
         sending = hub.spawn(lambda: [publisher.send_multipart([b"%d" % number, BIG]) for number in range(50)])
         until(hub, lambda: sends(publisher))
         hub.run_in_thread(time.sleep, 0.01)
-        before = publisher._greenzmq_state.generation
+        before = generation_of(publisher)
         hub.run_in_thread(time.sleep, 0.03)
-        assert publisher._greenzmq_state.generation - before < 10
+        assert generation_of(publisher) - before < 10
         tick(hub, sending)
         peer.go_on()
         assert [message for message in iter(reports.recv, b"49") if message != b"last"] == [

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import zmq
-from support.invariants import checked, idle, length
+from support.inside import (
+    end_turn,
+    greenlet_of,
+    keep_turn,
+    receivers_of,
+    replace_get,
+    replace_send,
+    replace_yield,
+    senders_of,
+)
+from support.invariants import checked, idle
 from support.sockets import address, connected, open_context, parked, sends, until
 from support.waiters import (
     BIG,
@@ -25,7 +34,6 @@ from support.waiters import (
 )
 
 import greenzmq
-from greenzmq.sockets import operations as readiness
 
 TEN = 10
 over_both = pytest.mark.parametrize("transport", ["tcp", "inproc"])
@@ -53,7 +61,7 @@ def of(got: list[bytes], receiver: greenzmq.Socket) -> list[bytes]:
 
 def waiting(socket: greenzmq.Socket, tasks: list[greenzmq.Task[Any]]) -> bool:
     """Whether all of these senders stand in the queue, but for those that found room, as may be over tcp."""
-    return length(socket._greenzmq_state.sending) == sum(not task.done for task in tasks)
+    return len(senders_of(socket)) == sum(not task.done for task in tasks)
 
 
 # -- ten of each ------------------------------------------------------------------------------------------------------
@@ -65,7 +73,7 @@ def test_receivers_are_served_in_order(hub, pattern, transport):
     """Ten greenlets wait to receive; the first that came gets the first message, and so on."""
     with situation(hub, pattern, transport) as (sender, receiver):
         tasks = [waiting_receiver(hub, receiver) for _ in range(TEN)]
-        assert length(receiver._greenzmq_state.receiving) == TEN
+        assert len(receivers_of(receiver)) == TEN
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [of(task.get(), receiver) for task in tasks] == [message(n) for n in range(TEN)]
@@ -132,7 +140,7 @@ def test_parts_are_received_in_one_piece(hub, transport):
 
     with situation(hub, "PUSH-PULL", transport) as (sender, receiver):
         tasks = [hub.spawn(part_by_part if n % 2 else receiver.recv_multipart) for n in range(TEN)]
-        until(hub, lambda: length(receiver._greenzmq_state.receiving) == TEN)
+        until(hub, lambda: len(receivers_of(receiver)) == TEN)
         for n in range(TEN):
             sender.send_multipart(message(n))
         assert [task.get() for task in tasks] == [message(n) for n in range(TEN)]
@@ -232,7 +240,8 @@ def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
 
         owner = hub.spawn(begin)
         until(hub, lambda: resume)
-        kept = [owner._greenlet] if keep else []  # gevent's and eventlet's users do so: theirs are greenlets themselves
+        # gevent's and eventlet's users keep them: theirs are greenlets themselves.
+        kept = [greenlet_of(owner)] if keep else []
         if waits_before:
             task = parked(hub, sends, sender.send, b"next")
         resume.append(True)
@@ -313,7 +322,7 @@ def test_timeouts_in_the_middle(hub):
         for n in range(TEN):
             receiver.rcvtimeo = 5 if n % 3 == 1 else -1
             tasks.append(hub.spawn(receiver.recv))
-            until(hub, lambda n=n, task=tasks[-1]: task.done or receiver._greenzmq_state.receiving.last)
+            until(hub, lambda n=n, task=tasks[-1]: task.done or receivers_of(receiver))
             hub.sleep()
         expired = [task for n, task in enumerate(tasks) if n % 3 == 1]
         until(hub, lambda: all(task.done for task in expired))
@@ -355,15 +364,14 @@ def test_pause_keeps_the_order(hub, monkeypatch):
     with situation(hub, "PUSH-PULL", "inproc") as (sender, receiver):
         during: list[Any] = []
 
-        def yield_to_hub(_: object) -> None:
-            receiver._greenzmq_state.turn_end = time.monotonic() + 60
+        def meanwhile(_: object) -> None:
+            keep_turn(receiver)
             during.append(parked_soon(hub, receiver, 1))
             sender.send(b"1")
             sender.send(b"2")
 
-        monkeypatch.setattr(readiness, "yield_to_hub", yield_to_hub)
-        receiver._greenzmq_receiving.fast_calls_left = 0
-        receiver._greenzmq_state.turn_end = 0
+        replace_yield(monkeypatch, meanwhile)
+        end_turn(receiver)
         assert receiver.recv() == b"2"
         assert during[0].get() == [b"1"]
 
@@ -383,16 +391,15 @@ def test_message_begun_during_a_pause(hub, monkeypatch):
                 hub.sleep()
             got.append(receiver.recv())
 
-        def yield_to_hub(_: object) -> None:
-            receiver._greenzmq_state.turn_end = time.monotonic() + 60
+        def meanwhile(_: object) -> None:
+            keep_turn(receiver)
             begun.append(hub.spawn(in_parts))
             until(hub, lambda: got)
 
         sender.send_multipart([b"1", b"one"])
         sender.send(b"2")
-        monkeypatch.setattr(readiness, "yield_to_hub", yield_to_hub)
-        receiver._greenzmq_receiving.fast_calls_left = 0
-        receiver._greenzmq_state.turn_end = receiver._greenzmq_state.budget = 0
+        replace_yield(monkeypatch, meanwhile)
+        end_turn(receiver)
         assert receiver.recv() == b"2"
         assert begun
         assert got == [b"1", b"one"]
@@ -422,12 +429,14 @@ def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
         for name in (b"a", b"b"):
             fill_up(router, [name, b"fill"])
             tasks[name] = hub.spawn(router.send_multipart, [name, b"waiter"])
-            until(hub, lambda: length(router._greenzmq_state.sending) == len(tasks))
+            until(hub, lambda: len(senders_of(router)) == len(tasks))
         assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
         for _ in range(10):
             hub.sleep()
-        attempts = count_calls(monkeypatch, greenzmq.sockets.socket, "_send")
-        reads = count_calls(monkeypatch, greenzmq.sockets.waiters, "get_option")
+        attempts: list[Any] = []
+        reads: list[Any] = []
+        send = replace_send(monkeypatch, lambda *args: (attempts.append(args), send(*args))[1])
+        replace_get(monkeypatch, lambda get, *args: (reads.append(args), get(*args))[1])
         hub.sleep(0.05)
         assert (attempts, reads) == ([], [])
         drain(peers[b"b"])
@@ -440,11 +449,3 @@ def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
         assert tasks[b"a"].join(5)
         assert [drain(peers[name]) for name in (b"a", b"b")] == [[[b"waiter"]]] * 2
         idle(router)
-
-
-def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
-    """The arguments of the calls of a function from now on."""
-    calls: list[Any] = []
-    function: Callable[..., Any] = getattr(module, name)
-    monkeypatch.setattr(module, name, lambda *args: (calls.append(args), function(*args))[1])
-    return calls

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import expect_eagain, replace_get, spare_receiver, state_of, watch_of
 from support.invariants import idle
 from support.sockets import (
     connected,
@@ -27,7 +28,6 @@ from support.sockets import (
 
 import greenzmq
 import greenzmq.selector
-from greenzmq.sockets import operations as readiness
 
 
 def wait_once(hub: greenzmq.GreenHub, pull: greenzmq.Socket, push: greenzmq.Socket) -> None:
@@ -62,7 +62,7 @@ def test_a_watch_rests_after_a_wait(hub):
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         for _ in range(3):
             wait_once(hub, pull, push)
-            watch = pull._greenzmq_state.watch
+            watch = watch_of(pull)
             assert (watch.started, watch.lazily_stopped) == (hub.hub.supports_lazy_stop, hub.hub.supports_lazy_stop)
         assert pull.poll(0) == 0  # or the next message would need no signal
         push.send(b"for nobody")
@@ -81,7 +81,7 @@ def test_closed_in_another_thread_before_the_loop_goes_round(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         fd = descriptor(pull)
-        pull._greenzmq_receiving.expect_eagain = True  # so that it looks, and begins to wait, before it tries
+        expect_eagain(pull)  # so that it looks, and begins to wait, before it tries
         push.send(b"x")
         with never_switches():
             assert pull.recv() == b"x"
@@ -99,7 +99,7 @@ def test_who_asks_for_the_address_ends_the_rest(hub, monkeypatch):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        watch = pull._greenzmq_state.watch
+        watch = watch_of(pull)
         threads = []
         disarm = type(watch)._disarm
         monkeypatch.setattr(
@@ -135,7 +135,7 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
     try:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        waiter = pull._greenzmq_receiving.spare
+        waiter = spare_receiver(pull)
         begun, received = threading.Event(), []
 
         def receive() -> None:
@@ -151,7 +151,7 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
         push.send(b"over there")
         thread.join()
         assert received == [b"over there"]
-        assert pull._greenzmq_receiving.spare is not waiter
+        assert spare_receiver(pull) is not waiter
         wait_once(hub, pull, push)
     finally:
         context.destroy(linger=0)
@@ -233,14 +233,14 @@ def test_a_timeout_that_is_set_while_it_is_asked_for(hub, monkeypatch):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
 
-        def get(socket: Any, option: int, get: Any = readiness.get_option) -> int:
+        def asked(get: Callable[..., int], socket: Any, option: int) -> int:
             value = get(socket, option)
             if option == zmq.RCVTIMEO:
                 monkeypatch.undo()
                 pull.rcvtimeo = 1
             return value
 
-        monkeypatch.setattr(readiness, "get_option", get)
+        replace_get(monkeypatch, asked)
         wait_once(hub, pull, push)
         with hub.timeout(5), pytest.raises(zmq.Again):
             pull.recv()
@@ -251,7 +251,7 @@ def test_a_dropped_socket_takes_all_of_it_along(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        kept = [weakref.ref(pull._greenzmq_state), weakref.ref(pull._greenzmq_state.watch)]
+        kept = [weakref.ref(state_of(pull)), weakref.ref(watch_of(pull))]
         key = (descriptor(pull), False)
         del context.__dict__["kept"]
         with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import zmq
+from support.inside import listeners_of, parked_on
 from support.polling import IN
 from support.sockets import address, count_switches, open_context
 from support.torture import scale
@@ -98,7 +99,7 @@ def test_many(hub, many):
                 assert crowd.wake(range(number, number + 1)) == [number]
             assert len(switches) < 20
         assert sorted(crowd.wake(range(many))) == list(range(many))
-        assert all(dealer._greenzmq_state.parked == 1 for dealer in crowd.dealers)
+        assert all(parked_on(dealer) == 1 for dealer in crowd.dealers)
         crowd.end()
 
 
@@ -115,7 +116,7 @@ def test_what_waiting_costs(hub, first):
             crowd.wake(range(20))
         wait_all_parked(crowd.tasks)
         assert not [what for what in gc.get_objects() if type(what) is zmq.Again]
-        assert len({id(dealer._greenzmq_state.listeners) for dealer in crowd.dealers}) == 1
+        assert len({id(listeners_of(dealer)) for dealer in crowd.dealers}) == 1
         crowd.end()
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import every_call_yields
 from support.invariants import check, idle
 from support.schedules import MOMENTS, Disturbance
 from support.sockets import connected, open_context, until
 
 import greenzmq
-from greenzmq.sockets import directions
-from greenzmq.sockets import operations as readiness
 
 MESSAGES = 6
 at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
@@ -28,11 +27,8 @@ at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
-    """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
-    monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    monkeypatch.setattr(directions, "FAST_CALLS", 1)
-    monkeypatch.setattr(readiness, "FAST_CALLS", 1)  # used there
-    monkeypatch.setattr("greenzmq.sockets.fairness.FAST_CALLS", 1)
+    """Every second operation lets the hub go round first."""
+    every_call_yields(monkeypatch)
 
 
 def numbered(kind: bytes = b"") -> list[list[bytes]]:

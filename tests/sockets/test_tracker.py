@@ -8,6 +8,7 @@ import threading
 import pytest
 import zmq
 from support.children import Child, need, run
+from support.inside import events_of, links_of
 from support.polling import goes_on
 from support.proxies import ticking
 from support.sockets import connected, never_switches, open_context, tick, until
@@ -177,9 +178,9 @@ def test_waits_that_time_out_pile_up_nothing(hub):
         for task in tasks:
             with pytest.raises(zmq.NotDone):
                 task.get()
-        (event,) = trackers._events(tracker)
+        (event,) = events_of(tracker)
         (bell,) = event._cond._waiters
-        assert bell._links == {}
+        assert links_of(bell) == 0
         pull.recv()
         tracker.wait(10)
 

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import end_turn_in_the_queue, replace_in_proxies, replace_yield, senders_of, turn_of
 from support.sockets import connected, each, fill, never_switches, open_context, until
 
 import greenzmq
-from greenzmq.proxies import green as proxies
-from greenzmq.sockets import operations as readiness
 from greenzmq.sockets.fairness import FAST_CALLS
-from greenzmq.sockets.socket import _receive_message
 from greenzmq.testing import check_socket
 
 #: So short that it is over whenever the clock is looked at, in milliseconds.
@@ -166,7 +164,7 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
         pass
 
     def kill(_: object) -> None:
-        assert push._greenzmq_state.sending, "the turn has ended before the queue"
+        assert senders_of(push), "the turn has ended before the queue"
         raise Killed
 
     with open_context(hub, turn=NO_TIME) as context:
@@ -178,12 +176,8 @@ def test_killed_where_a_turn_ends_in_the_queue(hub, monkeypatch):
                 pull.recv(zmq.NOBLOCK)
                 received += 1
             with monkeypatch.context() as patch:
-                patch.setattr(readiness, "yield_to_hub", kill)
-                (
-                    push._greenzmq_sending.expect_eagain,
-                    push._greenzmq_sending.fast_calls_left,
-                    push._greenzmq_state.budget,
-                ) = False, 1, 1
+                replace_yield(patch, kill)
+                end_turn_in_the_queue(push)
                 try:
                     push.send(b"lost")
                 except Killed:
@@ -219,11 +213,14 @@ def test_a_proxy_has_a_turn(hub, monkeypatch, turn):
     """A proxy with messages at hand lets the hub go round between bursts; with a turn of 0 it moves all at once."""
     moved = [0]
 
-    def receive(*args: Any) -> Any:
-        moved[0] += 1
-        return _receive_message(*args)
+    def count(receive: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any) -> Any:
+            moved[0] += 1
+            return receive(*args)
 
-    monkeypatch.setattr(proxies, "_receive_message", receive)
+        return counted
+
+    replace_in_proxies(monkeypatch, "_receive_message", count)
     with open_context(hub, turn=turn) as context:
         front, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
         back, pull = connected(context, zmq.PUSH, zmq.PULL, **UNLIMITED)
@@ -248,32 +245,32 @@ def test_a_proxy_has_a_turn(hub, monkeypatch, turn):
 def test_where_it_is_said(hub, monkeypatch):
     """A context says it for its sockets, and for its shadows; else the environment does; else it is 2 ms."""
 
-    def turn_of(**said: Any) -> float:
+    def said_turn(**said: Any) -> float:
         with open_context(hub, **said) as context:
             socket = context.socket(zmq.PULL)
-            seconds = socket._greenzmq_state.turn
+            seconds = turn_of(socket)
             with greenzmq.Context.shadow(context).socket(zmq.PULL) as other:
-                assert other._greenzmq_state.turn == seconds
+                assert turn_of(other) == seconds
             return seconds
 
-    assert turn_of() == 0.002
-    assert turn_of(turn=5) == 0.005
-    assert turn_of(turn=0) == float("inf")
+    assert said_turn() == 0.002
+    assert said_turn(turn=5) == 0.005
+    assert said_turn(turn=0) == float("inf")
     monkeypatch.setenv("GREENZMQ_TURN", "7.5")
-    assert turn_of() == 0.0075
-    assert turn_of(turn=5) == 0.005
+    assert said_turn() == 0.0075
+    assert said_turn(turn=5) == 0.005
     monkeypatch.setenv("GREENZMQ_TURN", "0")
-    assert turn_of() == float("inf")
+    assert said_turn() == float("inf")
     monkeypatch.setenv("GREENZMQ_TURN", "")
-    assert turn_of() == 0.002
+    assert said_turn() == 0.002
 
 
 def test_a_socket_of_a_plain_context(hub, monkeypatch):
     """A green socket of a pyzmq context heeds the environment, and so does a Poller of plain sockets."""
     monkeypatch.setenv("GREENZMQ_TURN", "9")
     with zmq.Context() as context, greenzmq.Socket(context, zmq.PULL) as socket:
-        assert socket._greenzmq_state.turn == 0.009
-        assert greenzmq.Poller()._greenzmq_state.turn == 0.009
+        assert turn_of(socket) == 0.009
+        assert turn_of(greenzmq.Poller()) == 0.009
 
 
 @pytest.mark.parametrize("turn", [-1, float("nan")])

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import zmq
+from support.inside import replace_send
 from support.invariants import idle
 from support.sockets import connected, open_context, parked, sends
 from support.waiters import drain, fill_completely
 
 import greenzmq
-import greenzmq.sockets.socket as green_socket
 
 BIG = b"0123456789abcdef" * 8192  # beyond pyzmq's copy threshold
 
@@ -92,10 +92,11 @@ def test_buffers_that_are_shared(hub, content, track):
 class Stumbling:
     """In place of pyzmq's `send`: at the k-th part it raises, before the part is sent or after."""
 
+    send: Callable[..., Any]
+
     def __init__(self, at: int, error: BaseException, after: bool, times: int = 1) -> None:
         self.at, self.error, self.after, self.times = at, error, after, times
         self.count = 0
-        self.send = green_socket._send
 
     def __call__(self, *args: Any) -> Any:
         self.count += 1
@@ -111,8 +112,7 @@ class Stumbling:
 def stumble(monkeypatch):
     def install(*args: Any, **kwargs: Any) -> None:
         stumbling = Stumbling(*args, **kwargs)
-        monkeypatch.setattr(green_socket, "_send", stumbling)
-        monkeypatch.setattr(green_socket._send_message, "__defaults__", (stumbling,))
+        stumbling.send = replace_send(monkeypatch, stumbling)
 
     return install
 

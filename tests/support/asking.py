@@ -57,8 +57,10 @@ def ask(namespace: str = "greenzmq", **context: Any) -> None:
         answer["refused"] = describe(error)
         return
     server = ctx.socket(zmq.PULL)
+    from support.inside import choice_of
+
     try:
-        decision = hubs.decide(server._greenzmq_choice)
+        decision = hubs.decide(choice_of(server))
         answer["decided"] = [getattr(decision.name, "name", decision.name), decision.rule]
     except Exception as error:
         answer["decided"] = describe(error)
@@ -95,11 +97,13 @@ def use_without_waiting(zmq: Any, client: Any, server: Any) -> None:
 
 
 def wait(zmq: Any, server: Any, answer: dict[str, Any]) -> None:
+    from support.inside import hub_of
+
     server.set(zmq.RCVTIMEO, 1)
     try:
         server.recv()
     except zmq.Again:
-        answer["waited"] = server._greenzmq_state.hub.name
+        answer["waited"] = hub_of(server).name
     except Exception as error:
         answer["waited"] = describe(error)
 

@@ -11,13 +11,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import pytest
 import zmq
+from support.inside import count_signals, is_watched, links_of, loop_of, polling_in, replace_get
 from support.sockets import connected, tick, until
 from support.waiters import TURNS, plain
 
 import greenzmq
-from greenzmq.polling import poll_set as pollset
-from greenzmq.sockets import waiters as attendance
 
 __all__ = [
     "IN",
@@ -79,9 +79,9 @@ def polling(
     hub: greenzmq.GreenHub, poller: greenzmq.Poller, timeout: float | None = None
 ) -> greenzmq.Task[list[tuple[Any, int]]]:
     """A greenlet that is parked in ``poller.poll(timeout)``, and has been for a few rounds of the hub."""
-    waiting = len(poller._greenzmq_state.waiters)
+    waiting = polling_in(poller)
     task = hub.spawn(poller.poll, timeout)
-    until(hub, lambda: len(poller._greenzmq_state.waiters) > waiting or task.done)
+    until(hub, lambda: polling_in(poller) > waiting or task.done)
     tick(hub, task)
     return task
 
@@ -89,11 +89,8 @@ def polling(
 def nobody_polls(*pollers: greenzmq.Poller) -> None:
     """No greenlet waits in these Pollers, nor is the hub kept busy for one in any other."""
     for poller in pollers:
-        state = poller._greenzmq_state
-        assert not state.waiters
-        for on_hub in state.poll_set._hubs.values():
-            assert not on_hub.waiters
-            assert not any(watch.started and not watch.lazily_stopped for watch in on_hub.watches)
+        assert not polling_in(poller)
+        assert not is_watched(poller)
 
 
 class Fds(ExitStack):
@@ -130,14 +127,14 @@ class Fds(ExitStack):
 def count_reads() -> Iterator[list[Any]]:
     """The sockets whose ``EVENTS`` greenzmq reads during the block, in order."""
     reads: list[Any] = []
-    get = attendance.get_option
 
-    def spy(socket: Any, option: int) -> Any:
+    def noted(get: Callable[..., int], socket: Any, option: int) -> int:
         if option == zmq.EVENTS:
             reads.append(socket)
         return get(socket, option)
 
-    with mock.patch.object(attendance, "get_option", spy):
+    with pytest.MonkeyPatch.context() as patch:
+        replace_get(patch, noted)
         yield reads
 
 
@@ -175,13 +172,12 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
             watcher = stack.enter_context(loop.greenlet.loop.prepare(ref=False))
             watcher.start(count)
         elif hub.name == "eventlet":
-            stack.enter_context(mock.patch.object(loop._hub, "sleep_until", counted(loop._hub.sleep_until)))
+            stack.enter_context(mock.patch.object(loop_of(loop), "sleep_until", counted(loop_of(loop).sleep_until)))
         elif hub.name == "selector":
             stack.enter_context(mock.patch.object(loop, "_round", counted(loop._round)))
         else:
             # libuv's loops do not let their rounds be counted; but one that spins calls back.
-            stack.enter_context(mock.patch.object(attendance.SocketWaiters, "on_readable", counted(count)))
-            stack.enter_context(mock.patch.object(pollset, "_tell", counted(pollset._tell)))
+            count_signals(stack.enter_context(pytest.MonkeyPatch.context()), count)
         yield lambda: rounds
 
 
@@ -208,8 +204,8 @@ def many_files(wanted: int) -> Iterator[None]:
 
 def waiting(hub, event, *args):
     """A greenlet that is parked in ``event.wait``."""
-    links = len(event._links)
+    links = links_of(event)
     task = hub.spawn(event.wait, *args)
-    until(hub, lambda: len(event._links) > links)
+    until(hub, lambda: links_of(event) > links)
     tick(hub, task)
     return task

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import zmq
+from support.inside import has_waiters
 
 import greenzmq.asyncio
 from greenzmq.sockets.socket import address_of
@@ -61,7 +62,7 @@ class Greenzmq:
 
     @staticmethod
     def waits(socket: Any) -> bool:
-        return bool(socket._greenzmq_state.has_waiters)
+        return bool(has_waiters(socket))
 
     async def end(self) -> None:
         await greenzmq.asyncio.run(self.context.term)

@@ -21,6 +21,7 @@ from typing import Any, cast
 import greenlet
 import pytest
 import zmq
+from support.inside import receivers_of, senders_of
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
@@ -111,12 +112,12 @@ def descriptor(socket: zmq.Socket[Any]) -> int:
 
 def receives(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for a message of `socket`."""
-    return bool(socket._greenzmq_state.receiving)
+    return bool(receivers_of(socket))
 
 
 def sends(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet waits for room in `socket`."""
-    return bool(socket._greenzmq_state.sending)
+    return bool(senders_of(socket))
 
 
 def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:

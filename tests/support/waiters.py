@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from support.invariants import check, length
+from support.inside import receivers_of
+from support.invariants import check
 from support.sockets import parked, receives, sends, until
 
 import greenzmq
@@ -88,11 +89,11 @@ def waiting_receiver(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> greenzm
 
 def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> None:
     """`fill_up`, and go on while the system's buffers take some of it over, which they do over tcp."""
-    yield_to_hub, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
+    pause, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
     still = 0
     while still < quiet:
         still = 0 if fill_up(socket, message) else still + 1
-        hub.sleep(yield_to_hub)
+        hub.sleep(pause)
 
 
 def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> greenzmq.Task[Any]:
@@ -139,5 +140,5 @@ def from_fd_callback(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
 def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket, place: int) -> greenzmq.Task[Any]:
     """A receiver that stands at this place in the queue, counted from 1, or has ended already."""
     task = hub.spawn(receiver.recv_multipart)
-    until(hub, lambda: length(receiver._greenzmq_state.receiving) >= place or task.done)
+    until(hub, lambda: len(receivers_of(receiver)) >= place or task.done)
     return task

@@ -12,7 +12,8 @@ import pytest
 import zmq
 from greenlet import getcurrent
 from support import torture
-from support.invariants import idle, length
+from support.inside import receivers_of, senders_of
+from support.invariants import idle
 from support.random import seeded_random
 from support.sockets import connected, fill, never_switches, open_context, until
 
@@ -110,7 +111,7 @@ def test_no_time_at_all_behind_a_queue(hub):
         socket, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
         fill(socket)
         tasks = [hub.spawn(call) for call in (socket.recv, lambda: socket.send(b"x")) for _ in range(50)]
-        until(hub, lambda: length(socket._greenzmq_receiving) == length(socket._greenzmq_sending) == 50)
+        until(hub, lambda: len(receivers_of(socket)) == len(senders_of(socket)) == 50)
         socket.rcvtimeo = socket.sndtimeo = 0
         poller = greenzmq.Poller()
         poller.register(socket, zmq.POLLIN)

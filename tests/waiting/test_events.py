@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import zmq
+from support.inside import links_of
 from support.polling import goes_on, waiting
 from support.sockets import never_switches, until
 
@@ -38,7 +39,7 @@ def test_time_runs_out(hub):
         assert event.wait(0) is False
         assert event.wait(-1) is False
     assert event.wait(0.01) is False
-    assert event._links == {}
+    assert links_of(event) == 0
 
 
 def test_clear_does_not_call_back_who_was_woken(hub):
@@ -57,10 +58,10 @@ def test_a_killed_waiter_leaves_nothing(hub):
     event = greenzmq.GreenEvent()
     first, second = waiting(hub, event), waiting(hub, event)
     first.kill()
-    assert len(event._links) == 1
+    assert links_of(event) == 1
     event.set()
     goes_on(hub, second, at_once=True)
-    assert event._links == {}
+    assert links_of(event) == 0
 
 
 def test_set_in_a_hub_callback(hub):
@@ -78,7 +79,7 @@ def test_set_in_a_hub_callback(hub):
     hub.hub.call_soon(event.set)
     goes_on(hub, task, at_once=True)
     assert len(errors) == 1
-    assert event._links == {}
+    assert links_of(event) == 0
 
 
 def test_a_native_thread_sets_it(hub):
@@ -110,7 +111,7 @@ def test_waiters_in_several_threads(hub):
     for thread in threads:
         thread.start()
     task = waiting(hub, event, 10)
-    until(hub, lambda: len(event._links) == 3)
+    until(hub, lambda: links_of(event) == 3)
     event.set()
     assert task.get() is True
     for thread in threads:

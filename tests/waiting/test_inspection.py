@@ -18,6 +18,7 @@ import pytest
 import zmq
 from support.asyncio import loop_name, run_on
 from support.children import Child, Children
+from support.inside import greenlet_of
 from support.sockets import connected, fill, never_switches, open_context, until
 from support.variants import Variant
 
@@ -123,7 +124,7 @@ def test_every_way_to_wait(hub):
 
 
 def found_in(situation: Situation) -> dict[str, inspection.ParkedGreenlet]:
-    greenlets = {task._greenlet: name for name, task in situation.tasks.items()}
+    greenlets = {greenlet_of(task): name for name, task in situation.tasks.items()}
     return {
         greenlets[parked.greenlet]: parked
         for parked in greenzmq.waiters()
@@ -179,7 +180,7 @@ def test_only_those_that_wait(hub):
         until(hub, lambda: of(pull))
         with never_switches():
             (parked,) = of(pull)
-        assert parked.greenlet is task._greenlet
+        assert parked.greenlet is greenlet_of(task)
         assert parked.place == ""  # no code but the library's
         push.send(b"x")
         task.join()
@@ -231,7 +232,7 @@ def test_closed_sockets_and_ended_contexts(hub):
 
 
 def of_task(task: greenzmq.Task[Any]) -> list[inspection.ParkedGreenlet]:
-    found = (parked for parked in greenzmq.waiters() if parked.greenlet is task._greenlet)
+    found = (parked for parked in greenzmq.waiters() if parked.greenlet is greenlet_of(task))
     return [parked for parked in found if parked.what != TURN]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import greenlet
+from support.inside import is_mid_message, parked_on
 from support.invariants import idle
 from support.sockets import connected, in_hub, open_context, parked, receives, sends, until
 from support.waiters import drain, fill_completely, plain, waiting_receiver
@@ -171,7 +172,7 @@ def test_in_the_middle_of_anothers_message(hub: GreenHub, place: Place) -> None:
             return [one.recv(), (go_on.wait(), one.recv())[1]]
 
         owner = hub.spawn(half_of_each)
-        until(hub, lambda: other._greenzmq_sending.mid_message)
+        until(hub, lambda: is_mid_message(other))
         assert isinstance(place(hub, lambda: other.send(b"between")), greenzmq.HubError)
         go_on.set()
         until(hub, lambda: not go_on.is_set())
@@ -192,7 +193,7 @@ def test_beside_greenlets_of_another_thread(hub: GreenHub) -> None:
     with have_waited(hub) as (one, other):
         fill_completely(one)
         waiting = hub.spawn(one.poll, None, zmq.POLLOUT)
-        until(hub, lambda: one._greenzmq_state.parked)
+        until(hub, lambda: parked_on(one))
         other.send(b"m")
         hub.sleep()
         assert in_thread(hub, one.recv) == b"m"
@@ -215,7 +216,7 @@ def test_who_is_woken_by_another_thread(hub: GreenHub, monkeypatch: pytest.Monke
     )
     with have_waited(hub) as (one, other):
         waiting = hub.spawn(getattr(one, waits))
-        until(hub, lambda: one._greenzmq_state.parked)
+        until(hub, lambda: parked_on(one))
         other.send(b"m")
         thread = threading.Thread(target=lambda: one.get(zmq.EVENTS))
         thread.start()
