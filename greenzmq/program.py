@@ -42,7 +42,7 @@ def main(
 
     On asyncio and uvloop a loop is started first. When the function has ended, the tasks that it spawned and that
     still run are killed, and the contexts that it made are destroyed. A socket's ``LINGER`` holds if the function
-    returned; if it raised, unsent messages are dropped.
+    returned; if it raised, unsent messages of open sockets are dropped.
 
     Parameters
     ----------

@@ -16,17 +16,20 @@ __all__ = ["Scope", "note_context", "note_task"]
 
 
 class Scope:
-    """The tasks and contexts that were made inside it, as far as they live.
+    """The tasks and contexts that were made inside it.
 
     Attributes
     ----------
-    tasks, contexts : WeakSet
-        What was made. Nothing is kept alive.
+    tasks : WeakSet
+        Those that live. They are not kept alive: a running one lives anyway.
+    contexts : set
+        Those that are not closed. They are kept alive: a context that a function drops when it returns may still have
+        messages to send, and somebody has to wait for them.
     """
 
     def __init__(self) -> None:
         self.tasks: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.contexts: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.contexts: set[Any] = set()
 
     @contextmanager
     def entered(self) -> Iterator[Scope]:
@@ -52,4 +55,5 @@ def note_context(context: Any) -> None:
     """A context was made here."""
     scope = _current.get()
     if scope is not None:
+        scope.contexts.difference_update([other for other in list(scope.contexts) if other.closed])
         scope.contexts.add(context)

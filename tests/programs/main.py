@@ -59,17 +59,32 @@ def report(word: str) -> None:
 
 
 def deliver(word: str) -> None:
-    """What was sent before the function returned arrives."""
+    """What was sent before the function returned arrives, though the peer comes late, and nobody keeps the context."""
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
-    port = pull.bind_to_random_port("tcp://127.0.0.1")
+    address = f"tcp://127.0.0.1:{pull.bind_to_random_port('tcp://127.0.0.1')}"
+    pull.unbind(address)
+    returning = threading.Event()
+    came: list[str] = []
+
+    def come_late() -> None:
+        returning.wait()
+        time.sleep(ASLEEP)
+        came.append("late")
+        pull.bind(address)
+
+    peer = threading.Thread(target=come_late)
+    peer.start()
 
     def program() -> None:
         push = greenzmq.Context().socket(zmq.PUSH)
-        push.connect(f"tcp://127.0.0.1:{port}")
+        push.connect(address)
         push.send(b"the last words")
+        returning.set()
 
     greenzmq.main(program, hub=word)
+    print(*came)
+    peer.join()
     print(pull.recv().decode())
     context.destroy()
 

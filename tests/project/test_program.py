@@ -51,10 +51,14 @@ def test_main_returns_raises_and_cleans_up(request, children, child):
 
 @pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("deliver")])
 def test_what_was_sent_arrives(request, children, child):
-    """A function that returns right after its last send loses nothing."""
+    """A function that returns right after its last send loses nothing: main waits for what its contexts have to send.
+
+    Seen to fail when main held its contexts by weak references: one that the function had dropped ended beside the
+    program, which was gone before the peer came.
+    """
     need(request, CHILDREN[child])
     done = children[child]
-    assert (done.out, done.err) == ("the last words\n", "")
+    assert (done.out, done.err) == ("late\nthe last words\n", "")
 
 
 @pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith(WAYS)])
