@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import hubs
+from ..errors import HubError
+from ..process import unpatched
 from .limits import as_limit, as_seconds
 from .tasks import NativeCall, Task, TimeLimit
 from .waiter import Waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
@@ -18,6 +22,8 @@ __all__ = ["READABLE", "WRITABLE", "GreenHub"]
 
 #: What `GreenHub.wait_fd` returns; equal to ``zmq.POLLIN`` and ``zmq.POLLOUT``.
 READABLE, WRITABLE = 1, 2
+#: poll(2)'s numbers, as `unpatched.poll` has them.
+_POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 32
 
 T = TypeVar("T")
 
@@ -157,12 +163,20 @@ class GreenHub:
 
         Notes
         -----
-        Switches: always.
+        Switches: always where it can. In a callback of the hub, in a coroutine and in another thread it cannot: there
+        it returns what is ready, and 0 for a timeout of 0, and raises a `HubError` only if it would have to wait.
         """
         if not (read or write):
             raise ValueError("wait_fd waits for reading, writing or both: set read or write")
         timeout = as_limit(timeout, "the timeout of hub.wait_fd()")
         number = fd if isinstance(fd, int) else fd.fileno()
+        try:
+            refuse_to_wait(self.hub)
+        except HubError:
+            ready = _ready_now(number, read, write)
+            if ready or (timeout is not None and timeout <= 0):
+                return ready
+            raise
         waiter = Waiter(self.hub, timeout)
         ready = 0
 
@@ -202,6 +216,18 @@ class GreenHub:
 
     def __repr__(self) -> str:
         return f"<GreenHub of {self.hub!r}>"
+
+
+def _ready_now(fd: int, read: bool, write: bool) -> int:
+    """For which of these a descriptor is ready. One that has an error, or no peer any more, is ready for both."""
+    ready = 0
+    for _, events in unpatched.poll({fd: _POLLIN * read | _POLLOUT * write}):
+        if events & _POLLNVAL:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), fd)
+        failed = bool(events & ~(_POLLIN | _POLLOUT))
+        ready |= READABLE * (read and (failed or bool(events & _POLLIN)))
+        ready |= WRITABLE * (write and (failed or bool(events & _POLLOUT)))
+    return ready
 
 
 def hub(choice: Choice | GreenHub | None = None) -> GreenHub:

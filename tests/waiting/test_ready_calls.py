@@ -6,6 +6,8 @@ Each of these sockets has waited before: only then a call looks at ``EVENTS`` in
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,6 +141,29 @@ def test_the_answer_to_a_request_is_at_hand(hub: GreenHub, fresh: bool, place: P
         rep.send(rep.recv())
         assert place(hub, req.recv) == b"again"
         assert place(hub, req.recv).errno == zmq.EFSM
+
+
+@pytest.mark.parametrize("place", [in_hub, in_coroutine], ids=["hub", "coroutine"])
+def test_a_descriptor_is_ready(hub: GreenHub, place: Place) -> None:
+    """`wait_fd` tells what is ready, and with a timeout of 0 that nothing is; a wait is refused, and leaves no watch.
+
+    Seen to fail, with `BlockingCallError` and `WrongHubError`, when it waited for the loop to tell of what is there.
+    """
+    reader, writer = os.pipe()
+    try:
+        assert place(hub, lambda: hub.wait_fd(writer, write=True)) == 2
+        assert place(hub, lambda: hub.wait_fd(reader, timeout=0)) == 0
+        assert isinstance(place(hub, lambda: hub.wait_fd(reader)), greenzmq.HubError)
+        assert isinstance(place(hub, lambda: hub.wait_fd(reader, timeout=1)), greenzmq.HubError)
+        os.write(writer, b"m")
+        assert place(hub, lambda: hub.wait_fd(reader)) == 1
+        assert hub.wait_fd(reader) == 1
+        os.read(reader, 1)
+    finally:
+        os.close(writer)
+        assert place(hub, lambda: hub.wait_fd(reader)) == 1  # the end of the file
+        os.close(reader)
+    assert place(hub, lambda: hub.wait_fd(2**20)).errno == errno.EBADF
 
 
 @places
