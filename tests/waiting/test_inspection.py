@@ -423,7 +423,7 @@ def test_a_wrong_name_and_the_import():
 def test_each_name_that_the_warning_lists_can_be_written():
     """A handler can be installed for every one of them. Seen to fail with KILL and STOP."""
     program = """
-from greenzmq import inspection
+from greenzmq import diagnostics as inspection
 try:
     inspection.dump_on_signal("nonsense")
 except ValueError as error:

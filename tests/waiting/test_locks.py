@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import zmq
-from greenzmq.waiting.waiter.locks import ParkingLock
+from greenzmq.waiting.locks import ParkingLock
 from support.sockets import never_switches, open_context, tick, until
 from zmq.utils import garbage
 
