@@ -17,6 +17,7 @@ from .errors import HubError, MissingHubError
 from .process import unpatched
 from .waiting.hub_api import GreenHub
 from .waiting.scope import Scope
+from .waiting.tasks import plain_result, refuse_coroutine
 from .waiting.waiter import interrupt, refuse_in_hub
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def main(
     ------
     HubError
         The hub is unknown or not installed, another hub runs here already, or an asyncio loop does.
+    TypeError
+        `function` is a coroutine function, or has returned a coroutine.
     ValueError
         `signals` are given in a thread that is not the main one.
 
@@ -72,6 +75,7 @@ def main(
     Switches: when the function has to wait. Ctrl-C is a `KeyboardInterrupt` in the function on every hub; on asyncio
     too, where `asyncio.run` would cancel the task instead.
     """
+    refuse_coroutine(function)
     call = partial(function, *args, **kwargs)
     choice = _choice(hub)
     if isinstance(choice, str) and choice in LOOPS:
@@ -137,7 +141,7 @@ def _run_and_clean_up(call: Callable[[], T]) -> T:
     scope = Scope()
     with scope.entered():
         try:
-            result = call()
+            result = plain_result(call, call())
         except BaseException:
             _end(scope, linger=0)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import importlib.util
 import signal
@@ -105,6 +106,20 @@ def test_namespace(request, word):
     need(request, Child("", needs=NEEDS.get(word, ())))
     found = greenzmq.namespace(word)
     assert found is importlib.import_module(f"greenzmq.{'asyncio' if word == 'uvloop' else word}")
+
+
+def test_main_of_a_coroutine(hub):
+    """A coroutine function is refused before a loop is started, and what returns a coroutine fails; each says why.
+
+    Seen to fail: on a hub that ran already, main returned the coroutine.
+    """
+
+    async def program():
+        raise AssertionError("it has run")
+
+    for function in (program, functools.partial(program), lambda *_: program()):
+        with pytest.raises(TypeError, match=r"plain functions: in a coroutine write await .*program"):
+            greenzmq.main(function)
 
 
 def test_namespace_of_an_unknown_word():
