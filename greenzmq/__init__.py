@@ -5,8 +5,8 @@
     import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
     import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector
 
-The map of the package, from the bottom up; each imports from those above it only. ``tests/project/test_layering.py`` holds
-that::
+The map of the package, from the bottom up; each imports from those above it only.
+``tests/project/test_layering.py`` holds that::
 
     errors         what goes wrong between a program and its hub
     limits         times as programs give them, checked

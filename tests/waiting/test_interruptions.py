@@ -97,7 +97,10 @@ class StruckError(Exception):
 
 
 class Strike:
-    """Raises where the greenlet enters the k-th function of greenzmq, as a signal handler may. Not in a hub's."""
+    """Raises where the greenlet enters the k-th function of greenzmq, as a signal handler may. Not in a hub's.
+
+    Nor in a finalizer, which may run in any greenlet, and whose exceptions come to nobody.
+    """
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -107,9 +110,9 @@ class Strike:
         here, before = getcurrent(), sys.gettrace()
 
         def enter(frame: Any, event: str, _: object) -> None:
-            name, code = frame.f_code.co_filename, frame.f_code.co_name
-            ours = name.startswith(PACKAGE) and not name.startswith(HUBS) and code != "__del__"
-            if ours and getcurrent() is here:
+            name = frame.f_code.co_filename
+            ours = name.startswith(PACKAGE) and not name.startswith(HUBS)
+            if ours and getcurrent() is here and not is_in_finalizer(frame):
                 self.at -= 1
                 if self.at < 0 and not self.happened:
                     self.happened = True
@@ -120,6 +123,12 @@ class Strike:
             return function(*args)
         finally:
             sys.settrace(before)
+
+
+def is_in_finalizer(frame: Any) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 STRICKEN: dict[

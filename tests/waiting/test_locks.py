@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 import zmq
-from greenzmq.waiting.locks import ParkingLock
 from support.sockets import never_switches, open_context, tick, until
 from zmq.utils import garbage
 
 import greenzmq
+from greenzmq.waiting.locks import ParkingLock
 
 
 class Gate:

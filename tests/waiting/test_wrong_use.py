@@ -391,7 +391,7 @@ def test_wait_for_a_descriptor_twice(hub: GreenHub, pair: tuple[stdlib_socket.so
 
 
 def test_wait_for_the_descriptor_of_a_waiting_socket(hub: GreenHub) -> None:
-    """ZMQ_FD may be waited for beside greenlets that wait on the socket: whoever is given it has a watch of their own."""
+    """ZMQ_FD may be waited for beside greenlets that wait on the socket: each of them has a watch of its own."""
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         task = parked(hub, receives, pull.recv)
