@@ -6,14 +6,10 @@ Only the main thread of a process runs signal handlers, so each test is a proces
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from support.children import Child, run
 from support.variants import Variant
-
-PROGRAM = Path(__file__).parents[1] / "programs" / "signals.py"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no signals to speak of")
@@ -21,7 +17,5 @@ PROGRAM = Path(__file__).parents[1] / "programs" / "signals.py"
 @pytest.mark.parametrize("method", ["call_soon", "call_later", "watch"])
 def test_handler_wakes_the_loop(variant: Variant, method: str) -> None:
     """What a signal handler schedules happens at once, not when the loop wakes for another reason."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", PROGRAM, variant.id, method], capture_output=True, text=True, timeout=40
-    )
-    assert (done.stdout, done.stderr) == (f"{method}\n" * 2, "")
+    done = run(Child(f"from programs import signals; signals.run({variant.id!r}, {method!r})"))
+    assert (done.out, done.err) == (f"{method}\n" * 2, "")

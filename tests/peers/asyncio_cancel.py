@@ -2,8 +2,8 @@
 
     python tests/peers/asyncio_cancel.py [trials] [asyncio | uvloop]
 
-The races are those of ``tests/test_asyncio_cancel.py``, 1,000 of each by default. A negative number is of messages that
-were sent although the call that sent them was cancelled.
+The races are those of ``tests/asyncio/test_asyncio_cancel.py``, 1,000 of each by default. A negative number is of
+messages that were sent although the call that sent them was cancelled.
 """
 
 from __future__ import annotations

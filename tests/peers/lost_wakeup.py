@@ -4,7 +4,7 @@
 
 A greenlet waits in recv(); its message arrives; before the hub has looked a second greenlet makes one call on the same
 socket. The table shows how long the first greenlet then went on waiting. Each cell is a process of its own; all run at
-once, so the whole takes as long as the limit. `tests/test_lost_wakeups.py` holds greenzmq to its column.
+once, so the whole takes as long as the limit. `tests/sockets/test_lost_wakeups.py` holds greenzmq to its column.
 """
 
 from __future__ import annotations

@@ -12,16 +12,18 @@ import zmq
 from support.children import Child, run
 from support.inside import active_entries, fast_sends_left, keep_turn, other_epoll
 from support.polling import (
+    FEW,
     IN,
     LONG,
+    MANY,
     OUT,
     Fds,
     count_calls,
     count_reads,
     count_rounds,
+    crowd,
     goes_on,
     is_open,
-    many_files,
     pair,
     polling,
 )
@@ -30,31 +32,6 @@ from support.waiters import await_signal
 
 import greenzmq
 from greenzmq.process import unpatched
-
-#: Registered sockets, and those of them that are ready.
-MANY, FEW = 1000, 10
-
-
-@contextmanager
-def crowd(hub, many=MANY, few=FEW):
-    """A Poller with `many` PULLs, all looked at, and a PUSH for each of `few` of them."""
-    with many_files(many + 500):
-        context = greenzmq.Context(hub=hub)
-        context.set(zmq.MAX_SOCKETS, many + few + 100)
-        poller = greenzmq.Poller()  # the first of the descriptors: select() takes small numbers only
-        pulls = [context.socket(zmq.PULL) for _ in range(many)]
-        pushes = [context.socket(zmq.PUSH) for _ in range(few)]
-        chosen = pulls[:: many // few][:few]
-        for pull, push in zip(chosen, pushes, strict=True):
-            pull.bind(address("inproc"))
-            push.connect(pull.last_endpoint)
-        for pull in pulls:
-            poller.register(pull, IN)
-        assert poller.poll(0) == poller.poll(0) == []
-        try:
-            yield poller, chosen, pushes
-        finally:
-            context.destroy(linger=0)
 
 
 def test_events_are_read_of_what_changed_only(hub):
@@ -302,8 +279,7 @@ TEN_THOUSAND = """
     many = 10_000 if hard < 0 else min(10_000, hard - 200)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(many + 200, hard)) if hard > 0 else hard, hard))
     import greenzmq.selector as zmq
-    from support.polling import count_reads, count_rounds
-    from test_poller_cost import crowd
+    from support.polling import count_reads, count_rounds, crowd
     hub = zmq.hub()
     result = {"many": many}
     def main():

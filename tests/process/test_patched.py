@@ -25,7 +25,7 @@ ORDERS = {
 def programs(function: str, orders: list[str]) -> dict[str, Child]:
     return {
         f"{runtime}, {order}": Child(
-            f"{ORDERS[order].format(patch)}\nimport programs_patched\nprograms_patched.{function}({runtime!r})",
+            f"{ORDERS[order].format(patch)}\nfrom programs import patched\npatched.{function}({runtime!r})",
             needs=(runtime,),
         )
         for runtime, patch in PATCHES.items()

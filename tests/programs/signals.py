@@ -1,12 +1,8 @@
-"""A program that schedules something in a signal handler while its hub is asleep, and prints what woke it.
-
-Run by test_hub_signals.py with the id of a variant and the name of what the handler calls.
-"""
+"""The program of test_hub_signals.py: schedules something in a signal handler while its hub is asleep."""
 
 from __future__ import annotations
 
 import signal
-import sys
 
 from greenlet import getcurrent
 from support.variants import VARIANTS
@@ -14,7 +10,8 @@ from support.variants import VARIANTS
 from greenzmq.process import unpatched
 
 
-def main(variant_id: str, method: str) -> None:
+def run(variant_id: str, method: str) -> None:
+    """Print what woke the hub of a variant, twice; `method` is what the handler calls."""
     variant = next(variant for variant in VARIANTS if variant.id == variant_id)
     variant.load()
     hub = variant.make()
@@ -36,7 +33,3 @@ def main(variant_id: str, method: str) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         print(hub.switch(), flush=True)
         watch.stop()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -105,7 +105,7 @@ def test_leaks(run) -> None:
     names = ["gevent", "eventlet", "selector", "asyncio"]
     tests = [f"def test_{what}(hub, contract_hub):\n    {leak}\n" for what, (leak, _) in LEAKS.items()]
     clean = "def test_clean(hub, contract_hub):\n    hub.sleep(0.01)\n"
-    quickly = "import hubthread\nfrom support.variants import spawn\nhubthread.SETTLE = 0.1\nkept = []\n"
+    quickly = "from support import hub_thread, variants\nspawn, hub_thread.SETTLE, kept = variants.spawn, 0.1, []\n"
     output, code = run("\n".join([quickly, *tests, clean]), *(f"--hub={name}" for name in names))
     assert code == 1
     assert f"{5 * len(names)} passed, {4 * len(names)} errors" in output
@@ -118,7 +118,7 @@ def test_leaks(run) -> None:
 def test_missing_runtime(run, tmp_path: Path) -> None:
     """A hub that is not installed is a failure that names the extra, or is skipped if that was asked for."""
     (tmp_path / "pretend.py").write_text(
-        "import dataclasses, variants\n"
+        "import dataclasses\nfrom support import variants\n"
         "variants.VARIANTS = tuple(dataclasses.replace(v, needs=('no_such_module',)) for v in variants.VARIANTS[:1])\n"
     )
     source = "def test_body(hub): pass\n"

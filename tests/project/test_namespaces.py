@@ -31,7 +31,7 @@ def test_frames_look_like_pyzmqs(namespace):
     for data in (b"", b"short", b"<greenzmq.sockets.tracker.Frame", bytes(1000), bytearray(2_000_000)):
         for show in (repr, str):
             assert show(module.Frame(data)) == show(module.Message(data)) == show(zmq.Frame(data))
-    own = OwnFrame(b"<greenzmq.sockets.tracker.")  # 18 bytes: pyzmq shows 12 of them
+    own = OwnFrame(b"<greenzmq.tracker.")  # 18 bytes: pyzmq shows 12 of them
     assert repr(own) == f"<{__name__}.OwnFrame(b'<greenzmq.tr'...18B)>"
 
 

@@ -57,7 +57,7 @@ def output(child: str, children: Children, request: pytest.FixtureRequest) -> li
 
 @pytest.mark.parametrize("child", SPELLINGS)
 def test_every_submodule_is_pyzmqs_own(child: str, children: Children, request: pytest.FixtureRequest) -> None:
-    """All that pyzmq has, in all namespaces, by each spelling, unless the tables of `programs_submodules` say why not.
+    """All that pyzmq has, in all namespaces, by each spelling, unless the tables of `programs.submodules` say why not.
 
     pyzmq's modules keep their own names, specs and loaders. Seen to fail when the namespaces answered for ``__path__``
     with pyzmq's: its files were read a second time.

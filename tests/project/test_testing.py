@@ -79,8 +79,8 @@ def test_blocks_of_several_greenlets_overlap(hub):
 
 #: What to break where two wait to receive: the object, its attribute, a wrong value, and what has to be said of it.
 WRONG = {
-    "credit": ("sending", "credit", 5, "no fast path while others wait"),
-    "attended": ("", "attended", False, "`has_waiters`"),
+    "fast calls": ("sending", "fast_calls_left", 5, "no fast path while others wait"),
+    "has_waiters": ("", "has_waiters", False, "`has_waiters`"),
     "parked": ("", "parked", 1, "`parked` counts"),
     "socket": ("", "socket", None, "`socket` is set"),
     "watch": ("watch", "started", False, "the watch calls"),

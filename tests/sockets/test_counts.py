@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +13,6 @@ from greenlet import getcurrent, greenlet
 from support.inside import (
     every_call_yields,
     keep_turn,
-    loop_of,
     parked_on,
     receivers_of,
     replace_get,
@@ -22,6 +20,7 @@ from support.inside import (
     replace_yield,
 )
 from support.invariants import idle
+from support.rounds import count_rounds
 from support.schedules import Disturbance
 from support.sockets import connected, count_switches, never_switches, open_context, receives, until
 from support.waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
@@ -145,36 +144,6 @@ def test_round_trip(hub, spies):
 
 
 # -- idle -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
-    """The rounds of the hub during the block, counted where its loop asks the system."""
-    rounds: list[Any] = []
-    loop: Any = hub.hub
-    if hub.name == "gevent":
-        watcher = loop._loop.check()
-        watcher.start(lambda: rounds.append(1))
-        yield rounds
-        watcher.stop()
-        watcher.close()
-        return
-    if hub.name == "eventlet" and not hasattr(loop_of(loop), "loop"):
-        where, name = loop_of(loop), "wait"
-    elif hasattr(loop, "_selector"):
-        where, name = loop._selector, "select"
-    else:
-        inner = loop_of(loop).loop if hub.name == "eventlet" else loop.loop
-        where, name = getattr(inner, "_selector", None), "select"
-    if where is None:  # uvloop has no place to count at: a round that is not idle costs time of the processor
-        start, begin = time.thread_time(), time.monotonic()
-        yield rounds
-        rounds.extend([1] * int((time.thread_time() - start) / (time.monotonic() - begin) * 100))
-        return
-    function = getattr(where, name)
-    setattr(where, name, lambda *args: (rounds.append(1), function(*args))[1])
-    yield rounds
-    delattr(where, name)
 
 
 #: Rounds that a hub may make of its own accord while it sleeps once: the sleep itself and what its timer needs.

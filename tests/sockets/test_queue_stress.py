@@ -1,6 +1,6 @@
 """Thousands of messages through one socket at each end, with greenlets that come, go, are killed, time out and steal.
 
-A failure prints its seed; ``GREENZMQ_SEED=n pytest tests/test_queue_stress.py`` runs with that one.
+A failure prints its seed; ``GREENZMQ_SEED=n pytest tests/sockets/test_queue_stress.py`` runs with that one.
 """
 
 from __future__ import annotations

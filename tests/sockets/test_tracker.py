@@ -253,5 +253,5 @@ def test_where_threading_is_patched(runtime, order, request):
     lines = [PATCHES[runtime], "import zmq"]
     child = Child("\n".join(lines if order == "patched first" else lines[::-1]), needs=(runtime,))
     need(request, child)
-    done = run(Child(f"{child.program}\nimport programs_trackers\nprograms_trackers.run({runtime!r})"))
+    done = run(Child(f"{child.program}\nfrom programs import trackers\ntrackers.run({runtime!r})"))
     assert (done.status, done.out.splitlines(), done.err) == (0, ["not done", "waits", "done"], "")

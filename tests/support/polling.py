@@ -14,19 +14,22 @@ from unittest import mock
 import pytest
 import zmq
 from support.inside import count_signals, is_watched, links_of, loop_of, polling_in, replace_get
-from support.sockets import connected, tick, until
+from support.sockets import address, connected, tick, until
 from support.waiters import TURNS, plain
 
 import greenzmq
 
 __all__ = [
+    "FEW",
     "IN",
     "LONG",
+    "MANY",
     "OUT",
     "Fds",
     "count_calls",
     "count_reads",
     "count_rounds",
+    "crowd",
     "goes_on",
     "is_open",
     "many_files",
@@ -39,6 +42,8 @@ __all__ += ["pyzmq_poll", "quiet", "waiting"]
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 #: Milliseconds that a poll which has something to find never takes.
 LONG = 5000
+#: Sockets that are registered, and those of them that are ready, where many are polled.
+MANY, FEW = 1000, 10
 
 
 def pair(context: greenzmq.Context, **options: int) -> tuple[greenzmq.Socket, greenzmq.Socket]:
@@ -121,6 +126,30 @@ class Fds(ExitStack):
         with sockets.create_server(("127.0.0.1", 0)) as server:
             client = self.enter_context(sockets.create_connection(server.getsockname()))
             return self.enter_context(server.accept()[0]), client
+
+
+@contextmanager
+def crowd(
+    hub: greenzmq.GreenHub, many: int = MANY, few: int = FEW
+) -> Iterator[tuple[greenzmq.Poller, list[greenzmq.Socket], list[greenzmq.Socket]]]:
+    """A Poller with `many` PULLs, all looked at, and a PUSH for each of `few` of them."""
+    with many_files(many + 500):
+        context = greenzmq.Context(hub=hub)
+        context.set(zmq.MAX_SOCKETS, many + few + 100)
+        poller = greenzmq.Poller()  # the first of the descriptors: select() takes small numbers only
+        pulls = [context.socket(zmq.PULL) for _ in range(many)]
+        pushes = [context.socket(zmq.PUSH) for _ in range(few)]
+        chosen = pulls[:: many // few][:few]
+        for pull, push in zip(chosen, pushes, strict=True):
+            pull.bind(address("inproc"))
+            push.connect(pull.last_endpoint)
+        for pull in pulls:
+            poller.register(pull, IN)
+        assert poller.poll(0) == poller.poll(0) == []
+        try:
+            yield poller, chosen, pushes
+        finally:
+            context.destroy(linger=0)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def in_callback(name: str) -> Error:
 
 # The question in a native thread, whatever `threading` has become.
 NATIVE = """
-from greenzmq import unpatched
+from greenzmq.process import unpatched
 done = unpatched.allocate_lock()
 done.acquire()
 def in_thread():

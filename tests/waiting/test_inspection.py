@@ -423,12 +423,12 @@ def test_a_wrong_name_and_the_import():
 def test_each_name_that_the_warning_lists_can_be_written():
     """A handler can be installed for every one of them. Seen to fail with KILL and STOP."""
     program = """
-from greenzmq import diagnostics as inspection
+from greenzmq import diagnostics
 try:
-    inspection.dump_on_signal("nonsense")
+    diagnostics.dump_on_signal("nonsense")
 except ValueError as error:
     for name in str(error).partition("one of ")[2].split(", "):
-        inspection.dump_on_signal(name)
+        diagnostics.dump_on_signal(name)
     print("all")
 """
     done = run_with_dump_signal("", program)

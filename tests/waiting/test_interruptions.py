@@ -99,7 +99,7 @@ class StruckError(Exception):
 class Strike:
     """Raises where the greenlet enters the k-th function of greenzmq, as a signal handler may. Not in a hub's.
 
-    Nor in a finalizer, which may run in any greenlet, and whose exceptions come to nobody.
+    Nor in a finalizer, or what that calls: Python reports what is raised there, and goes on.
     """
 
     def __init__(self, at: int) -> None:
@@ -112,7 +112,7 @@ class Strike:
         def enter(frame: Any, event: str, _: object) -> None:
             name = frame.f_code.co_filename
             ours = name.startswith(PACKAGE) and not name.startswith(HUBS)
-            if ours and getcurrent() is here and not is_in_finalizer(frame):
+            if ours and getcurrent() is here and not in_finalizer(frame):
                 self.at -= 1
                 if self.at < 0 and not self.happened:
                     self.happened = True
@@ -125,7 +125,8 @@ class Strike:
             sys.settrace(before)
 
 
-def is_in_finalizer(frame: Any) -> bool:
+def in_finalizer(frame: Any) -> bool:
+    """Whether a frame is of a finalizer, or of what one has called."""
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None

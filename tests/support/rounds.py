@@ -1,0 +1,44 @@
+"""The rounds of a hub, counted where its loop asks the system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.inside import loop_of
+
+import greenzmq
+
+__all__ = ["count_rounds"]
+
+
+@contextmanager
+def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
+    """The rounds of the hub during the block."""
+    rounds: list[Any] = []
+    loop: Any = hub.hub
+    if hub.name == "gevent":
+        watcher = loop_of(loop).check()
+        watcher.start(lambda: rounds.append(1))
+        yield rounds
+        watcher.stop()
+        watcher.close()
+        return
+    if hub.name == "eventlet" and not hasattr(loop_of(loop), "loop"):
+        where, name = loop_of(loop), "wait"
+    elif hasattr(loop, "_selector"):
+        where, name = loop._selector, "select"
+    else:
+        inner = loop_of(loop).loop if hub.name == "eventlet" else loop_of(loop)
+        where, name = getattr(inner, "_selector", None), "select"
+    if where is None:  # uvloop has no place to count at: a round that is not idle costs time of the processor
+        start, begin = time.thread_time(), time.monotonic()
+        yield rounds
+        rounds.extend([1] * int((time.thread_time() - start) / (time.monotonic() - begin) * 100))
+        return
+    function = getattr(where, name)
+    setattr(where, name, lambda *args: (rounds.append(1), function(*args))[1])
+    yield rounds
+    delattr(where, name)
