@@ -47,7 +47,7 @@ class _Epoll:
     def unregister(self, fd: int) -> None:
         try:
             self._epoll.unregister(fd)
-        except OSError:  # closed before
+        except (OSError, ValueError):  # closed before, or no descriptor at all
             pass
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
@@ -70,7 +70,7 @@ class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
     def unregister(self, fd: int) -> None:
         try:
             super().unregister(fd)
-        except KeyError:  # a `modify` that failed has done so
+        except (KeyError, ValueError):  # a `modify` that failed has done so; or no descriptor at all
             pass
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:

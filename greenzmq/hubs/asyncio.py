@@ -406,19 +406,29 @@ class _AsyncioWatch(Watch):
         hub = self.hub
         hub.check_open()
         stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write) if hub.on_libuv else None
-        if stand_in is not None:
-            hub.loop.add_reader(stand_in.fd, self._fire)
-        else:
+        if stand_in is None:
             (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, self._fire)
+            return
+        try:
+            hub.loop.add_reader(stand_in.fd, self._fire)
+        finally:
+            if self._stand_in is not stand_in:  # a signal handler has closed this watch, before the line above
+                hub.loop.remove_reader(stand_in.fd)
 
     def _disarm(self) -> None:
         loop, stand_in = self.hub.loop, self._stand_in
         self._stand_in = None
         if not (loop.is_closed() or self.hub.inherited):
-            if stand_in is not None:
-                loop.remove_reader(stand_in.fd)
-            else:
-                (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
+            try:
+                if stand_in is not None:
+                    loop.remove_reader(stand_in.fd)
+                else:
+                    (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
+                    other = self.hub.watching.get((self.fd, self.write))
+                    if other is not None:  # a signal handler has closed this one, and the loop has one place for both
+                        other._arm()
+            except (OSError, RuntimeError, ValueError):  # the number is a transport's by now, or nobody's
+                pass
         if stand_in is not None:
             stand_in.close()
 

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "main_greenlet"]
+__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "main_greenlet"]
 
 #: The attribute of a greenlet that names the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
-#: The attribute of a greenlet that makes one call after another, each for somebody else: a list of functions that it
-#: calls after each. Who would look whether another greenlet is dead tells this one so.
+#: The attribute of a pooled greenlet (`greenzmq.hubs.asyncio.Worker`): a list of functions to call when its current
+#: call ends. It outlives the call, so that code which would test `greenlet.dead` uses `at_call_end` as well.
 CALL_END_CALLBACKS = "_greenzmq_at_end"
 
 
@@ -192,6 +192,10 @@ class Watch(abc.ABC):
     the loop had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is
     ready.
 
+    A signal handler, or a finalizer, may `close` a watch between any two bytecodes, also while it is being started or
+    stopped, and start another one in its place. Then this one is stopped when that call returns, and the other one is
+    not; a `start` that had yet to begin raises `WatchError`.
+
     Attributes
     ----------
     started : bool
@@ -255,17 +259,28 @@ class Watch(abc.ABC):
         self.started = True
         try:
             self._arm()
-        except BaseException:
-            self.started = False
-            del self.hub.watching[key]
-            raise
+        except BaseException as error:
+            self._drop()
+            if not (self.closed and isinstance(error, (OSError, ValueError, WatchError))):
+                raise  # else the descriptor was closed with the watch
+        if self.closed:  # meanwhile: what `close` took out of the loop, `_arm` may have put back
+            self._drop()
 
     def stop(self) -> None:
         """Call the callback no more. Nothing if stopped already."""
-        if self.started:
-            self.started = self.lazily_stopped = self.can_stop_lazily = False
-            del self.hub.watching[self.fd, self.write]
-            self._disarm()
+        if self.started or self.hub.watching.get((self.fd, self.write)) is self:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Leave the hub's table and the loop. May be called again, by a signal handler that interrupts it, too."""
+        self.lazily_stopped = self.can_stop_lazily = False
+        watching, key = self.hub.watching, (self.fd, self.write)
+        if watching.get(key) is self:
+            found = watching.pop(key, None)
+            if found is not self and found is not None:  # a signal handler has closed this one, and started that
+                watching[key] = found
+        self._disarm()
+        self.started = False  # last: until then `stop` has something to do
 
     def stop_lazily(self) -> None:
         """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
@@ -282,8 +297,8 @@ class Watch(abc.ABC):
 
     def close(self) -> None:
         """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
+        self.closed = True  # first: a `start` that this interrupts asks for it at its end
         self.stop()
-        self.closed = True
 
     def detach_after_fork(self, keep: object = None) -> None:
         """`close` in a forked child, when the hub has been told of the fork: the parent's watch is to go on.
@@ -309,11 +324,13 @@ class Watch(abc.ABC):
 
     @abc.abstractmethod
     def _arm(self) -> None:
-        """Register with the loop."""
+        """Register with the loop. A `_disarm` that comes in the midst of this is followed by another one."""
 
     @abc.abstractmethod
     def _disarm(self) -> None:
-        """Take the registration back. Must not raise, even if the descriptor is gone."""
+        """Take back what `_arm` has done, or has begun to do; nothing if there is nothing. Must not raise, even if the
+        descriptor is gone.
+        """
 
 
 class Timer(abc.ABC):
@@ -324,6 +341,13 @@ class Timer(abc.ABC):
     @abc.abstractmethod
     def cancel(self) -> None:
         """The call will not be made. Nothing if it was made or cancelled already; frees the callback at once."""
+
+
+def at_call_end(callback: Callable[[], object]) -> None:
+    """Have ``callback()`` called in this greenlet when its current call ends. Nothing if the greenlet is not pooled."""
+    callbacks = getattr(getcurrent(), CALL_END_CALLBACKS, None)
+    if callbacks is not None:
+        callbacks.append(callback)
 
 
 def main_greenlet() -> greenlet:

@@ -232,14 +232,13 @@ class EventletHub(Hub):
 class _EventletWatch(Watch):
     """See `Watch`."""
 
-    __slots__ = ("_checked", "_listener")
+    __slots__ = ("_checked",)
 
     hub: EventletHub
 
     def __init__(self, hub: EventletHub, fd: int, callback: Callable[[], object], write: bool) -> None:
         super().__init__(hub, fd, callback, write)
         self._checked = False
-        self._listener: Any = None
 
     def _arm(self) -> None:
         hub = self.hub._hub
@@ -251,11 +250,10 @@ class _EventletWatch(Watch):
             )
         self._check()
         try:
-            self._listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
-        except BaseException:  # the hub notes the listener first and asks the system then
-            hub.listeners[kind].pop(self.fd, None)
-            raise
-        self._listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
+            listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
+        except RuntimeError as error:  # a signal handler has added one since the question above
+            raise WatchError(str(error)) from error
+        listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
         if self.hub._is_interrupted():
             self.hub._wakeup.notify()
 
@@ -266,8 +264,13 @@ class _EventletWatch(Watch):
             self._checked = True
 
     def _disarm(self) -> None:
-        listener, self._listener = self._listener, None
-        _remove(self.hub._hub, listener)
+        _remove(self.hub._hub, self._listener())
+
+    def _listener(self) -> Any:
+        """What the hub has for this watch, be it that `add` has failed after it was noted; None if it has nothing."""
+        hub = self.hub._hub
+        listener = hub.listeners[hub.WRITE if self.write else hub.READ].get(self.fd)
+        return listener if listener is not None and listener.cb == self._fire else None
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`. While nobody is parked a watch that rests would be left in the hub."""
@@ -283,11 +286,10 @@ class _EventletWatch(Watch):
         """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a
         second object for the same one, and only the system can tell.
         """
-        self._listener = None
         self.hub.call_soon(self._arm_again)
 
     def _arm_again(self) -> None:
-        if self.started and self._listener is None:
+        if self.started and self._listener() is None:
             resting = self.lazily_stopped
             self.stop()
             if not resting:

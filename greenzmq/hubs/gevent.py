@@ -180,21 +180,29 @@ class _GeventWatch(Watch):
         self._stand_in: StandIn | None = None
 
     def _arm(self) -> None:
-        if self._io is None:
+        io = self._io
+        if io is None:
             fd, events = self.fd, _WRITE if self.write else _READ
             if sys.platform != "win32":
                 os.fstat(fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
-            if self.hub._coarse:
-                self._stand_in = StandIn.if_needed(fd, self.write)
-            if self._stand_in is not None:
-                fd, events = self._stand_in.fd, _READ
-            self._io = self.hub._loop.io(fd, events)
-        self._io.start(self._fire)
+            stand_in = self._stand_in = StandIn.if_needed(fd, self.write) if self.hub._coarse else None
+            if stand_in is not None:
+                fd, events = stand_in.fd, _READ
+            io = self._io = self.hub._loop.io(fd, events)
+        try:
+            io.start(self._fire)
+        except (AttributeError, TypeError):  # of cffi: a signal handler has closed it
+            if self._io is io:
+                raise
+        finally:
+            if self._io is not io:  # closed by a signal handler, and it may have been started after that
+                io.close()
 
     def _disarm(self) -> None:
-        if self.hub._loop.ptr:
-            self._io.stop()
-        if self._stand_in is not None:  # the next start may find another file under this number
+        io = self._io
+        if io is not None and self.hub._loop.ptr:
+            io.stop()
+        if self.closed or self._stand_in is not None:  # the next start may find another file under this number
             self._close_io()
 
     def _close_io(self) -> None:
@@ -217,7 +225,11 @@ class _GeventWatch(Watch):
         """
         if self.can_stop_lazily:
             self.lazily_stopped = True
-            self._io.ref = False
+            try:
+                self._io.ref = False
+            except (AttributeError, TypeError):  # a signal handler has closed it
+                if not self.closed:
+                    raise
         else:
             self.stop()
 

@@ -28,6 +28,8 @@ __all__ = ["SelectorHub"]
 
 #: Seconds that the loop sleeps at most: epoll takes no more than 24 days.
 _LONGEST = 86400
+#: The mask of a descriptor while it is not known which one the selector has.
+_IN_DOUBT = -1
 
 
 class _ThreadEnd:
@@ -207,19 +209,27 @@ class SelectorHub(Hub):
             _report()
 
     def _register(self, fd: int) -> None:
-        """Tell the selector what is wanted of `fd` now."""
-        wanted = (IN if (fd, False) in self.watching else 0) | (OUT if (fd, True) in self.watching else 0)
-        registered = self._registered.get(fd, 0)
-        if not wanted:
-            self._forget(fd)
-        elif wanted != registered:
+        """Bring the selector up to date with the watches on `fd`, and with those that a signal handler adds meanwhile.
+
+        While a change is under way its descriptor is noted as `_IN_DOUBT`, and so it stays if an exception comes: the
+        next change is made whatever it is.
+        """
+        while (wanted := self._wanted(fd)) != (registered := self._registered.get(fd, 0)):
+            if not wanted:
+                self._forget(fd)
+                continue
+            self._registered[fd] = _IN_DOUBT
             change = self._selector.modify if registered else self._selector.register
             change(fd, wanted)
             self._registered[fd] = wanted
 
+    def _wanted(self, fd: int) -> int:
+        return (IN if (fd, False) in self.watching else 0) | (OUT if (fd, True) in self.watching else 0)
+
     def _forget(self, fd: int) -> None:
-        if self._registered.pop(fd, 0):
+        if fd in self._registered:
             self._selector.unregister(fd)
+            self._registered.pop(fd, None)
 
     def _take_from_threads(self) -> None:
         waiting = self._from_threads

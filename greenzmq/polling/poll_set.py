@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
+from ..errors import WatchError
 from ..process import unpatched
 from ..process.fork import register_after_fork
 from ..sockets.waiters import get_option
@@ -232,10 +233,17 @@ class PollSet:
                 self._start_on(hub, on_hub)
 
     def _start_on(self, hub: Hub, on_hub: _OnHub) -> None:
-        if not on_hub.watches:
-            on_hub.watches = self._descriptors.watches(hub, partial(_tell, weakref.ref(self)))
-        for watch in on_hub.watches:
-            watch.start()
+        watches: list[Watch] | None = None
+        while on_hub.watches is not watches:  # the first time, or a signal handler has polled and renewed them
+            if not on_hub.watches:
+                on_hub.watches = self._descriptors.watches(hub, partial(_tell, weakref.ref(self)))
+            watches = on_hub.watches
+            try:
+                for watch in watches:
+                    watch.start()
+            except WatchError:
+                if on_hub.watches is watches:
+                    raise
 
     def _close_watches(self) -> None:
         for on_hub in list(self._hubs.values()):

@@ -13,10 +13,12 @@ from types import FrameType
 from typing import Any
 
 from greenlet import getcurrent
+from support import torture
+from support.random import seeded_random
 
 import greenzmq
 
-__all__ = ["Interruption"]
+__all__ = ["Interruption", "at_each_bytecode"]
 
 _PACKAGE = str(Path(greenzmq.__file__).parent)
 
@@ -63,3 +65,14 @@ class Interruption:
                 self.act()
             self.count += 1
         return self._step
+
+
+def at_each_bytecode(scene: Callable[[int], bool], stride: int) -> None:
+    """Run `scene` for one bytecode after the other, as long as it says that it got as far as that.
+
+    A normal run takes one of `stride` in a row, a long one (see torture.py) all of them.
+    """
+    stride = 1 if torture.FACTOR else stride
+    at = seeded_random().randrange(stride)
+    while scene(at):
+        at += stride
