@@ -28,7 +28,8 @@ from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._epoll import StandIn, leave_to_parent
 from ._timers import TimerHeap
-from .base import CALL_END_CALLBACKS, HUB_ATTRIBUTE, Hub, Timer, Watch
+from .base import HUB_ATTRIBUTE, Hub, Timer, Watch
+from .workers import Worker
 
 __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
 
@@ -39,54 +40,12 @@ if sys.version_info < (3, 12):  # where that is not written in C
 
 _ATTRIBUTE = "_greenzmq_hub"  # on the loop; they are collected together
 
-#: Greenlets that a hub keeps for later calls; each has some 20 kB.
-IDLE = 32
-
 
 class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what it is made of
     """Raised in greenlets that still wait when ``asyncio.run`` ends, as `asyncio.CancelledError` is in its tasks.
 
     A `GreenletExit` too, which is how code that knows nothing of asyncio is told to end.
     """
-
-
-class Worker(greenlet):
-    """A greenlet that makes one call after another for coroutines, each of which awaits it.
-
-    To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So
-    the hub keeps those that nobody knows any more. Who has asked to be told of a call's end does not
-    (`CALL_END_CALLBACKS`); a weak reference with a callback tells that somebody does (a socket in the midst of a
-    message; a greenlet-local's owner). An idle one keeps nothing alive, neither its hub nor itself.
-    """
-
-    job: Callable[[], None] | None = None
-
-    def __init__(self, parent: greenlet) -> None:
-        super().__init__(_work, parent)
-        setattr(self, CALL_END_CALLBACKS, [])
-        self.reference = weakref.ref(self)  # Python has one without a callback for everybody, and it is counted
-
-
-def _work() -> None:
-    """What a `Worker` runs. Not a method: its frame would hold it, and a greenlet that has begun is no garbage."""
-    while True:
-        worker: Any = getcurrent()
-        job, worker.job = worker.job, None
-        if job is None:  # somebody who knew it has switched into it
-            return
-        job()
-        at_end = getattr(worker, CALL_END_CALLBACKS)
-        while at_end:
-            at_end.pop()()
-        idle = getattr(worker, HUB_ATTRIBUTE).idle
-        if weakref.getweakrefcount(worker) > 1 or len(idle) >= IDLE:
-            return
-        idle.append(worker)
-        setattr(worker, HUB_ATTRIBUTE, None)
-        worker.gr_context = None
-        switch = worker.parent.switch
-        del worker, job, at_end, idle
-        switch()
 
 
 class AsyncioHub(Hub):

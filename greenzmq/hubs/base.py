@@ -42,7 +42,7 @@ __all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_c
 
 #: The attribute of a greenlet that names the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
-#: The attribute of a pooled greenlet (`greenzmq.hubs.asyncio.Worker`): a list of functions to call when its current
+#: The attribute of a pooled greenlet (`greenzmq.hubs.workers.Worker`): a list of functions to call when its current
 #: call ends. It outlives the call, so that code which would test `greenlet.dead` uses `at_call_end` as well.
 CALL_END_CALLBACKS = "_greenzmq_at_end"
 

@@ -24,6 +24,7 @@ from greenlet import getcurrent, greenlet
 from ..errors import WatchError
 from ..process import unpatched
 from ..process.fork import register_after_fork
+from ._per_thread import PerThread
 from ._wakeup import Wakeup
 from .base import Hub, Timer, Watch, main_greenlet
 
@@ -31,23 +32,6 @@ __all__ = ["EventletHub"]
 
 #: Seconds, a day: a later timer is waited for in steps, since epoll takes no more than 24 days at once.
 _LONGEST = 86400
-
-
-class _Place:
-    """A thread's adapter. Takes it out of the eventlet hub when the thread ends or uses another hub.
-
-    A forked child drops those of all threads but its own, too, before it tells anybody of the fork.
-    """
-
-    def __init__(self, hub: EventletHub) -> None:
-        self.hub = hub
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
-            self.hub._close()
-
-
-_here = unpatched.local()
 
 
 class EventletHub(Hub):
@@ -79,10 +63,8 @@ class EventletHub(Hub):
 
     @classmethod
     def _of(cls, hub: Any) -> EventletHub:
-        place: _Place | None = getattr(_here, "place", None)
-        if place is None or place.hub._hub is not hub:
-            place = _here.place = _Place(cls(hub))
-        return place.hub
+        adapter = _adapters.get()
+        return adapter if adapter is not None and adapter._hub is hub else _adapters.set(cls(hub))
 
     @property
     def greenlet(self) -> greenlet:
@@ -227,6 +209,9 @@ class EventletHub(Hub):
         self._wakeup.close()
         self._wakeup = Wakeup(self._take_from_threads)
         self._listen()
+
+
+_adapters = PerThread(EventletHub._close)
 
 
 class _EventletWatch(Watch):

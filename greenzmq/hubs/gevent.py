@@ -21,6 +21,7 @@ from gevent._hub_local import get_hub_if_exists
 from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._epoll import StandIn
+from ._per_thread import PerThread
 from .base import Hub, Timer, Watch
 
 __all__ = ["GeventHub"]
@@ -28,23 +29,6 @@ __all__ = ["GeventHub"]
 _READ, _WRITE = 1, 2  # gevent.core.READ, gevent.core.WRITE: of the default loop, but all have these
 #: Seconds, 30 years: libuv's numbers do not go on for ever.
 _NEVER = 1e9
-
-
-class _Place:
-    """A thread's adapter. A gevent hub whose thread ends undestroyed is never collected; this is.
-
-    A forked child drops those of all threads but its own, too, before it tells anybody of the fork.
-    """
-
-    def __init__(self, hub: GeventHub) -> None:
-        self.hub = hub
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
-            self.hub._close()
-
-
-_here = unpatched.local()
 
 
 class GeventHub(Hub):
@@ -83,10 +67,8 @@ class GeventHub(Hub):
 
     @classmethod
     def _of(cls, hub: Any) -> GeventHub:
-        place: _Place | None = getattr(_here, "place", None)
-        if place is None or place.hub._hub is not hub:
-            place = _here.place = _Place(cls(hub))
-        return place.hub
+        adapter = _adapters.get()
+        return adapter if adapter is not None and adapter._hub is hub else _adapters.set(cls(hub))
 
     @property
     def variant(self) -> str:
@@ -159,6 +141,9 @@ class GeventHub(Hub):
         """
         if self._loop.ptr:
             self._loop.reinit()
+
+
+_adapters = PerThread(GeventHub._close)
 
 
 def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:

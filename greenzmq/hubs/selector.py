@@ -17,9 +17,9 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._epoll import IN, OUT, new_selector
+from ._per_thread import PerThread
 from ._timers import TimerHeap
 from ._wakeup import Wakeup
 from .base import Hub, Timer, Watch, main_greenlet
@@ -30,25 +30,6 @@ __all__ = ["SelectorHub"]
 _LONGEST = 86400
 #: The mask of a descriptor while it is not known which one the selector has.
 _IN_DOUBT = -1
-
-
-class _ThreadEnd:
-    """Closes the thread's hub when the thread's locals are dropped.
-
-    A suspended greenlet hides its frame from the garbage collector, and the loop's frame holds the hub, with its
-    descriptors. So the end of the thread has to be noticed; its locals are the only thing that ends with it. A forked
-    child drops those of all threads but its own, before it tells anybody of the fork.
-    """
-
-    def __init__(self, hub: SelectorHub) -> None:
-        self.hub = hub
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing() and self.hub.thread_id == unpatched.get_ident():
-            self.hub.close()
-
-
-_here = unpatched.local()
 
 
 class SelectorHub(Hub):
@@ -74,16 +55,11 @@ class SelectorHub(Hub):
 
     @classmethod
     def current(cls) -> SelectorHub | None:
-        end = getattr(_here, "end", None)
-        return None if end is None else end.hub
+        return _hubs.get()
 
     @classmethod
     def get(cls) -> SelectorHub:
-        hub = cls.current()
-        if hub is None:
-            hub = cls()
-            _here.end = _ThreadEnd(hub)
-        return hub
+        return cls.current() or _hubs.set(cls())
 
     def has_work(self) -> bool:
         """Whether a greenlet waits here, a timer runs, or a call is due."""
@@ -264,6 +240,9 @@ class _SelectorWatch(Watch):
                 self.hub._register(self.fd)
             except OSError:  # of a descriptor that is gone one direction is watched still
                 self.hub._forget(self.fd)
+
+
+_hubs = PerThread(SelectorHub.close)
 
 
 def _report() -> None:

@@ -19,7 +19,7 @@ import greenzmq
 LAYERS = {
     "errors": "",
     "process": "unpatched fork",
-    "hubs": "base _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
+    "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
     "waiting": "limits waiter events locks scope tasks bridge hub_api",
     "sockets": "fd_watch fairness directions waiters operations coroutines parts tracker signatures socket zerocopy "
     "context monitoring",
