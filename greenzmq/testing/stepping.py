@@ -19,19 +19,18 @@ jumps to the next timer whenever there is nothing else to do.
 
 from __future__ import annotations
 
-import heapq
 import math
 import os
 import random
 import sys
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from ..diagnostics import report
 from ..errors import HubError
+from ..hubs._timers import TimerHeap
 from ..hubs._wakeup import Wakeup
 from ..hubs.base import Hub, Timer, Watch, main_greenlet
 from ..process import unpatched
@@ -93,11 +92,10 @@ class SteppingHub(Hub):
         self._seed = seed
         self.patience = patience
         self.give_up = give_up
-        self._now = 0  # in microseconds
+        self._now: float = 0  # a whole number of microseconds
         self._ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._round = 0  # how many of these were ready when the descriptors were last looked at
-        self._timers: list[_SteppingTimer] = []
-        self._order = count()
+        self._timers = TimerHeap()
         self._selector: Any = unpatched.DefaultSelector()
         self._from_threads: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._wakeup = Wakeup(self._take_from_threads)
@@ -137,8 +135,7 @@ class SteppingHub(Hub):
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         when = self._in(seconds) if seconds > 0 else self._now
-        timer = _SteppingTimer(when, next(self._order), callback, args)
-        heapq.heappush(self._timers, timer)
+        timer = self._timers.add(when, callback, args)
         if self._asleep:
             self._wakeup.notify()
         return timer
@@ -284,10 +281,7 @@ class SteppingHub(Hub):
 
     def _look(self, seconds: float) -> bool:
         """Make callbacks of what is due and of the descriptors that are ready within so many real seconds."""
-        while self._timers and (self._timers[0].when <= self._now or self._timers[0].callback is None):
-            timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                self._ready.append((timer.run, ()))
+        self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(self._now))
         self._asleep = True
         try:
             events = self._selector.select(0 if self._ready else seconds)
@@ -304,10 +298,9 @@ class SteppingHub(Hub):
         self._round = len(self._ready)
         return bool(self._ready)
 
-    def _next_due(self) -> int | None:
-        while self._timers and self._timers[0].callback is None:
-            heapq.heappop(self._timers)
-        return self._timers[0].when if self._timers and self._timers[0].when < _NEVER else None
+    def _next_due(self) -> float | None:
+        due = self._timers.first_due()
+        return None if due is None or due >= _NEVER else due
 
     def _take_from_threads(self) -> None:
         while self._from_threads:
@@ -335,28 +328,6 @@ class _SteppingWatch(Watch):
     def _disarm(self) -> None:
         if not self.hub._closed:
             self.hub._register(self.fd)
-
-
-class _SteppingTimer(Timer):
-    __slots__ = ("args", "callback", "order", "when")
-
-    def __init__(self, when: int, order: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self.when = when
-        self.order = order
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-
-    def __lt__(self, other: _SteppingTimer) -> bool:
-        return (self.when, self.order) < (other.when, other.order)
-
-    def run(self) -> None:
-        callback, args = self.callback, self.args
-        self.cancel()
-        if callback is not None:
-            callback(*args)
-
-    def cancel(self) -> None:
-        self.callback, self.args = None, ()
 
 
 def _report() -> None:
