@@ -391,8 +391,14 @@ class _AsyncioWatch(Watch):
         if stand_in is not None:
             stand_in.close()
 
-    def _call(self) -> None:
+    def _fire(self, *_: object) -> None:
+        if self.lazily_stopped:
+            self.stop()
+            return
+        if not self.started:
+            return
         hub = self.hub
+        self.can_stop_lazily = hub.supports_lazy_stop
         hub.in_watch_callback = True
         try:
             self.callback()

@@ -311,16 +311,16 @@ class Watch(abc.ABC):
         self.close()
 
     def _fire(self, *_: object) -> None:
-        """For backends: the descriptor is ready."""
+        """For backends: the descriptor is ready.
+
+        Those whose loop wants something done around the callback write all of this anew, since each Python call more
+        makes every wait longer.
+        """
         if self.lazily_stopped:
             self.stop()
         elif self.started:
             self.can_stop_lazily = self.hub.supports_lazy_stop
-            self._call()
-
-    def _call(self) -> None:
-        """Call back. For backends whose loop wants something done around it."""
-        self.callback()
+            self.callback()
 
     @abc.abstractmethod
     def _arm(self) -> None:

@@ -264,8 +264,12 @@ class _EventletWatch(Watch):
         else:
             self.stop()
 
-    def _call(self) -> None:
-        self.hub._run(self.callback)
+    def _fire(self, *_: object) -> None:
+        if self.lazily_stopped:
+            self.stop()
+        elif self.started:
+            self.can_stop_lazily = self.hub.supports_lazy_stop
+            self.hub._run(self.callback)
 
     def _obsolete(self) -> None:
         """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a

@@ -198,11 +198,15 @@ class _GeventWatch(Watch):
         if stand_in is not None:
             stand_in.close()
 
-    def _call(self) -> None:
-        try:
-            self.callback()
-        except BaseException:
-            self.hub._report(self)
+    def _fire(self, *_: object) -> None:
+        if self.lazily_stopped:
+            self.stop()
+        elif self.started:
+            self.can_stop_lazily = self.hub.supports_lazy_stop
+            try:
+                self.callback()
+            except BaseException:
+                self.hub._report(self)
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going
