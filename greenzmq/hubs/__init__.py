@@ -169,7 +169,7 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
 
 
 def current_hub(choice: Choice | None = None) -> Hub | None:
-    """`get_hub`, but None where there is no hub yet, none that could be told, or another one runs. Creates nothing."""
+    """`get_hub`, but None where no hub exists yet, the rules choose none, or another one runs. Creates nothing."""
     try:
         decision = decide(choice)
         kind = _kind(decision)

@@ -1,6 +1,6 @@
-"""Whom the selector hub asks which descriptors are ready: epoll itself, or what `selectors` has for the system.
+"""epoll, or the best of `selectors`, behind one small interface, for the selector hub.
 
-And what other hubs watch in place of a descriptor that is not to be touched.
+And `StandIn`, which libuv's loops watch in place of a descriptor that is not to be touched.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ IN, OUT = 1, 4  # select.EPOLLIN, select.EPOLLOUT
 
 
 def new_selector() -> Any:
-    """One of the two below."""
+    """Return an `_Epoll` where there is epoll, else a `_Portable`."""
     return _Portable() if unpatched.epoll is None else _Epoll()
 
 
 class _Epoll:
-    """What the loop needs of `selectors.EpollSelector`, whose `select` takes as long again as the system call."""
+    """epoll without `selectors.EpollSelector`, whose `select` takes twice as long as the system call alone."""
 
     name = "EpollSelector"
 
@@ -51,13 +51,13 @@ class _Epoll:
             pass
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
-        """What is ready, by descriptor; errors as flags that are neither `IN` nor `OUT`."""
+        """Wait, and return ``(fd, flags)`` of each ready descriptor. Errors are flags other than `IN` and `OUT`."""
         events: list[tuple[int, int]] = self._epoll.poll(seconds)
         return events
 
 
 class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
-    """The one of `selectors` that suits the system, with the numbers of epoll."""
+    """`selectors.DefaultSelector`, with the flags of epoll."""
 
     name = unpatched.DefaultSelector.__name__
 

@@ -1,4 +1,4 @@
-"""One object for each native thread, which is told when its thread ends."""
+"""One object for each native thread, with a callback for the end of its thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PerThread(Generic[T]):
     on_end : callable
         Called as ``on_end(held)`` when the thread ends, or when another object takes the place of this one; in that
         thread. Not at the interpreter's end. Nor for the other threads of a process that forked: the child drops their
-        locals in its one thread, before anybody is told of the fork.
+        locals in its one thread, before the callbacks of `greenzmq.process.fork` run.
     """
 
     def __init__(self, on_end: Callable[[T], object]) -> None:

@@ -1,6 +1,6 @@
 """Timers for loops that have none of their own, or none as fine as the contract wants: a heap by deadline.
 
-The loop asks when the first is due (`TimerHeap.first_due`) and then for those that are (`TimerHeap.pop_due`).
+A loop sleeps until `TimerHeap.first_due`, and then runs what `TimerHeap.pop_due` gives.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TimerHeap:
         return timer
 
     def first_due(self) -> float | None:
-        """When the first is due; None if there is none."""
+        """The time at which the first timer is due; None if there is none."""
         heap = self._heap
         while heap:
             when, _, timer = heap[0]
@@ -46,14 +46,14 @@ class TimerHeap:
         return None
 
     def pop_due(self, now: float) -> Iterator[HeapTimer]:
-        """Take those out that are due, in order."""
+        """Take out the timers that are due at `now`, in order."""
         while (when := self.first_due()) is not None and when <= now:
             timer = heapq.heappop(self._heap)[2]
             timer.pending = False
             yield timer
 
     def note_cancelled(self) -> None:
-        """One more is in here that will not run."""
+        """Count a cancelled timer, and remove all cancelled ones if they are too many."""
         self._cancelled += 1
         if self._cancelled > MANY_CANCELLED and self._cancelled > len(self._heap) / 2:
             self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]

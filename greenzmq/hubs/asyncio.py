@@ -6,7 +6,7 @@ with all its coroutines and callbacks, can not park: that would stop the loop. I
 greenzmq.asyncio.run(...)``.
 
 ``asyncio.run`` ends by cancelling the tasks, then closing the asynchronous generators. The hub has one of these, which
-ends the greenlets that still wait (`LoopEnded`): they are no tasks, and nobody who awaits ``all_tasks()`` sees them.
+ends the greenlets that still wait (`LoopEnded`): they are no tasks, so ``all_tasks()`` does not have them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ATTRIBUTE = "_greenzmq_hub"  # on the loop; they are collected together
 class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what it is made of
     """Raised in greenlets that still wait when ``asyncio.run`` ends, as `asyncio.CancelledError` is in its tasks.
 
-    A `GreenletExit` too, which is how code that knows nothing of asyncio is told to end.
+    A `GreenletExit` too, which ends code that knows nothing of asyncio.
     """
 
 
@@ -89,7 +89,7 @@ class AsyncioHub(Hub):
         self._timer_handle: asyncio.Handle | None = None
         self._timer_due = 0.0
         self._greenlet = getcurrent()
-        self._loop_greenlet: greenlet | None = None  # until a callback has told for certain
+        self._loop_greenlet: greenlet | None = None  # until a callback has run in it, see _note_greenlet
         self._nowhere = greenlet()
         self._parked: set[weakref.ref[Any]] = set()
         self._left: asyncio.Event | None = None
@@ -173,15 +173,16 @@ class AsyncioHub(Hub):
             self.loop.call_soon_threadsafe(int)
 
     def _set_timer_handle(self, when: float, seconds: float) -> None:
-        """Have the loop call `_run_due_timers`. An alarm whose timers are cancelled stays: the next wait's may be no
-        earlier.
+        """Have the loop call `_run_due_timers` at `when`, in `seconds`.
+
+        The handle stays when its timers are cancelled: most waits set a timer that is no earlier, and need no new one.
         """
         if self._timer_handle is not None:
             self._timer_handle.cancel()
         self._timer_handle, self._timer_due = self.loop.call_later(seconds, self._run_due_timers), when
 
     def _run_due_timers(self) -> None:
-        """Some timers may be due. uvloop counts in whole milliseconds, and may come too early."""
+        """Run the timers that are due, if any: uvloop counts in whole milliseconds, and may call too early."""
         self._timer_handle = None
         try:
             for timer in self.timers.pop_due(monotonic()):
@@ -250,7 +251,7 @@ class AsyncioHub(Hub):
             The task whose coroutine this is.
         """
         worker = self.idle.pop() if self.idle else Worker(self.greenlet)
-        if worker.dead:  # somebody who knew it has thrown something into it
+        if worker.dead:  # code that had a reference to it has thrown an exception into it
             worker = Worker(self.greenlet)
         setattr(worker, HUB_ATTRIBUTE, self)
         worker.job = job
@@ -326,18 +327,18 @@ class AsyncioHub(Hub):
     async def _end_greenlets(self) -> None:
         """Raise `LoopEnded` in each greenlet that waits, once, and let them clean up."""
         self._left = asyncio.Event()
-        told: set[object] = set()
+        ended: set[object] = set()
         await asyncio.sleep(0)  # for those that have yet to begin
         while self._parked:
-            for reference in self._parked - told:
-                self.loop.call_soon(self._tell, reference)
-            told |= self._parked
+            for reference in self._parked - ended:
+                self.loop.call_soon(self._throw_loop_ended, reference)
+            ended |= self._parked
             self._left.clear()
             await self._left.wait()
         self._left = None
         self.idle.clear()
 
-    def _tell(self, reference: weakref.ref[Any]) -> None:
+    def _throw_loop_ended(self, reference: weakref.ref[Any]) -> None:
         target = reference()
         if target is not None and reference in self._parked:
             target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))

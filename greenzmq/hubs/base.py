@@ -1,6 +1,6 @@
 """The contract between greenzmq and an event loop.
 
-A hub is an event loop that greenlets can switch to. This module says what greenzmq asks of one, and no more: watch a
+A hub is an event loop that greenlets can switch to. This module says what greenzmq needs of one, and no more: watch a
 file descriptor, run a callback soon or later, switch. Everything that users call (`spawn`, `sleep`, `timeout`,
 sockets, pollers) is written once on top of it, in `greenzmq.waiting` and the modules above.
 
@@ -15,8 +15,8 @@ The rules that hold for every backend:
 4.  A callback that raises an `Exception` is reported as the runtime reports such things; it harms neither the loop,
     nor the watch or timer that called it, nor the callbacks beside it. `KeyboardInterrupt` and `SystemExit` reach the
     thread's main greenlet.
-5.  A hub keeps alive what it is going to call: the callbacks of started watches, also while these rest, of pending
-    timers and of scheduled calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected
+5.  A hub keeps alive what it is going to call: the callbacks of started watches, the lazily stopped among them, of
+    pending timers and of scheduled calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected
     together with their owner.
 
 `greenzmq.testing.check_hub` is this contract as code. To write a backend, subclass `Hub`, `Watch` and `Timer`, and
@@ -61,7 +61,7 @@ class Hub(abc.ABC):
     thread_name : str
         The same for messages.
     watching : dict
-        The started watches, the resting among them, by ``(fd, write)``. Kept by `Watch`; backends may read it.
+        The started watches, the lazily stopped among them, by ``(fd, write)``. Kept by `Watch`; backends may read it.
     inherited : bool
         This is a forked child and the loop is the parent's, of no use here. Set by backends that cannot take it over.
     supports_lazy_stop : bool
@@ -146,8 +146,8 @@ class Hub(abc.ABC):
         """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon.
 
         However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means
-        never. NaN has no place in the order of timers; whoever takes a time from a program refuses it
-        (`greenzmq.waiting.limits`).
+        never. NaN has no place in the order of timers; `greenzmq.waiting.limits` refuses it where a
+        program gives a time.
         """
 
     @abc.abstractmethod
@@ -166,10 +166,10 @@ class Hub(abc.ABC):
         self.call_soon(callback, *args)
 
     def hold(self) -> None:  # noqa: B027  # most have nothing to do
-        """Until `release` other threads may call `call_soon_threadsafe`, even while nobody is in `switch`.
+        """Until `release`, notice `call_soon_threadsafe` of other threads even while no greenlet is in `switch`.
 
-        For backends that need something in their loop to hear such a call, and take it out while nobody waits. Their
-        watches rest only meanwhile.
+        For backends that notice such a call by a listener in their loop, which they remove while no greenlet waits.
+        Their watches are stopped lazily only meanwhile.
         """
 
     def release(self) -> None:  # noqa: B027
@@ -202,10 +202,10 @@ class Watch(abc.ABC):
         ``hub.watching[fd, write] is self`` exactly while this is true.
     can_stop_lazily : bool
         It has called back since it was started, so the loop has come to know the descriptor; False on a hub that does
-        not let watches rest.
+        not stop lazily.
     lazily_stopped : bool
-        See `stop_lazily`. Only while started. Who has called `stop_lazily` may set it to False while it is True,
-        instead of a `start`.
+        See `stop_lazily`. Only while started. The caller of `stop_lazily` may clear this flag instead of calling
+        `start`.
     """
 
     __slots__ = (
@@ -286,9 +286,11 @@ class Watch(abc.ABC):
         """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
 
         The registration stays with the loop until `start`, or until the first event, which stops the watch. So does the
-        start of another watch on the descriptor. Where that will not do, this is `stop`: a loop of libev or libuv that
-        has yet to register a descriptor aborts the process if that was closed meanwhile, by another thread or by who
-        knows nothing of the watch. So only a watch that has called back rests.
+        start of another watch on the descriptor.
+
+        A watch that has not called back yet is stopped at once: libev and libuv register a descriptor only when the
+        loop goes round, and abort the process if it was closed before, by another thread or by code that does not know
+        of the watch.
         """
         if self.can_stop_lazily:
             self.lazily_stopped = True
@@ -297,11 +299,11 @@ class Watch(abc.ABC):
 
     def close(self) -> None:
         """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
-        self.closed = True  # first: a `start` that this interrupts asks for it at its end
+        self.closed = True  # first: a `start` that this interrupts checks it at its end
         self.stop()
 
     def detach_after_fork(self, keep: object = None) -> None:
-        """`close` in a forked child, when the hub has been told of the fork: the parent's watch is to go on.
+        """`close` in a forked child, after the hub's own cleanup: the parent's watch is to go on.
 
         Parameters
         ----------

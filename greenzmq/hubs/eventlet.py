@@ -6,8 +6,8 @@ and it has a `Wakeup`.
 
 eventlet's own tests, and those of its users, fail if a listener is left in the hub. So there is one of ours only while
 somebody needs it: a greenlet that is parked by `EventletHub.switch`, or a task of ours that has not ended (`Hub.hold`).
-When the last of them leaves, the wake-up and every watch that rests are taken out. What other threads ask for after
-that is done when the next one comes; nobody is left who could have noticed.
+When the last of them leaves, the wake-up and every lazily stopped watch are taken out. What other threads schedule
+after that runs when the next greenlet comes; until then there is none that could notice.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ class _EventletWatch(Watch):
             self.hub._wakeup.notify()
 
     def _check(self) -> None:
-        # poll() and select() learn of a bad descriptor in the loop, where it cannot be told to anyone.
+        # poll() and select() find a bad descriptor only in the loop, where there is no caller to raise it to.
         if not self._checked and sys.platform != "win32":
             os.fstat(self.fd)
             self._checked = True
@@ -258,7 +258,7 @@ class _EventletWatch(Watch):
         return listener if listener is not None and listener.cb == self._fire else None
 
     def stop_lazily(self) -> None:
-        """See `Watch.stop_lazily`. While nobody is parked a watch that rests would be left in the hub."""
+        """See `Watch.stop_lazily`. While nobody is parked it is `stop`, to leave nothing in the hub."""
         if self.hub._needed:
             super().stop_lazily()
         else:
@@ -273,15 +273,15 @@ class _EventletWatch(Watch):
 
     def _obsolete(self) -> None:
         """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a
-        second object for the same one, and only the system can tell.
+        second object for the same one. Starting the watch again shows which.
         """
         self.hub.call_soon(self._arm_again)
 
     def _arm_again(self) -> None:
         if self.started and self._listener() is None:
-            resting = self.lazily_stopped
+            wanted = not self.lazily_stopped
             self.stop()
-            if not resting:
+            if wanted:
                 self.start()
 
 

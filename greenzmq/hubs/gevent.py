@@ -35,7 +35,7 @@ class GeventHub(Hub):
     """See `Hub`. Once the gevent hub is destroyed, `call_soon` and `call_later` raise; the rest does nothing."""
 
     name = "gevent"
-    greenlet: Any = None  # no property: each wait asks
+    greenlet: Any = None  # no property: each wait reads it
 
     def __init__(self, hub: Any) -> None:
         super().__init__()
@@ -136,8 +136,8 @@ class GeventHub(Hub):
             self._wakeup.close()
 
     def _greenzmq_after_fork(self) -> None:
-        """A child that only ends stops what the loop watches, and libuv does that in its parent's epoll, unless it is
-        told of the fork. gevent's own `os.fork` tells it once more.
+        """Have the loop take a new epoll. Else libuv, even in a child that only ends, stops its watchers in the epoll
+        that it shares with the parent. gevent's own `os.fork` does this once more, which does no harm.
         """
         if self._loop.ptr:
             self._loop.reinit()
@@ -169,7 +169,7 @@ class _GeventWatch(Watch):
         if io is None:
             fd, events = self.fd, _WRITE if self.write else _READ
             if sys.platform != "win32":
-                os.fstat(fd)  # not every release of gevent tells of a bad descriptor, and some loop over it
+                os.fstat(fd)  # not every release of gevent raises for a bad descriptor, and some loop over it
             stand_in = self._stand_in = StandIn.if_needed(fd, self.write) if self.hub._coarse else None
             if stand_in is not None:
                 fd, events = stand_in.fd, _READ
@@ -209,7 +209,7 @@ class _GeventWatch(Watch):
                 self.hub._report(self)
 
     def stop_lazily(self) -> None:
-        """See `Watch.stop_lazily`. Who lets watches rest parks greenlets, which keep the loop going
+        """See `Watch.stop_lazily`. The watcher no longer keeps the loop going; parked greenlets do
         (`GeventHub.switch`).
         """
         if self.can_stop_lazily:

@@ -1,7 +1,7 @@
-"""Hubs by name: the built-in ones, those of other packages, and what is told where a name leads nowhere.
+"""Hubs by name: the built-in ones, those of other packages, and the errors for a name that leads nowhere.
 
 Other packages name their hubs in the entry-point group ``greenzmq.hubs``. What they write there may be wrong, and what
-it leads to may be broken. That is an error of those who ask for this hub, and takes nothing from anybody else.
+it leads to may be broken. That is an error for a program that uses this hub, and for no other.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _load(name: str) -> type[Hub]:
 
 
 def _find(name: str) -> tuple[str, str, str]:
-    """The path and the package behind a name; and, for messages, who has given it, unless it is our own."""
+    """The path and the package behind a name; and, for messages, which package gave it, unless it is our own."""
     alias = _ALIASES.get(name, name)
     for known, path, package in _BUILT_IN:
         if alias == known:

@@ -36,7 +36,7 @@ class SelectorHub(Hub):
     """See `Hub`."""
 
     name = "selector"
-    greenlet: Any = None  # no property: each wait asks
+    greenlet: Any = None  # no property: each wait reads it
 
     def __init__(self) -> None:
         super().__init__()

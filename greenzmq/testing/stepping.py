@@ -1,4 +1,4 @@
-"""A hub for tests: it goes step by step, its clock moves when it is told to, and a seed orders what is ready.
+"""A hub for tests: it goes step by step, its clock moves at a call, and a seed orders what is ready.
 
 ::
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["StalledError", "SteppingHub"]
 
 _READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
-#: Microseconds that a callback takes, so that who only lets others have their turn gets older, too.
+#: Microseconds that a callback takes, so that time passes for a greenlet that only yields, too.
 _STEP = 1
 #: Microseconds to which times are rounded up: what is set for the same time in the same breath is due at once. By real
 #: time some of it comes a little earlier than the rest, since a timeout counts from the beginning of the call: by up to
@@ -102,7 +102,7 @@ class SteppingHub(Hub):
         self._selector.register(self._wakeup.fd, _READ)
         self._closed = False
         self._asleep = False
-        self._driver: greenlet | None = None  # who wants a step
+        self._driver: greenlet | None = None  # the greenlet that called step()
         self._act: Callable[[], bool] = self._step
         self.greenlet = greenlet(self._run, main_greenlet())
         _here.hub = self

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _Completion:
-    """The end of what a greenlet does, for the task that awaits it: as much of a future as a task asks for.
+    """The end of what a greenlet does, for the task that awaits it: as much of a future as a task needs.
 
     A future that is cancelled ends, and its task learns of it. Here the greenlet learns of it, and the task goes on
     when that has ended (`cancel`). And the task goes on as soon as the greenlet is back in the loop, where a future's
@@ -50,7 +50,7 @@ class _Completion:
                 self._asyncio_future_blocking = True
                 try:
                     yield self
-                except CancelledError as error:  # from one who steps this coroutine and is no task
+                except CancelledError as error:  # thrown in by code that steps this coroutine and is no task
                     self.cancel(*error.args)
         except BaseException:  # the coroutine is dropped
             self._wakeup = None
@@ -70,7 +70,7 @@ class _Completion:
         self._wakeup, self._context = wakeup, context
 
     def result(self) -> None:
-        """Whatever came of it, the coroutine asks for itself."""
+        """For the task. Nothing: the coroutine itself reads the outcome."""
 
     def cancel(self, msg: Any = None) -> bool:
         """The task is cancelled. One that comes again before the greenlet knows of the first is the same."""
@@ -102,7 +102,7 @@ class _Call(_Completion):
 
     _greenlet: Any = None
     _value: Any = None
-    _dropped = False  # nobody asks for the outcome
+    _dropped = False  # nobody will read the outcome
 
     def __init__(self, hub: AsyncioHub, call: Callable[[], Any]) -> None:
         self._hub = hub
