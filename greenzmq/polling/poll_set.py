@@ -142,7 +142,7 @@ class PollSet:
     def _want(self, fd: int) -> None:
         """Tell the kernel what is wanted of `fd` now."""
         events = POLLIN if fd in self._sockets else 0
-        for listener in self._files.get(fd, ()):
+        for listener in list(self._files.get(fd, ())):  # a finalizer may drop a Poller meanwhile
             events |= listener.fd_events
         self._descriptors.want(fd, events)
         if not self._descriptors.keeps:
