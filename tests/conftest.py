@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from support.hub_thread import HubThread, new_descriptors, open_descriptors
-from support.variants import VARIANTS, Variant
+from support.variants import USUAL, VARIANTS, Variant
 
 from greenzmq.errors import MissingHubError
 from greenzmq.hubs.base import Hub
@@ -31,6 +31,7 @@ _loaded: set[Variant] = set()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("greenzmq")
     group.addoption("--hub", action="append", metavar="NAME", help="run only on this hub; may be given again")
+    group.addoption("--all-loops", action="store_true", help="run on every loop of each runtime, not on the usual ones")
     group.addoption("--skip-missing-hubs", action="store_true", help="skip the hubs that are not installed")
 
 
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"
     )
+    config.addinivalue_line("markers", "all_loops: run on every loop of each runtime, since loops are what is tested")
     config.addinivalue_line("markers", "torture: has a long form, which nox -s torture runs; see torture.py")
     known = [variant.id for variant in VARIANTS]
     for name in config.getoption("--hub") or ():
@@ -50,12 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "variant" not in metafunc.fixturenames:
         return
     wanted = metafunc.config.getoption("--hub")
+    every_loop = metafunc.config.getoption("--all-loops") or metafunc.definition.get_closest_marker("all_loops")
     runtimes = metafunc.definition.get_closest_marker("runtime")
     in_main = metafunc.definition.get_closest_marker("main_greenlet")
     chosen = [
         variant
         for variant in VARIANTS
-        if (not wanted or variant.id in wanted)
+        if (variant.id in wanted if wanted else every_loop or variant in USUAL)
         and (runtimes is None or variant.name in runtimes.args or variant.id in runtimes.args)
         and (not in_main or variant.main_parks)
     ]

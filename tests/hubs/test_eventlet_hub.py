@@ -15,7 +15,7 @@ from support.variants import Variant, spawn
 from greenzmq.errors import WatchError
 from greenzmq.process import unpatched
 
-pytestmark = pytest.mark.runtime("eventlet")
+pytestmark = [pytest.mark.runtime("eventlet"), pytest.mark.all_loops]
 
 
 @pytest.fixture

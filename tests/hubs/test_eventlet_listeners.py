@@ -15,7 +15,7 @@ import greenzmq
 from greenzmq import GreenHub
 from greenzmq.process import unpatched
 
-pytestmark = pytest.mark.runtime("eventlet")
+pytestmark = [pytest.mark.runtime("eventlet"), pytest.mark.all_loops]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from support.torture import scale
 import greenzmq
 from greenzmq import GreenHub
 
+pytestmark = pytest.mark.all_loops
+
 THREADS = 8
 #: Calls of each thread; in the long form 100,000 of all. After a burst of one nobody makes up for what is lost.
 BURSTS = [1] * scale(2_500, 50) + [scale(10_000, 250)]

@@ -17,7 +17,7 @@ from greenzmq.hubs.base import Hub
 from greenzmq.process import unpatched
 from greenzmq.testing.contract.support import until, watching
 
-pytestmark = pytest.mark.runtime("gevent")
+pytestmark = [pytest.mark.runtime("gevent"), pytest.mark.all_loops]
 
 
 def in_thread(variant: Variant, function: Callable[[Any], object]) -> None:

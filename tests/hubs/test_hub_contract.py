@@ -19,6 +19,8 @@ from greenzmq.testing.contract import calls as loop
 from greenzmq.testing.contract import support, watches
 from greenzmq.waiting.waiter import yield_to_hub
 
+pytestmark = pytest.mark.all_loops
+
 
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
 def test_contract(contract_hub: Hub, check: Check) -> None:

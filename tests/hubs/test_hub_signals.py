@@ -11,6 +11,8 @@ import pytest
 from support.children import Child, run
 from support.variants import Variant
 
+pytestmark = pytest.mark.all_loops
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no signals to speak of")
 @pytest.mark.runtime("gevent", "eventlet", "selector")

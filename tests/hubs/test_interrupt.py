@@ -13,6 +13,8 @@ from programs.interrupt import WAYS
 from support.children import Child, Children
 from support.variants import VARIANTS, Variant
 
+pytestmark = pytest.mark.all_loops
+
 PROGRAMS = ("run", "leave")
 CHILDREN = {
     f"{program} {variant.id}": Child(f"from programs import interrupt; interrupt.{program}({variant.id!r})")

@@ -17,6 +17,8 @@ from support.sockets import connected, fill, parked, receives
 import greenzmq
 from greenzmq import GreenHub, hubs
 
+pytestmark = pytest.mark.all_loops
+
 
 @pytest.fixture
 def other(variant: Any, monkeypatch: pytest.MonkeyPatch) -> str:

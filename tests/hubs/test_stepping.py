@@ -21,6 +21,8 @@ from greenzmq import BlockingCallError, HubError
 from greenzmq.process import unpatched
 from greenzmq.testing import HUB_CHECKS, MAIN_GREENLET_CHECKS, StalledError, SteppingHub, check_socket
 
+pytestmark = pytest.mark.all_loops
+
 #: Not for a clock that moves when nobody has anything to do: these compare it with the real one, or with a thread.
 BY_THE_REAL_CLOCK = ("check_later_is_not_early", "check_thread_wakes", "check_far_future")
 CHECKS = [check for check in (*HUB_CHECKS, *MAIN_GREENLET_CHECKS) if check.__name__ not in BY_THE_REAL_CLOCK]

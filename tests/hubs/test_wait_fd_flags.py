@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from support.sockets import tick
 
+pytestmark = pytest.mark.all_loops
+
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:

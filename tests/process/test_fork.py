@@ -9,6 +9,8 @@ import pytest
 from support.children import Child, Children, need
 from support.variants import VARIANTS, Variant
 
+pytestmark = pytest.mark.all_loops
+
 if not hasattr(os, "fork"):
     pytest.skip("no fork on this system", allow_module_level=True)
 

@@ -35,6 +35,8 @@ from support.waiters import (
 import greenzmq
 from greenzmq.waiting.waiter import Waiter
 
+pytestmark = pytest.mark.all_loops
+
 # A port that nobody listens on: 1 is reserved, and nothing is sent that leaves this machine.
 NOBODY = "tcp://127.0.0.1:1"
 

@@ -1,6 +1,7 @@
 """The hubs that tests run on: each runtime, on each of its loops.
 
-A new backend gets its lines in `VARIANTS` below; everything else follows from them.
+A new backend gets its lines in `VARIANTS` below; everything else follows from them. Tests run on the `USUAL` ones, and
+on all of them with ``--all-loops`` or the mark ``all_loops``.
 """
 
 from __future__ import annotations
@@ -181,4 +182,9 @@ VARIANTS = (
     selector_variant("selector"),
     asyncio_variant("asyncio", "asyncio"),
     asyncio_variant("asyncio+uvloop", "uvloop"),
+)
+
+#: What programs use: the loop that each runtime takes by itself, and uvloop.
+USUAL = tuple(
+    variant for variant in VARIANTS if variant.id in ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop")
 )
