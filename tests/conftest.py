@@ -58,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [
         variant
         for variant in VARIANTS
-        if (variant.id in wanted if wanted else every_loop or variant in USUAL)
+        if (variant.id in wanted if wanted else every_loop or variant.id in USUAL)
         and (runtimes is None or variant.name in runtimes.args or variant.id in runtimes.args)
         and (not in_main or variant.main_parks)
     ]

@@ -184,7 +184,5 @@ VARIANTS = (
     asyncio_variant("asyncio+uvloop", "uvloop"),
 )
 
-#: What programs use: the loop that each runtime takes by itself, and uvloop.
-USUAL = tuple(
-    variant for variant in VARIANTS if variant.id in ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop")
-)
+#: The ids of what programs use: the loop that each runtime takes by itself, and uvloop.
+USUAL = ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop")

@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 from support.inside import receivers_of
 from support.invariants import check
-from support.sockets import parked, receives, sends, until
+from support.sockets import TICKS, parked, receives, sends, until
 
 import greenzmq
 from greenzmq.sockets.socket import address_of
@@ -97,9 +97,18 @@ def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list
 
 
 def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> greenzmq.Task[Any]:
-    """A greenlet that is parked in ``socket.send_multipart(message)``, for lack of room."""
-    fill_for_good(hub, socket, [BIG])
-    return parked(hub, sends, socket.send_multipart, message)
+    """A greenlet that is parked in ``socket.send_multipart(message)``, for lack of room.
+
+    Over tcp libzmq's own thread may have made room late, as on a busy machine: then the message is one that fills.
+    """
+    while True:
+        fill_for_good(hub, socket, [BIG])
+        task = hub.spawn(socket.send_multipart, message)
+        until(hub, lambda task=task: sends(socket) or task.done)
+        for _ in range(TICKS):
+            hub.sleep()
+        if not task.done:
+            return task
 
 
 def must_finish(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
