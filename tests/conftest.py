@@ -16,8 +16,10 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from support.hub_thread import HubThread, new_descriptors, open_descriptors
+from support.sockets import connected, keep_sockets, open_context
 from support.variants import USUAL, VARIANTS, Variant
 
+import greenzmq
 from greenzmq.errors import MissingHubError
 from greenzmq.hubs.base import Hub
 from greenzmq.waiting.hub_api import GreenHub
@@ -166,3 +168,24 @@ def contract_hub(hub_thread: HubThread) -> Hub:
 def hub(contract_hub: Hub) -> GreenHub:
     """The hub, as programs see it."""
     return GreenHub.of(contract_hub)
+
+
+@pytest.fixture
+def context(hub: GreenHub, hub_thread: HubThread) -> Iterator[greenzmq.Context]:
+    """A context on the hub. Its sockets live as long as it does, and end without linger."""
+    opened = contextlib.ExitStack()
+    yield hub_thread.call(lambda: keep_sockets(opened.enter_context(open_context(hub))))
+    hub_thread.call(opened.close)
+
+
+@pytest.fixture
+def push_pull(context: greenzmq.Context, hub_thread: HubThread) -> tuple[greenzmq.Socket, greenzmq.Socket]:
+    """A PUSH and a PULL that are connected."""
+    pull, push = hub_thread.call(lambda: connected(context, zmq.PULL, zmq.PUSH))
+    return push, pull
+
+
+@pytest.fixture
+def pair(context: greenzmq.Context, hub_thread: HubThread) -> tuple[greenzmq.Socket, greenzmq.Socket]:
+    """Two PAIRs that are connected."""
+    return hub_thread.call(lambda: connected(context, zmq.PAIR, zmq.PAIR))

@@ -106,67 +106,63 @@ def test_results_and_their_order_are_pyzmqs(hub):
         assert pyzmq_poll(*registered) == expected
 
 
-def test_what_was_reported_is_reported_again_while_it_lasts(hub):
+def test_what_was_reported_is_reported_again_while_it_lasts(hub, context):
     """Readiness is a level: reported by every poll until somebody receives, whoever that is."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for message in (b"1", b"2", b"3"):
-            peer.send(message)
-        for receive in (socket.recv, lambda: hub.run(socket.recv), lambda: plain(socket).recv()):
-            assert poller.poll(0) == poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
-            receive()
-        assert poller.poll(0) == []
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for message in (b"1", b"2", b"3"):
+        peer.send(message)
+    for receive in (socket.recv, lambda: hub.run(socket.recv), lambda: plain(socket).recv()):
+        assert poller.poll(0) == poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
+        receive()
+    assert poller.poll(0) == []
 
 
-def test_a_plain_socket_waits_and_is_reported(hub):
+def test_a_plain_socket_waits_and_is_reported(hub, context):
     """A socket of pyzmq's own in a green Poller: waited for, and right again after plain operations between polls."""
-    with open_context(hub) as context:
-        green, peer = pair(context)
-        socket = plain(green)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for _ in range(3):
-            task = polling(hub, poller)
-            peer.send(b"1")
-            peer.send(b"2")
-            goes_on(hub, task)
-            assert task.get() == [(socket, IN)]
-            assert socket.recv(zmq.NOBLOCK) == b"1"
-            assert poller.poll(0) == [(socket, IN)]
-            assert socket.recv(zmq.NOBLOCK) == b"2"
-            assert poller.poll(0) == []
+    green, peer = pair(context)
+    socket = plain(green)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for _ in range(3):
+        task = polling(hub, poller)
+        peer.send(b"1")
+        peer.send(b"2")
+        goes_on(hub, task)
+        assert task.get() == [(socket, IN)]
+        assert socket.recv(zmq.NOBLOCK) == b"1"
+        assert poller.poll(0) == [(socket, IN)]
+        assert socket.recv(zmq.NOBLOCK) == b"2"
+        assert poller.poll(0) == []
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_no_time_only_looks(hub):
+def test_no_time_only_looks(context):
     """Less than a millisecond is none, as in pyzmq: the poll never switches."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        with never_switches():
-            for timeout in (0, 0.0, 0.9, False):
-                assert poller.poll(timeout) == []
-                assert socket.poll(timeout) == 0
+    socket, _ = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    with never_switches():
+        for timeout in (0, 0.0, 0.9, False):
+            assert poller.poll(timeout) == []
+            assert socket.poll(timeout) == 0
 
 
-def test_time_that_is_over(hub):
+def test_time_that_is_over(hub, context):
     """Some milliseconds end with nothing, and the hub has gone round meanwhile."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for timeout in (1, 1.5, 20, True):
-            for poll, nothing in ((poller.poll, []), (socket.poll, 0)):
-                other = hub.spawn(lambda: None)
-                assert poll(timeout) == nothing
-                assert other.done
-        poller.unregister(socket)
-        idle(socket)
+    socket, _ = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for timeout in (1, 1.5, 20, True):
+        for poll, nothing in ((poller.poll, []), (socket.poll, 0)):
+            other = hub.spawn(lambda: None)
+            assert poll(timeout) == nothing
+            assert other.done
+    poller.unregister(socket)
+    idle(socket)
 
 
 def test_time_counts_from_the_call(hub, monkeypatch):
@@ -192,22 +188,21 @@ def test_time_counts_from_the_call(hub, monkeypatch):
     assert max(limits) <= 0
 
 
-def test_no_end_of_time(hub):
+def test_no_end_of_time(hub, context):
     """None and whatever is negative wait until something happens."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for timeout in (None, -1, -0.5, -1000, 60_000):
-            for poll in (poller.poll, socket.poll):
-                task = hub.spawn(poll, timeout)
-                until(hub, lambda: listeners_of(socket))
-                tick(hub, task)
-                peer.send(b"message")
-                goes_on(hub, task)
-                assert task.get() in ([(socket, IN)], IN)
-                socket.recv()
-                quiet(socket)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for timeout in (None, -1, -0.5, -1000, 60_000):
+        for poll in (poller.poll, socket.poll):
+            task = hub.spawn(poll, timeout)
+            until(hub, lambda: listeners_of(socket))
+            tick(hub, task)
+            peer.send(b"message")
+            goes_on(hub, task)
+            assert task.get() in ([(socket, IN)], IN)
+            socket.recv()
+            quiet(socket)
 
 
 def test_an_empty_poller_does_not_wait(hub):
@@ -216,173 +211,165 @@ def test_an_empty_poller_does_not_wait(hub):
         assert greenzmq.Poller().poll(timeout) == zmq.Poller().poll(timeout) == []
 
 
-def test_odd_times(hub):
+def test_odd_times(hub, context):
     """What pyzmq refuses to take for a time is refused, with its errors; what is only too long for it is waited for."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        theirs = zmq.Poller()
-        theirs.register(plain(socket), IN)
-        for timeout, error in ((float("inf"), OverflowError), (float("nan"), ValueError), ("1", TypeError)):
-            for poll in (poller.poll, theirs.poll, socket.poll, plain(socket).poll):
-                with pytest.raises(error):
-                    poll(timeout)
-        tasks = []
-        for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
-            tasks.append(polling(hub, poller, timeout))
-            tasks.append(parked(hub, parked_on, socket.poll, timeout))
-        tick(hub, *tasks)
-        peer.send(b"message")
-        goes_on(hub, *tasks)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    theirs = zmq.Poller()
+    theirs.register(plain(socket), IN)
+    for timeout, error in ((float("inf"), OverflowError), (float("nan"), ValueError), ("1", TypeError)):
+        for poll in (poller.poll, theirs.poll, socket.poll, plain(socket).poll):
+            with pytest.raises(error):
+                poll(timeout)
+    tasks = []
+    for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
+        tasks.append(polling(hub, poller, timeout))
+        tasks.append(parked(hub, parked_on, socket.poll, timeout))
+    tick(hub, *tasks)
+    peer.send(b"message")
+    goes_on(hub, *tasks)
 
 
-def test_a_loop_of_polls_leaves_the_others_their_turn(hub):
+def test_a_loop_of_polls_leaves_the_others_their_turn(hub, context):
     """A greenlet that polls what is always ready, for ever, does not keep the hub from going round."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, OUT)
+    socket, _ = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, OUT)
 
-        def loop():
-            while True:
-                assert poller.poll(LONG) == [(socket, OUT)]
+    def loop():
+        while True:
+            assert poller.poll(LONG) == [(socket, OUT)]
 
-        task = hub.spawn(loop)
-        tick(hub, task)
-        task.kill()
+    task = hub.spawn(loop)
+    tick(hub, task)
+    task.kill()
 
 
 # --- several greenlets ------------------------------------------------------------------------------------------------
 
 
-def test_many_greenlets_poll_one_socket(hub):
+def test_many_greenlets_poll_one_socket(hub, context):
     """In one Poller, in Pollers of their own, in Socket.poll: one message lets all of them go on."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        shared = greenzmq.Poller()
-        shared.register(socket, IN)
-        pollers = [shared, shared, shared]
-        for _ in range(3):
-            pollers.append(greenzmq.Poller())
-            pollers[-1].register(socket, IN)
-        tasks = [polling(hub, poller) for poller in pollers]
-        single = [parked(hub, listeners_of, socket.poll) for _ in range(3)]
-        peer.send(b"message")
-        for task in tasks + single:
-            goes_on(hub, task)
-        assert [task.get() for task in tasks] == [[(socket, IN)]] * 6
-        assert [task.get() for task in single] == [IN] * 3
+    socket, peer = pair(context)
+    shared = greenzmq.Poller()
+    shared.register(socket, IN)
+    pollers = [shared, shared, shared]
+    for _ in range(3):
+        pollers.append(greenzmq.Poller())
+        pollers[-1].register(socket, IN)
+    tasks = [polling(hub, poller) for poller in pollers]
+    single = [parked(hub, listeners_of, socket.poll) for _ in range(3)]
+    peer.send(b"message")
+    for task in tasks + single:
+        goes_on(hub, task)
+    assert [task.get() for task in tasks] == [[(socket, IN)]] * 6
+    assert [task.get() for task in single] == [IN] * 3
 
 
-def test_polled_while_others_receive(hub):
+def test_polled_while_others_receive(hub, context):
     """Receivers in the queue get their messages; whoever polls hears of the one that is left over."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for left_over in range(4):
-            receivers = [parked(hub, receives, socket.recv) for _ in range(3)]
-            waiting = polling(hub, poller)
-            for n in range(3):
-                peer.send(b"%d" % n)
-            for task in receivers:
-                goes_on(hub, task)
-            assert [task.get() for task in receivers] == [b"0", b"1", b"2"]
-            if not waiting.done:
-                peer.send(b"left %d" % left_over)
-                goes_on(hub, waiting)
-                assert waiting.get() == [(socket, IN)]
-                assert socket.recv(zmq.NOBLOCK) == b"left %d" % left_over
-
-
-def test_registered_while_others_wait(hub):
-    """Whoever waits hears of a socket that is registered meanwhile, ready already or later, and of other events."""
-    with open_context(hub) as context:
-        first, _ = pair(context)
-        second, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(first, IN)
-        task = polling(hub, poller)
-        poller.register(second, IN)
-        tick(hub, task)
-        peer.send(b"message")
-        goes_on(hub, task)
-        assert task.get() == [(second, IN)]
-        poller.unregister(second)
-        task = polling(hub, poller)
-        poller.register(second, IN)
-        goes_on(hub, task)
-        assert task.get() == [(second, IN)]
-        poller.unregister(second)
-        task = polling(hub, poller)
-        poller.modify(first, OUT)
-        goes_on(hub, task)
-        assert task.get() == [(first, OUT)]
-
-
-def test_unregistered_while_others_wait(hub):
-    """Whoever waits hears no more of it; with nothing left the poll ends as an empty poller's. That failed once."""
-    with open_context(hub) as context:
-        first, peer = pair(context)
-        second, other = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(first, IN)
-        poller.register(second, IN)
-        tasks = [polling(hub, poller), polling(hub, poller)]
-        poller.unregister(first)
-        peer.send(b"not heard")
-        tick(hub, *tasks)
-        other.send(b"heard")
-        for task in tasks:
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for left_over in range(4):
+        receivers = [parked(hub, receives, socket.recv) for _ in range(3)]
+        waiting = polling(hub, poller)
+        for n in range(3):
+            peer.send(b"%d" % n)
+        for task in receivers:
             goes_on(hub, task)
-            assert task.get() == [(second, IN)]
-        second.recv()
-        task = polling(hub, poller)
-        poller.unregister(second)
+        assert [task.get() for task in receivers] == [b"0", b"1", b"2"]
+        if not waiting.done:
+            peer.send(b"left %d" % left_over)
+            goes_on(hub, waiting)
+            assert waiting.get() == [(socket, IN)]
+            assert socket.recv(zmq.NOBLOCK) == b"left %d" % left_over
+
+
+def test_registered_while_others_wait(hub, context):
+    """Whoever waits hears of a socket that is registered meanwhile, ready already or later, and of other events."""
+    first, _ = pair(context)
+    second, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(first, IN)
+    task = polling(hub, poller)
+    poller.register(second, IN)
+    tick(hub, task)
+    peer.send(b"message")
+    goes_on(hub, task)
+    assert task.get() == [(second, IN)]
+    poller.unregister(second)
+    task = polling(hub, poller)
+    poller.register(second, IN)
+    goes_on(hub, task)
+    assert task.get() == [(second, IN)]
+    poller.unregister(second)
+    task = polling(hub, poller)
+    poller.modify(first, OUT)
+    goes_on(hub, task)
+    assert task.get() == [(first, OUT)]
+
+
+def test_unregistered_while_others_wait(hub, context):
+    """Whoever waits hears no more of it; with nothing left the poll ends as an empty poller's. That failed once."""
+    first, peer = pair(context)
+    second, other = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(first, IN)
+    poller.register(second, IN)
+    tasks = [polling(hub, poller), polling(hub, poller)]
+    poller.unregister(first)
+    peer.send(b"not heard")
+    tick(hub, *tasks)
+    other.send(b"heard")
+    for task in tasks:
         goes_on(hub, task)
-        assert task.get() == []
-        idle(first, second)
+        assert task.get() == [(second, IN)]
+    second.recv()
+    task = polling(hub, poller)
+    poller.unregister(second)
+    goes_on(hub, task)
+    assert task.get() == []
+    idle(first, second)
 
 
-def test_killed_and_timed_out_while_waiting(hub):
+def test_killed_and_timed_out_while_waiting(hub, context):
     """What is thrown into a poll comes out as it is; the others wait on, and nothing is left behind at the end."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        tasks = [polling(hub, poller) for _ in range(3)]
-        tasks[0].kill()
-        tasks[1].kill(ZeroDivisionError)
-        with pytest.raises(ZeroDivisionError):
-            tasks[1].get()
-        with pytest.raises(greenzmq.Timeout), hub.timeout(0.01):
-            poller.poll()
-        tick(hub, tasks[2])
-        peer.send(b"message")
-        # Killed after it was woken, before it looked: whoever polls next finds the message.
-        await_signal(socket)
-        poller.poll(0)
-        tasks[2].kill()
-        assert poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
-        poller.unregister(socket)
-        idle(socket)
-        nobody_polls(poller)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    tasks = [polling(hub, poller) for _ in range(3)]
+    tasks[0].kill()
+    tasks[1].kill(ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        tasks[1].get()
+    with pytest.raises(greenzmq.Timeout), hub.timeout(0.01):
+        poller.poll()
+    tick(hub, tasks[2])
+    peer.send(b"message")
+    # Killed after it was woken, before it looked: whoever polls next finds the message.
+    await_signal(socket)
+    poller.poll(0)
+    tasks[2].kill()
+    assert poller.poll(0) == poller.poll(LONG) == [(socket, IN)]
+    poller.unregister(socket)
+    idle(socket)
+    nobody_polls(poller)
 
 
-def test_room_is_reported_and_waited_for(hub):
+def test_room_is_reported_and_waited_for(hub, context):
     """POLLOUT against a full high-water mark: not reported, waited for, and reported once the peer has read."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=2, rcvhwm=2)
-        fill(push)
-        quiet(pull)
-        poller = greenzmq.Poller()
-        poller.register(push, OUT)
-        poller.register(pull, OUT)
-        assert poller.poll(0) == []
-        task = polling(hub, poller)
-        while not task.done and pull.poll(0):
-            pull.recv()
-            for _ in range(TURNS):
-                hub.sleep()
-        assert task.get() == [(push, OUT)]
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=2, rcvhwm=2)
+    fill(push)
+    quiet(pull)
+    poller = greenzmq.Poller()
+    poller.register(push, OUT)
+    poller.register(pull, OUT)
+    assert poller.poll(0) == []
+    task = polling(hub, poller)
+    while not task.done and pull.poll(0):
+        pull.recv()
+        for _ in range(TURNS):
+            hub.sleep()
+    assert task.get() == [(push, OUT)]

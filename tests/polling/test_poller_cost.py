@@ -27,7 +27,7 @@ from support.polling import (
     pair,
     polling,
 )
-from support.sockets import address, descriptor, open_context, until
+from support.sockets import address, descriptor, until
 from support.waiters import await_signal
 
 import greenzmq
@@ -77,52 +77,50 @@ def test_operations_cost_the_rest_nothing(hub):
         assert len(reads) <= FEW
 
 
-def test_a_loop_of_operations_between_two_polls(hub):
+def test_a_loop_of_operations_between_two_polls(hub, context):
     """However often registered sockets are used between two polls, by whomever: one look at each, in the next poll.
 
     And all operations but the first take the fast path. Seen to fail, with a look for each send, when operations looked
     for Pollers in which nobody waits.
     """
-    with open_context(hub) as context:
-        left, right = pair(context, sndhwm=0, rcvhwm=0)
-        pollers = [greenzmq.Poller(), greenzmq.Poller()]
+    left, right = pair(context, sndhwm=0, rcvhwm=0)
+    pollers = [greenzmq.Poller(), greenzmq.Poller()]
+    for poller in pollers:
+        for socket in (left, right):
+            poller.register(socket, IN)
+        assert poller.poll(0) == []
+    with count_reads() as reads:
+        for _ in range(50):
+            left.send(b"there")
+            left.send_multipart([b"there", b"too"])
+        hub.run(lambda: [left.send(b"there") for _ in range(50)])
+        left.bind(address("inproc"))
+        assert right.recv() == b"there"
+    assert reads == []
+    assert fast_sends_left(left) > 0
+    with count_reads() as reads:
         for poller in pollers:
-            for socket in (left, right):
-                poller.register(socket, IN)
-            assert poller.poll(0) == []
-        with count_reads() as reads:
-            for _ in range(50):
-                left.send(b"there")
-                left.send_multipart([b"there", b"too"])
-            hub.run(lambda: [left.send(b"there") for _ in range(50)])
-            left.bind(address("inproc"))
-            assert right.recv() == b"there"
-        assert reads == []
-        assert fast_sends_left(left) > 0
-        with count_reads() as reads:
-            for poller in pollers:
-                assert poller.poll(0) == [(right, IN)]
-        assert reads == [left, right] * 2
+            assert poller.poll(0) == [(right, IN)]
+    assert reads == [left, right] * 2
 
 
-def test_who_waits_is_told_of_operations_at_once(hub):
+def test_who_waits_is_told_of_operations_at_once(hub, context):
     """Beside a Poller that nobody is in, one in which a greenlet waits: it goes on at once, and both find the message.
 
     Seen to fail when an operation that took the signal told nobody.
     """
-    with open_context(hub) as context:
-        left, right = pair(context)
-        idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
-        for poller in (idle_one, waited_in):
-            poller.register(left, IN)
-            assert poller.poll(0) == []
-        task = polling(hub, waited_in)
-        right.send(b"message")
-        right.send(b"message")
-        await_signal(left)
-        assert left.recv(zmq.NOBLOCK) == b"message"
-        goes_on(hub, task, at_once=True)
-        assert task.get() == idle_one.poll(0) == [(left, IN)]
+    left, right = pair(context)
+    idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
+    for poller in (idle_one, waited_in):
+        poller.register(left, IN)
+        assert poller.poll(0) == []
+    task = polling(hub, waited_in)
+    right.send(b"message")
+    right.send(b"message")
+    await_signal(left)
+    assert left.recv(zmq.NOBLOCK) == b"message"
+    goes_on(hub, task, at_once=True)
+    assert task.get() == idle_one.poll(0) == [(left, IN)]
 
 
 def test_descriptors_cost_one_question(hub, monkeypatch):

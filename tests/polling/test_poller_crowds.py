@@ -82,106 +82,102 @@ def test_pollers_and_wait_fd_on_one_descriptor(hub):
         assert writer.get() == [(ours.fileno(), OUT)]
 
 
-def test_the_number_of_a_socket_beside_the_socket(hub):
+def test_the_number_of_a_socket_beside_the_socket(hub, context):
     """A socket and, as a plain descriptor, its ``FD``: each is polled for itself, and neither keeps the hub busy.
 
     Seen to fail when the descriptor stayed in the set for a socket that nobody listened to, since it was a file's, too.
     """
-    with open_context(hub) as context:
-        left, right = pair(context)
-        idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
-        idle_one.register(left, IN)
-        waited_in.register(descriptor(left), int(zmq.POLLERR))
-        assert idle_one.poll(0) == idle_one.poll(0) == []
-        task = hub.spawn(waited_in.poll, LONG)
-        tick(hub, task)
-        right.send(b"message")
-        tick(hub, task)
-        hub.sleep(0.01)
-        with count_rounds(hub) as rounds:
-            hub.run_in_thread(time.sleep, 0.02)
-            assert rounds() < 20
-        assert idle_one.poll(0) == [(left, IN)]
-        assert not task.done
-        task.kill()
+    left, right = pair(context)
+    idle_one, waited_in = greenzmq.Poller(), greenzmq.Poller()
+    idle_one.register(left, IN)
+    waited_in.register(descriptor(left), int(zmq.POLLERR))
+    assert idle_one.poll(0) == idle_one.poll(0) == []
+    task = hub.spawn(waited_in.poll, LONG)
+    tick(hub, task)
+    right.send(b"message")
+    tick(hub, task)
+    hub.sleep(0.01)
+    with count_rounds(hub) as rounds:
+        hub.run_in_thread(time.sleep, 0.02)
+        assert rounds() < 20
+    assert idle_one.poll(0) == [(left, IN)]
+    assert not task.done
+    task.kill()
 
 
-def test_one_waits_while_others_idle(hub):
+def test_one_waits_while_others_idle(hub, context):
     """What the Pollers of others leave unread keeps no hub awake and is found by each at its own next poll."""
-    with open_context(hub) as context:
-        left, right = pair(context)
-        other, peer = pair(context)
-        idlers = [greenzmq.Poller() for _ in range(5)]
-        for poller in idlers:
-            poller.register(left, IN)
-            assert poller.poll(0) == poller.poll(0) == []
-        waited_in = greenzmq.Poller()
-        waited_in.register(other, IN)
-        task = hub.spawn(waited_in.poll, LONG)
-        until(hub, lambda: polling_in(waited_in))
-        right.send(b"message")
-        with count_reads() as reads:
-            tick(hub, task)
-        assert reads == []
-        assert not shares_descriptor(waited_in, descriptor(left))
-        for poller in idlers:
-            assert poller.poll(0) == poller.poll(LONG) == [(left, IN)]
-        peer.send(b"message")
-        goes_on(hub, task)
-        assert left.recv() == b"message"
-        for poller in idlers:
-            assert poller.poll(0) == []
-        task = hub.spawn(idlers[0].poll, LONG)
+    left, right = pair(context)
+    other, peer = pair(context)
+    idlers = [greenzmq.Poller() for _ in range(5)]
+    for poller in idlers:
+        poller.register(left, IN)
+        assert poller.poll(0) == poller.poll(0) == []
+    waited_in = greenzmq.Poller()
+    waited_in.register(other, IN)
+    task = hub.spawn(waited_in.poll, LONG)
+    until(hub, lambda: polling_in(waited_in))
+    right.send(b"message")
+    with count_reads() as reads:
         tick(hub, task)
-        right.send(b"message")
-        goes_on(hub, task)
+    assert reads == []
+    assert not shares_descriptor(waited_in, descriptor(left))
+    for poller in idlers:
+        assert poller.poll(0) == poller.poll(LONG) == [(left, IN)]
+    peer.send(b"message")
+    goes_on(hub, task)
+    assert left.recv() == b"message"
+    for poller in idlers:
+        assert poller.poll(0) == []
+    task = hub.spawn(idlers[0].poll, LONG)
+    tick(hub, task)
+    right.send(b"message")
+    goes_on(hub, task)
 
 
-def test_a_signal_handler_in_the_midst_of_a_look(hub, monkeypatch):
+def test_a_signal_handler_in_the_midst_of_a_look(context, monkeypatch):
     """It runs right after a Poller has read ``EVENTS``, and takes the signal of what has come since: that is found.
 
     Seen to fail when an entry listened after it had read ``EVENTS``.
     """
-    with open_context(hub) as context:
-        left, right = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(left, IN)
-        struck = []
+    left, right = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(left, IN)
+    struck = []
 
-        def handle(get, socket, option):
-            events = get(socket, option)
-            if option == zmq.EVENTS and not struck:
-                struck.append(True)
-                right.send(b"message")
-                assert left.poll(0) == IN
-            return events
+    def handle(get, socket, option):
+        events = get(socket, option)
+        if option == zmq.EVENTS and not struck:
+            struck.append(True)
+            right.send(b"message")
+            assert left.poll(0) == IN
+        return events
 
-        replace_get(monkeypatch, handle)
-        assert poller.poll(LONG) == [(left, IN)]
-        assert struck
+    replace_get(monkeypatch, handle)
+    assert poller.poll(LONG) == [(left, IN)]
+    assert struck
 
 
-def test_a_poller_for_each_poll_asks_the_kernel_nothing(hub):
+def test_a_poller_for_each_poll_asks_the_kernel_nothing(context):
     """`zmq_poll` of sockets, without a wait: the thread's set need not be told of them, nor asked.
 
     Seen to fail when every Poller made a set in the kernel and put its sockets into it.
     """
-    with open_context(hub) as context:
-        sockets = pair(context)
-        kept = greenzmq.Poller()
-        calls = []
+    sockets = pair(context)
+    kept = greenzmq.Poller()
+    calls = []
 
-        class Spy:
-            def __getattr__(self, name):
-                calls.append(name)
-                raise AttributeError(name)
+    class Spy:
+        def __getattr__(self, name):
+            calls.append(name)
+            raise AttributeError(name)
 
-        with other_epoll(kept, lambda _: Spy()):
-            for _ in range(3):
-                assert greenzmq.zmq_poll([(socket, IN) for socket in sockets], 0) == []
-        assert calls == []
-        sockets[0].send(b"message")
-        assert greenzmq.zmq_poll([(socket, IN) for socket in sockets]) == [(sockets[1], IN)]
+    with other_epoll(kept, lambda _: Spy()):
+        for _ in range(3):
+            assert greenzmq.zmq_poll([(socket, IN) for socket in sockets], 0) == []
+    assert calls == []
+    sockets[0].send(b"message")
+    assert greenzmq.zmq_poll([(socket, IN) for socket in sockets]) == [(sockets[1], IN)]
 
 
 def test_two_threads_poll_one_socket_by_turns(hub):

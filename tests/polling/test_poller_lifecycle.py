@@ -32,47 +32,45 @@ def raises_enotsock(poll, *args):
 
 
 @pytest.mark.parametrize("kind", ["green", "plain"])
-def test_closed_before_the_poll(hub, kind):
+def test_closed_before_the_poll(hub, context, kind):
     """A closed socket is ENOTSOCK at each poll until it is unregistered (pyzmq polls standard input in its place)."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        maker = context if kind == "green" else zmq.Context.shadow(context)
-        for polled_before in (False, True):
-            closed = maker.socket(zmq.PULL)
-            poller.register(closed, IN)
-            if polled_before:
-                assert poller.poll(0) == []
-            closed.close()
-            for timeout in (0, 10, LONG):
-                raises_enotsock(poller.poll, timeout)
-            poller.unregister(closed)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    maker = context if kind == "green" else zmq.Context.shadow(context)
+    for polled_before in (False, True):
+        closed = maker.socket(zmq.PULL)
+        poller.register(closed, IN)
+        if polled_before:
             assert poller.poll(0) == []
-        task = polling(hub, poller)
-        peer.send(b"message")
-        goes_on(hub, task)
-        assert task.get() == [(socket, IN)]
+        closed.close()
+        for timeout in (0, 10, LONG):
+            raises_enotsock(poller.poll, timeout)
+        poller.unregister(closed)
+        assert poller.poll(0) == []
+    task = polling(hub, poller)
+    peer.send(b"message")
+    goes_on(hub, task)
+    assert task.get() == [(socket, IN)]
 
 
-def test_closed_during_the_poll(hub):
+def test_closed_during_the_poll(hub, context):
     """All who wait get ENOTSOCK when one of the sockets is closed; later another socket gets its number."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for _ in range(5):
-            closed = context.socket(zmq.PULL)
-            poller.register(closed, IN)
-            tasks = [polling(hub, poller), polling(hub, poller)]
-            closed.close()
-            for task in tasks:
-                goes_on(hub, task)
-                raises_enotsock(task.get)
-            poller.unregister(closed)
-        task = polling(hub, poller)
-        peer.send(b"message")
-        goes_on(hub, task)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for _ in range(5):
+        closed = context.socket(zmq.PULL)
+        poller.register(closed, IN)
+        tasks = [polling(hub, poller), polling(hub, poller)]
+        closed.close()
+        for task in tasks:
+            goes_on(hub, task)
+            raises_enotsock(task.get)
+        poller.unregister(closed)
+    task = polling(hub, poller)
+    peer.send(b"message")
+    goes_on(hub, task)
 
 
 def test_a_context_that_ends(hub):
@@ -102,23 +100,22 @@ def test_a_context_that_ends(hub):
 # --- what is left -----------------------------------------------------------------------------------------------------
 
 
-def test_a_dropped_poller_leaves_nothing(hub):
+def test_a_dropped_poller_leaves_nothing(context):
     """Dropped without unregister, without a collection: its sockets are free of it, and no descriptor was its own."""
-    with open_context(hub) as context:
-        sockets = [*pair(context), *pair(context)]
-        greenzmq.zmq_poll([(socket, IN) for socket in sockets], 1)  # the thread's set is there from now on
-        before = open_descriptors()
-        for _ in range(3):
-            poller = greenzmq.Poller()
-            for socket in sockets:
-                poller.register(socket, IN)
-            assert poller.poll(0) == poller.poll(1) == []
-            assert all(has_waiters(socket) for socket in sockets)
-            reference = weakref.ref(poller)
-            del poller
-            assert reference() is None
-            idle(*sockets)
-        assert not new_descriptors(before)
+    sockets = [*pair(context), *pair(context)]
+    greenzmq.zmq_poll([(socket, IN) for socket in sockets], 1)  # the thread's set is there from now on
+    before = open_descriptors()
+    for _ in range(3):
+        poller = greenzmq.Poller()
+        for socket in sockets:
+            poller.register(socket, IN)
+        assert poller.poll(0) == poller.poll(1) == []
+        assert all(has_waiters(socket) for socket in sockets)
+        reference = weakref.ref(poller)
+        del poller
+        assert reference() is None
+        idle(*sockets)
+    assert not new_descriptors(before)
 
 
 def test_the_descriptor_of_all_pollers(hub):
@@ -171,23 +168,22 @@ def test_close(hub):
         assert others.poll() == []
 
 
-def test_closed_between_its_wake_up_and_its_look(hub):
+def test_closed_between_its_wake_up_and_its_look(hub, context):
     """A greenlet that was woken finds the Poller closed and used anew, and waits for what is registered now."""
-    with open_context(hub) as context:
-        first, peer = pair(context)
-        second, other = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(first, IN)
-        task = polling(hub, poller)
-        peer.send(b"message")
-        await_signal(first)
-        first.poll(0)  # which wakes it
-        poller.close()
-        poller.register(second, IN)
-        tick(hub, task)
-        other.send(b"message")
-        goes_on(hub, task)
-        assert task.get() == [(second, IN)]
+    first, peer = pair(context)
+    second, other = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(first, IN)
+    task = polling(hub, poller)
+    peer.send(b"message")
+    await_signal(first)
+    first.poll(0)  # which wakes it
+    poller.close()
+    poller.register(second, IN)
+    tick(hub, task)
+    other.send(b"message")
+    goes_on(hub, task)
+    assert task.get() == [(second, IN)]
 
 
 def test_nothing_needs_the_garbage_collector(hub):
@@ -247,20 +243,19 @@ def give_up(hub, poll):
     killed.kill()
 
 
-def test_ended_in_the_ways_of_the_runtime(hub):
+def test_ended_in_the_ways_of_the_runtime(hub, context):
     """Who polls is killed or out of time: nothing is left of the poll, and the next one finds the message."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        for poll in polls(poller, socket):
-            give_up(hub, poll)
-            nothing_is_left(poller, socket)
-            peer.send(b"message")
-            assert [bool(poll()) for poll in polls(poller, socket)] == [True] * 4
-            assert socket.recv() == b"message"
-        poller.close()
-        idle(socket)
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    for poll in polls(poller, socket):
+        give_up(hub, poll)
+        nothing_is_left(poller, socket)
+        peer.send(b"message")
+        assert [bool(poll()) for poll in polls(poller, socket)] == [True] * 4
+        assert socket.recv() == b"message"
+    poller.close()
+    idle(socket)
 
 
 def polls(poller, socket):
@@ -343,25 +338,24 @@ def test_two_hubs_in_one_poller_are_an_error(hub):
     context.destroy(linger=0)
 
 
-def test_the_hubs_own_greenlet_looks_but_does_not_wait(hub):
+def test_the_hubs_own_greenlet_looks_but_does_not_wait(hub, context):
     """In a callback, poll(0) answers, and so does a poll that finds something; one that would wait is an error."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        answers = []
+    socket, peer = pair(context)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    answers = []
 
-        def look(timeout):
-            try:
-                answers.append(poller.poll(timeout))
-            except greenzmq.BlockingCallError:
-                answers.append("would block")
+    def look(timeout):
+        try:
+            answers.append(poller.poll(timeout))
+        except greenzmq.BlockingCallError:
+            answers.append("would block")
 
-        for timeout in (0, 10, LONG):
-            hub.hub.call_soon(look, timeout)
-        until(hub, lambda: len(answers) == 3)
-        assert answers == [[], "would block", "would block"]
-        peer.send(b"message")
-        hub.hub.call_soon(look, LONG)
-        until(hub, lambda: len(answers) == 4)
-        assert answers[3] == [(socket, IN)]
+    for timeout in (0, 10, LONG):
+        hub.hub.call_soon(look, timeout)
+    until(hub, lambda: len(answers) == 3)
+    assert answers == [[], "would block", "would block"]
+    peer.send(b"message")
+    hub.hub.call_soon(look, LONG)
+    until(hub, lambda: len(answers) == 4)
+    assert answers[3] == [(socket, IN)]

@@ -248,152 +248,145 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("call", ["recv", "recv_multipart", "send", "send_multipart"])
-def test_stolen_by_a_poll(hub, call):
+def test_stolen_by_a_poll(hub, context, call):
     """Whoever waits in a recv or send goes on within two rounds of the hub after a poll that took its signal.
 
     Seen to fail for a plain socket in a green Poller, whose look nobody told to those who wait on the green one.
     """
-    with open_context(hub) as context:
-        for name, looks in LOOKS.items():
-            receiving = call.startswith("recv")
-            made = Pair(context, IN if receiving else OUT)
-            look = looks(made.socket)
-            function = getattr(made.socket, call)
-            argument = () if receiving else (b"message",) if call == "send" else ([b"message"],)
-            task = parked(hub, receives if receiving else sends, function, *argument)
-            made.signal()
-            look()
-            goes_on(hub, task, at_once=True, after=name)
-            task.get()
-            made.close()
+    for name, looks in LOOKS.items():
+        receiving = call.startswith("recv")
+        made = Pair(context, IN if receiving else OUT)
+        look = looks(made.socket)
+        function = getattr(made.socket, call)
+        argument = () if receiving else (b"message",) if call == "send" else ([b"message"],)
+        task = parked(hub, receives if receiving else sends, function, *argument)
+        made.signal()
+        look()
+        goes_on(hub, task, at_once=True, after=name)
+        task.get()
+        made.close()
 
 
 # --- between two polls ------------------------------------------------------------------------------------------------
 
 
-def test_stolen_between_two_polls(hub):
+def test_stolen_between_two_polls(context):
     """A socket at rest got two messages under one signal, others took the signal, and one message perhaps.
 
     The next poll reports what is left, and the one after that, and nothing once that is gone.
     """
-    with open_context(hub) as context:
-        for name, made, steal in thefts(context, IN):
-            pollers = [greenzmq.Poller(), greenzmq.Poller()]
-            for poller in pollers:
-                poller.register(made.socket, IN)
-                assert poller.poll(0) == poller.poll(0) == []
-            made.signal()
-            steal()
-            for poller in pollers * 2:
-                assert poller.poll(0) == poller.poll(LONG) == [(made.socket, IN)], name
-            drain(made.socket)
-            for poller in pollers * 2:
-                assert poller.poll(0) == [], name
+    for name, made, steal in thefts(context, IN):
+        pollers = [greenzmq.Poller(), greenzmq.Poller()]
+        for poller in pollers:
+            poller.register(made.socket, IN)
+            assert poller.poll(0) == poller.poll(0) == []
+        made.signal()
+        steal()
+        for poller in pollers * 2:
+            assert poller.poll(0) == poller.poll(LONG) == [(made.socket, IN)], name
+        drain(made.socket)
+        for poller in pollers * 2:
+            assert poller.poll(0) == [], name
 
 
 CHEAP = ["get", "bind in vain", "unbind unknown", "Socket.poll(0)", "Poller.poll(0)", "recv NOBLOCK", "send NOBLOCK"]
 
 
-def test_stolen_twice_between_two_polls(hub):
+def test_stolen_twice_between_two_polls(context):
     """As above, with every two thieves, the second message arriving before, between or after their deeds."""
-    with open_context(hub) as context:
+    made = Pair(context, IN)
+    poller = greenzmq.Poller()
+    poller.register(made.socket, IN)
+    for late, first, second in product(range(3), CHEAP, CHEAP):
+        assert poller.poll(0) == poller.poll(0) == []
+        made.peer.send(b"0")
+        for moment, name in enumerate((first, second, "")):
+            if moment == late:
+                made.peer.send(b"1")
+            if name:
+                THIEVES[name](made.socket)
+        # Two receivers leave nothing, unless there was one message only when both of them came.
+        left = (first, second) != ("recv NOBLOCK",) * 2 or late == 2
+        assert poller.poll(0) == [(made.socket, IN)] * left, (late, first, second)
+        drain(made.socket)
+        drain(made.spare)
+        drain(made.peer)
+
+
+def test_a_registration_between_signal_and_poll(context):
+    """Registered, modified or unregistered and registered again after the signal came and was taken: reported."""
+    for change in (
+        lambda poller, socket: poller.register(socket, IN),
+        lambda poller, socket: poller.modify(socket, IN | zmq.POLLERR),
+        lambda poller, socket: (poller.unregister(socket), poller.register(socket, IN)),
+        lambda poller, socket: (poller.modify(socket, zmq.POLLERR), poller.poll(0), poller.modify(socket, IN)),
+    ):
         made = Pair(context, IN)
         poller = greenzmq.Poller()
         poller.register(made.socket, IN)
-        for late, first, second in product(range(3), CHEAP, CHEAP):
-            assert poller.poll(0) == poller.poll(0) == []
-            made.peer.send(b"0")
-            for moment, name in enumerate((first, second, "")):
-                if moment == late:
-                    made.peer.send(b"1")
-                if name:
-                    THIEVES[name](made.socket)
-            # Two receivers leave nothing, unless there was one message only when both of them came.
-            left = (first, second) != ("recv NOBLOCK",) * 2 or late == 2
-            assert poller.poll(0) == [(made.socket, IN)] * left, (late, first, second)
-            drain(made.socket)
-            drain(made.spare)
-            drain(made.peer)
-
-
-def test_a_registration_between_signal_and_poll(hub):
-    """Registered, modified or unregistered and registered again after the signal came and was taken: reported."""
-    with open_context(hub) as context:
-        for change in (
-            lambda poller, socket: poller.register(socket, IN),
-            lambda poller, socket: poller.modify(socket, IN | zmq.POLLERR),
-            lambda poller, socket: (poller.unregister(socket), poller.register(socket, IN)),
-            lambda poller, socket: (poller.modify(socket, zmq.POLLERR), poller.poll(0), poller.modify(socket, IN)),
-        ):
-            made = Pair(context, IN)
-            poller = greenzmq.Poller()
-            poller.register(made.socket, IN)
-            assert poller.poll(0) == []
-            made.signal()
-            made.socket.get(zmq.EVENTS)
-            change(poller, made.socket)
-            assert poller.poll(0) == poller.poll(LONG) == [(made.socket, IN)]
-            made.close()
+        assert poller.poll(0) == []
+        made.signal()
+        made.socket.get(zmq.EVENTS)
+        change(poller, made.socket)
+        assert poller.poll(0) == poller.poll(LONG) == [(made.socket, IN)]
+        made.close()
 
 
 # --- readiness without any signal -------------------------------------------------------------------------------------
 
 
-def test_ready_without_a_signal(hub):
+def test_ready_without_a_signal(hub, context):
     """`bind` to an address a peer has sent to, `connect`, a REP's and a REQ's own calls: polls hear of each."""
-    with open_context(hub) as context:
-        where = address("inproc")
-        peer = context.socket(zmq.DEALER)
-        peer.connect(where)
-        peer.send(b"early")
-        socket = context.socket(zmq.DEALER)
-        poller = greenzmq.Poller()
-        poller.register(socket, IN)
-        task = polling(hub, poller)
-        socket.bind(where)
-        goes_on(hub, task, at_once=True)
-        late = context.socket(zmq.DEALER)
-        tasks = [parked(hub, listeners_of, late.poll, None, OUT)]
-        late.connect(where)
-        goes_on(hub, *tasks, at_once=True)
-        rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)
-        rep.bind(address("inproc"))
-        req.connect(rep.last_endpoint)
-        poller = greenzmq.Poller()
-        poller.register(rep, OUT)
-        req.send(b"question")
-        assert poller.poll(0) == []
-        task = polling(hub, poller)
-        assert rep.recv() == b"question"
-        goes_on(hub, task, at_once=True)
-        assert poller.poll(0) == [(rep, OUT)]
+    where = address("inproc")
+    peer = context.socket(zmq.DEALER)
+    peer.connect(where)
+    peer.send(b"early")
+    socket = context.socket(zmq.DEALER)
+    poller = greenzmq.Poller()
+    poller.register(socket, IN)
+    task = polling(hub, poller)
+    socket.bind(where)
+    goes_on(hub, task, at_once=True)
+    late = context.socket(zmq.DEALER)
+    tasks = [parked(hub, listeners_of, late.poll, None, OUT)]
+    late.connect(where)
+    goes_on(hub, *tasks, at_once=True)
+    rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)
+    rep.bind(address("inproc"))
+    req.connect(rep.last_endpoint)
+    poller = greenzmq.Poller()
+    poller.register(rep, OUT)
+    req.send(b"question")
+    assert poller.poll(0) == []
+    task = polling(hub, poller)
+    assert rep.recv() == b"question"
+    goes_on(hub, task, at_once=True)
+    assert poller.poll(0) == [(rep, OUT)]
 
 
-def test_an_option_makes_it_ready(hub):
+def test_an_option_makes_it_ready(hub, context):
     """REQ_RELAXED lets a REQ send again at once, without any signal: whoever polls for that goes on."""
-    with open_context(hub) as context:
-        rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)
-        rep.bind(address("inproc"))
-        req.connect(rep.last_endpoint)
-        poller = greenzmq.Poller()
-        poller.register(req, OUT)
-        assert poller.poll(0) == [(req, OUT)]
-        req.send(b"question")
-        assert poller.poll(0) == []
-        task = polling(hub, poller)
-        req.set(zmq.REQ_RELAXED, 1)
-        goes_on(hub, task, at_once=True)
+    rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)
+    rep.bind(address("inproc"))
+    req.connect(rep.last_endpoint)
+    poller = greenzmq.Poller()
+    poller.register(req, OUT)
+    assert poller.poll(0) == [(req, OUT)]
+    req.send(b"question")
+    assert poller.poll(0) == []
+    task = polling(hub, poller)
+    req.set(zmq.REQ_RELAXED, 1)
+    goes_on(hub, task, at_once=True)
 
 
-def test_a_poll_for_no_event_does_not_wait(hub):
+def test_a_poll_for_no_event_does_not_wait(hub, context):
     """Socket.poll with no flags answers 0 at once, as pyzmq's does."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        assert plain(socket).poll(None, 0) == 0
-        task = hub.spawn(socket.poll, None, 0)
-        for _ in range(3):
-            hub.sleep()
-        done = task.done
-        task.kill()
-        assert done
-        assert task.get() == 0
+    socket, _ = pair(context)
+    assert plain(socket).poll(None, 0) == 0
+    task = hub.spawn(socket.poll, None, 0)
+    for _ in range(3):
+        hub.sleep()
+    done = task.done
+    task.kill()
+    assert done
+    assert task.get() == 0

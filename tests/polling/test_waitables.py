@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.inside import links_of
 from support.polling import IN, OUT, goes_on, pair, polling, waiting
-from support.sockets import never_switches, open_context, tick, until
+from support.sockets import never_switches, tick, until
 
 import greenzmq
 from greenzmq import selector
@@ -19,30 +19,29 @@ from greenzmq.waiting import events
 # --- in a Poller ------------------------------------------------------------------------------------------------------
 
 
-def test_a_socket_and_an_event(hub):
+def test_a_socket_and_an_event(hub, context):
     """Whichever comes first ends the poll; what lasts is reported again; the order is that of registration."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        event = greenzmq.GreenEvent()
-        poller = greenzmq.Poller()
-        poller.register(event)  # with the default flags: POLLIN is all there is to report
-        poller.register(socket, IN)
-        assert event in poller
-        with never_switches():
-            assert poller.poll(0) == []
-        task = polling(hub, poller)
-        event.set()
-        goes_on(hub, task, at_once=True)
-        assert task.get() == poller.poll() == poller.poll(0) == [(event, IN)]
-        peer.send(b"message")
-        assert poller.poll() == [(event, IN), (socket, IN)]
-        event.clear()
-        assert poller.poll() == [(socket, IN)]
-        assert socket.recv() == b"message"
-        task = polling(hub, poller)
-        peer.send(b"message")
-        goes_on(hub, task)
-        assert task.get() == [(socket, IN)]
+    socket, peer = pair(context)
+    event = greenzmq.GreenEvent()
+    poller = greenzmq.Poller()
+    poller.register(event)  # with the default flags: POLLIN is all there is to report
+    poller.register(socket, IN)
+    assert event in poller
+    with never_switches():
+        assert poller.poll(0) == []
+    task = polling(hub, poller)
+    event.set()
+    goes_on(hub, task, at_once=True)
+    assert task.get() == poller.poll() == poller.poll(0) == [(event, IN)]
+    peer.send(b"message")
+    assert poller.poll() == [(event, IN), (socket, IN)]
+    event.clear()
+    assert poller.poll() == [(socket, IN)]
+    assert socket.recv() == b"message"
+    task = polling(hub, poller)
+    peer.send(b"message")
+    goes_on(hub, task)
+    assert task.get() == [(socket, IN)]
 
 
 def test_what_is_set_and_cleared_is_not_reported(hub):
@@ -59,28 +58,27 @@ def test_what_is_set_and_cleared_is_not_reported(hub):
     assert task.get() == [(event, IN)]
 
 
-def test_events_in_a_poller_are_set_by_threads(hub):
+def test_events_in_a_poller_are_set_by_threads(context):
     """500 times set from a native thread while a greenlet polls the event beside a socket: no wake-up is lost."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        event, back = greenzmq.GreenEvent(), threading.Semaphore(0)
-        poller = greenzmq.Poller()
-        for what in (socket, event):
-            poller.register(what, IN)
+    socket, _ = pair(context)
+    event, back = greenzmq.GreenEvent(), threading.Semaphore(0)
+    poller = greenzmq.Poller()
+    for what in (socket, event):
+        poller.register(what, IN)
 
-        def run():
-            for _ in range(500):
-                event.set_threadsafe()
-                back.acquire()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+    def run():
         for _ in range(500):
-            assert poller.poll() == [(event, IN)]
-            event.clear()
-            back.release()
-        thread.join(10)
-        assert not thread.is_alive()
+            event.set_threadsafe()
+            back.acquire()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    for _ in range(500):
+        assert poller.poll() == [(event, IN)]
+        event.clear()
+        back.release()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 class Late:
@@ -140,34 +138,33 @@ class Faulty(greenzmq.GreenEvent):
             raise ZeroDivisionError(name)
 
 
-def test_what_raises_is_asked_again(hub):
+def test_what_raises_is_asked_again(hub, context):
     """What a waitable raises comes out of the poll, each time, and harms neither the others nor later polls.
 
     Seen to hang with a waitable that had raised once and was asked no more.
     """
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        for fault in ("ready", "rawlink", "unlink"):
-            faulty = Faulty()
-            poller = greenzmq.Poller()
-            for what in (socket, faulty):
-                poller.register(what, IN)
-            faulty.faults = {fault}
-            for timeout in (0, 10, None):
-                with pytest.raises(ZeroDivisionError, match=fault):
-                    poller.poll(timeout)
-            faulty.faults.clear()
-            task = polling(hub, poller)
-            faulty.faults = {fault}
-            peer.send(b"message")
-            goes_on(hub, task)
-            assert task.get() == [(socket, IN)], "a waitable at rest is not asked"
-            assert socket.recv() == b"message"
-            faulty.faults.clear()
-            task = polling(hub, poller)
-            faulty.set()
-            goes_on(hub, task)
-            assert task.get() == [(faulty, IN)]
+    socket, peer = pair(context)
+    for fault in ("ready", "rawlink", "unlink"):
+        faulty = Faulty()
+        poller = greenzmq.Poller()
+        for what in (socket, faulty):
+            poller.register(what, IN)
+        faulty.faults = {fault}
+        for timeout in (0, 10, None):
+            with pytest.raises(ZeroDivisionError, match=fault):
+                poller.poll(timeout)
+        faulty.faults.clear()
+        task = polling(hub, poller)
+        faulty.faults = {fault}
+        peer.send(b"message")
+        goes_on(hub, task)
+        assert task.get() == [(socket, IN)], "a waitable at rest is not asked"
+        assert socket.recv() == b"message"
+        faulty.faults.clear()
+        task = polling(hub, poller)
+        faulty.set()
+        goes_on(hub, task)
+        assert task.get() == [(faulty, IN)]
 
 
 class Ready:
@@ -279,39 +276,37 @@ def test_an_event_is_polled_for_pollin_alone(hub):
     goes_on(hub, task, at_once=True)
 
 
-def test_select_and_zmq_poll_take_events(hub):
+def test_select_and_zmq_poll_take_events(hub, context):
     """Both stand on the Poller: an event may be among what select() reads from."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        event = greenzmq.GreenEvent()
-        hub.spawn(event.set)
-        assert greenzmq.select([socket, event], [], []) == ([event], [], [])
-        assert greenzmq.zmq_poll([(socket, OUT), (event, IN)], 1000) == [(socket, OUT), (event, IN)]
+    socket, _ = pair(context)
+    event = greenzmq.GreenEvent()
+    hub.spawn(event.set)
+    assert greenzmq.select([socket, event], [], []) == ([event], [], [])
+    assert greenzmq.zmq_poll([(socket, OUT), (event, IN)], 1000) == [(socket, OUT), (event, IN)]
 
 
 # --- other things to wait for -----------------------------------------------------------------------------------------
 
 
-def test_a_task_in_a_poller(hub):
+def test_a_task_in_a_poller(hub, context):
     """A socket and the end of a task, polled together; a task that failed is ready, too."""
-    with open_context(hub) as context:
-        socket, _ = pair(context)
-        event = greenzmq.GreenEvent()
-        task = hub.spawn(event.wait)
-        assert isinstance(task, greenzmq.Waitable)
-        poller = greenzmq.Poller()
-        for what in (socket, task):
-            poller.register(what, IN)
-        polls = polling(hub, poller)
-        event.set()
-        goes_on(hub, polls, at_once=True)
-        assert polls.get() == [(task, IN)]
-        failed = hub.spawn(lambda: 1 / 0)
-        poller.unregister(task)
-        poller.register(failed, IN)
-        assert poller.poll() == [(failed, IN)]
-        with pytest.raises(ZeroDivisionError):
-            failed.get()
+    socket, _ = pair(context)
+    event = greenzmq.GreenEvent()
+    task = hub.spawn(event.wait)
+    assert isinstance(task, greenzmq.Waitable)
+    poller = greenzmq.Poller()
+    for what in (socket, task):
+        poller.register(what, IN)
+    polls = polling(hub, poller)
+    event.set()
+    goes_on(hub, polls, at_once=True)
+    assert polls.get() == [(task, IN)]
+    failed = hub.spawn(lambda: 1 / 0)
+    poller.unregister(task)
+    poller.register(failed, IN)
+    assert poller.poll() == [(failed, IN)]
+    with pytest.raises(ZeroDivisionError):
+        failed.get()
 
 
 def test_a_task_of_another_thread(hub):
@@ -343,26 +338,25 @@ def queue_class() -> Any:
     return names["Queue"]
 
 
-def test_the_queue_of_the_documentation(hub):
+def test_the_queue_of_the_documentation(hub, context):
     """The documented example works: a greenlet waits for a socket and the queue, and get() waits for an item."""
-    with open_context(hub) as context:
-        socket, peer = pair(context)
-        queue = queue_class()()
-        assert isinstance(queue, greenzmq.Waitable)
-        poller = greenzmq.Poller()
-        for what in (socket, queue):
-            poller.register(what, IN)
-        polls = polling(hub, poller)
-        queue.put("item")
-        goes_on(hub, polls, at_once=True)
-        assert polls.get() == [(queue, IN)]
-        assert queue.get() == "item"
-        peer.send(b"message")
-        assert poller.poll() == [(socket, IN)]
-        getter = hub.spawn(queue.get)
-        tick(hub, getter)
-        queue.put("another")
-        assert getter.get() == "another"
+    socket, peer = pair(context)
+    queue = queue_class()()
+    assert isinstance(queue, greenzmq.Waitable)
+    poller = greenzmq.Poller()
+    for what in (socket, queue):
+        poller.register(what, IN)
+    polls = polling(hub, poller)
+    queue.put("item")
+    goes_on(hub, polls, at_once=True)
+    assert polls.get() == [(queue, IN)]
+    assert queue.get() == "item"
+    peer.send(b"message")
+    assert poller.poll() == [(socket, IN)]
+    getter = hub.spawn(queue.get)
+    tick(hub, getter)
+    queue.put("another")
+    assert getter.get() == "another"
 
 
 @pytest.mark.runtime("gevent")

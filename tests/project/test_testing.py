@@ -94,70 +94,67 @@ WRONG = {
 }
 
 
-def test_check_socket_notices(hub, monkeypatch):
+def test_check_socket_notices(hub, context, monkeypatch):
     """Each invariant that is broken on purpose is noticed, and named."""
-    with open_context(hub) as context:
-        pull, _ = connected(context, zmq.PULL, zmq.PUSH)
-        tasks = [parked(hub, receives, pull.recv) for _ in range(2)]
-        check_socket(pull)
-        for path, name, value, rule in WRONG.values():
-            owner = attrgetter(path)(state_of(pull)) if path else state_of(pull)
-            with monkeypatch.context() as patch:
-                patch.setattr(owner, name, value)
-                with pytest.raises(ContractError, match=rule):
-                    check_socket(pull)
-        with pytest.raises(ContractError, match="2 greenlets wait"):
-            check_socket(pull, idle=True)
-        for task in tasks:
-            task.kill()
+    pull, _ = connected(context, zmq.PULL, zmq.PUSH)
+    tasks = [parked(hub, receives, pull.recv) for _ in range(2)]
+    check_socket(pull)
+    for path, name, value, rule in WRONG.values():
+        owner = attrgetter(path)(state_of(pull)) if path else state_of(pull)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            with pytest.raises(ContractError, match=rule):
+                check_socket(pull)
+    with pytest.raises(ContractError, match="2 greenlets wait"):
         check_socket(pull, idle=True)
+    for task in tasks:
+        task.kill()
+    check_socket(pull, idle=True)
 
 
-def test_check_socket_in_every_state(hub):
+def test_check_socket_in_every_state(hub, context):
     """The invariants hold before anybody waits, while some wait to receive, to send and for both, and at the end."""
-    with open_context(hub) as context:
-        pair, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-        check_socket(pair, idle=True)
-        tasks = [parked(hub, receives, pair.recv)]
-        check_socket(pair)
-        fill(pair)
-        tasks.append(parked(hub, sends, pair.send, b"x"))
-        check_socket(pair)
-        tasks.append(parked(hub, listeners_of, pair.poll))
-        check_socket(pair)
-        pair.close()
-        check_socket(pair)
-        for task in tasks:
-            with pytest.raises(zmq.ZMQError):
-                task.get()
-        check_socket(pair, idle=True)
+    pair, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    check_socket(pair, idle=True)
+    tasks = [parked(hub, receives, pair.recv)]
+    check_socket(pair)
+    fill(pair)
+    tasks.append(parked(hub, sends, pair.send, b"x"))
+    check_socket(pair)
+    tasks.append(parked(hub, listeners_of, pair.poll))
+    check_socket(pair)
+    pair.close()
+    check_socket(pair)
+    for task in tasks:
+        with pytest.raises(zmq.ZMQError):
+            task.get()
+    check_socket(pair, idle=True)
 
 
 # -- wait_all_parked ---------------------------------------------------------------------------------------------------
 
 
-def test_wait_all_parked(hub):
+def test_wait_all_parked(hub, context):
     """It comes back when the last message has gone through a chain of greenlets and all wait again; says for what."""
-    with open_context(hub) as context:
-        pairs = [connected(context, zmq.PAIR, zmq.PAIR) for _ in range(5)]
-        got: list[bytes] = []
+    pairs = [connected(context, zmq.PAIR, zmq.PAIR) for _ in range(5)]
+    got: list[bytes] = []
 
-        def pass_on(source: Any, target: Any) -> None:
-            while True:
-                message = source.recv()
-                target.send(message) if target else got.append(message)
+    def pass_on(source: Any, target: Any) -> None:
+        while True:
+            message = source.recv()
+            target.send(message) if target else got.append(message)
 
-        targets = [*(left for left, _ in pairs[1:]), None]
-        tasks = [hub.spawn(pass_on, right, target) for (_, right), target in zip(pairs, targets, strict=True)]
-        for what in (tasks, hub, hub.hub):
-            pairs[0][0].send(b"message")
-            found = wait_all_parked(what)
-            assert sorted(id(each.greenlet) for each in found) == sorted(id(greenlet_of(task)) for task in tasks)
-            assert {each.call for each in found} == {"recv"}
-        assert got == [b"message"] * 3
-        for task in tasks:
-            task.kill()
-        assert wait_all_parked(tasks) == wait_all_parked(hub) == []
+    targets = [*(left for left, _ in pairs[1:]), None]
+    tasks = [hub.spawn(pass_on, right, target) for (_, right), target in zip(pairs, targets, strict=True)]
+    for what in (tasks, hub, hub.hub):
+        pairs[0][0].send(b"message")
+        found = wait_all_parked(what)
+        assert sorted(id(each.greenlet) for each in found) == sorted(id(greenlet_of(task)) for task in tasks)
+        assert {each.call for each in found} == {"recv"}
+    assert got == [b"message"] * 3
+    for task in tasks:
+        task.kill()
+    assert wait_all_parked(tasks) == wait_all_parked(hub) == []
 
 
 def test_wait_all_parked_sees_new_tasks(hub):

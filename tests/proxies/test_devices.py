@@ -120,14 +120,13 @@ def test_a_device_in_the_foreground(hub: GreenHub, kind: str) -> None:
     assert device.done
 
 
-def test_an_error_in_the_foreground(hub: GreenHub) -> None:
+def test_an_error_in_the_foreground(hub: GreenHub, context: greenzmq.Context) -> None:
     """It comes out of `start`, and `join` knows that the device has ended."""
-    with open_context(hub) as context:
-        device = prepared(devices_of(hub).Device(zmq.QUEUE, *PAIR_OF_TYPES), context)
-        device.bind_in("nonsense://")
-        with pytest.raises(zmq.ZMQError):
-            device.start()
-        device.join()
+    device = prepared(devices_of(hub).Device(zmq.QUEUE, *PAIR_OF_TYPES), context)
+    device.bind_in("nonsense://")
+    with pytest.raises(zmq.ZMQError):
+        device.start()
+    device.join()
 
 
 def test_an_error_in_a_thread(hub: GreenHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,45 +174,43 @@ def test_a_thread_that_cannot_start(hub: GreenHub, monkeypatch: pytest.MonkeyPat
     device.join()
 
 
-def test_monitored_queue(hub: GreenHub) -> None:
+def test_monitored_queue(hub: GreenHub, context: greenzmq.Context) -> None:
     """The function, on green sockets: messages both ways, copies with a prefix, ids of two ROUTERs swapped."""
-    with open_context(hub) as context:
-        front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
-        front.bind("inproc://front")
-        back.bind("inproc://back")
-        publisher, monitor = connected(context, zmq.PUSH, zmq.PULL)
-        client, server = context.socket(zmq.REQ), context.socket(zmq.REP)
-        client.connect("inproc://front")
-        server.connect("inproc://back")
-        queue = hub.spawn(devices_of(hub).monitored_queue, front, back, publisher, b"to", b"fro")
-        tick(hub, queue)
-        client.send(b"question")
-        assert server.recv() == b"question"
-        server.send(b"answer")
-        assert client.recv() == b"answer"
-        copies = [monitor.recv_multipart() for _ in range(2)]
-        assert [(copy[0], copy[-1]) for copy in copies] == [(b"to", b"question"), (b"fro", b"answer")]
-        queue.kill()
-        front.close()
-        context.destroy(linger=0)
+    front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+    front.bind("inproc://front")
+    back.bind("inproc://back")
+    publisher, monitor = connected(context, zmq.PUSH, zmq.PULL)
+    client, server = context.socket(zmq.REQ), context.socket(zmq.REP)
+    client.connect("inproc://front")
+    server.connect("inproc://back")
+    queue = hub.spawn(devices_of(hub).monitored_queue, front, back, publisher, b"to", b"fro")
+    tick(hub, queue)
+    client.send(b"question")
+    assert server.recv() == b"question"
+    server.send(b"answer")
+    assert client.recv() == b"answer"
+    copies = [monitor.recv_multipart() for _ in range(2)]
+    assert [(copy[0], copy[-1]) for copy in copies] == [(b"to", b"question"), (b"fro", b"answer")]
+    queue.kill()
+    front.close()
+    context.destroy(linger=0)
 
 
-def test_two_routers(hub: GreenHub) -> None:
+def test_two_routers(hub: GreenHub, context: greenzmq.Context) -> None:
     """Between two ROUTERs `monitored_queue` swaps the ids, as pyzmq's."""
-    with open_context(hub) as context:
-        ends = [context.socket(zmq.ROUTER) for _ in range(2)]
-        peers = [context.socket(zmq.DEALER) for _ in range(2)]
-        for end, peer, name in zip(ends, peers, (b"one", b"two"), strict=True):
-            end.router_mandatory = 1
-            peer.routing_id = name
-            end.bind(f"inproc://{name.decode()}")
-            peer.connect(f"inproc://{name.decode()}")
-        publisher, _ = connected(context, zmq.PUB, zmq.SUB)
-        queue = hub.spawn(devices_of(hub).monitored_queue, *ends, publisher)
-        peers[0].send_multipart([b"two", b"hello"])
-        assert peers[1].recv_multipart() == [b"one", b"hello"]
-        queue.kill()
-        context.destroy(linger=0)
+    ends = [context.socket(zmq.ROUTER) for _ in range(2)]
+    peers = [context.socket(zmq.DEALER) for _ in range(2)]
+    for end, peer, name in zip(ends, peers, (b"one", b"two"), strict=True):
+        end.router_mandatory = 1
+        peer.routing_id = name
+        end.bind(f"inproc://{name.decode()}")
+        peer.connect(f"inproc://{name.decode()}")
+    publisher, _ = connected(context, zmq.PUB, zmq.SUB)
+    queue = hub.spawn(devices_of(hub).monitored_queue, *ends, publisher)
+    peers[0].send_multipart([b"two", b"hello"])
+    assert peers[1].recv_multipart() == [b"one", b"hello"]
+    queue.kill()
+    context.destroy(linger=0)
 
 
 def test_the_common_context(hub: GreenHub) -> None:

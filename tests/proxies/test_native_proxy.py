@@ -154,38 +154,36 @@ def test_killed_again_while_it_ends(hub):
         until(hub, lambda: lease_of(proxy.frontend) is None)
 
 
-def test_a_native_proxy_that_cannot_begin(hub):
+def test_a_native_proxy_that_cannot_begin(hub, context):
     """With a context that has ended: ContextTerminated, and the sockets can be closed."""
-    with open_context(hub) as context:
-        front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        ending = hub.spawn(context.term)
-        until(hub, lambda: ended(front))
-        with pytest.raises(zmq.ContextTerminated):
-            greenzmq.proxy(front, back, native=True)
-        front.close()
-        back.close()
-        ending.get()
+    front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    ending = hub.spawn(context.term)
+    until(hub, lambda: ended(front))
+    with pytest.raises(zmq.ContextTerminated):
+        greenzmq.proxy(front, back, native=True)
+    front.close()
+    back.close()
+    ending.get()
 
 
 @pytest.mark.parametrize("lacking", ["threads", "sockets", "one socket"])
-def test_a_native_proxy_for_which_there_is_no_room(hub, monkeypatch, lacking):
+def test_a_native_proxy_for_which_there_is_no_room(context, monkeypatch, lacking):
     """No thread can be started, or no inner socket be made: an error, and nothing is left open, nor with the proxy.
 
     Seen to leave the inner sockets to the garbage collector, with a warning, and the context to wait for them.
     """
-    with open_context(hub) as context:
-        context.max_sockets = {"threads": 4, "one socket": 3, "sockets": 2}[lacking]
-        front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        with monkeypatch.context() as full:
-            if lacking == "threads":
-                full.setattr("greenzmq.process.unpatched.start_new_thread", no_more_threads)
-            with pytest.raises(RuntimeError if lacking == "threads" else zmq.ZMQError) as kept:  # and its frames
-                greenzmq.proxy(front, back, native=True)
-        assert lease_of(front) is lease_of(back) is None
-        front.close()
-        back.close()
-        context.term()
-        assert kept.value
+    context.max_sockets = {"threads": 4, "one socket": 3, "sockets": 2}[lacking]
+    front, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    with monkeypatch.context() as full:
+        if lacking == "threads":
+            full.setattr("greenzmq.process.unpatched.start_new_thread", no_more_threads)
+        with pytest.raises(RuntimeError if lacking == "threads" else zmq.ZMQError) as kept:  # and its frames
+            greenzmq.proxy(front, back, native=True)
+    assert lease_of(front) is lease_of(back) is None
+    front.close()
+    back.close()
+    context.term()
+    assert kept.value
 
 
 def no_more_threads(*_):

@@ -171,21 +171,20 @@ def test_zero_copy(hub):
         assert len(proxy.worker.recv()) == 5_000_000
 
 
-def test_others_have_their_turn(hub):
+def test_others_have_their_turn(hub, context):
     """A proxy that never lacks anything lets the hub go round: a greenlet beside it runs, and ends it.
 
     Seen to hang without the pause in the proxy.
     """
-    with open_context(hub) as context:
-        socket = context.socket(zmq.DEALER)
-        socket.bind(address("inproc"))
-        socket.connect(socket.last_endpoint.decode())  # its own peer
-        for _ in range(10):
-            socket.send(b"goes round for ever")
-        task = hub.spawn(greenzmq.proxy, socket, socket)
-        tick(hub, task)
-        task.kill()
-        assert task.done
+    socket = context.socket(zmq.DEALER)
+    socket.bind(address("inproc"))
+    socket.connect(socket.last_endpoint.decode())  # its own peer
+    for _ in range(10):
+        socket.send(b"goes round for ever")
+    task = hub.spawn(greenzmq.proxy, socket, socket)
+    tick(hub, task)
+    task.kill()
+    assert task.done
 
 
 # --- control ----------------------------------------------------------------------------------------------------------

@@ -107,56 +107,53 @@ def addressed(hub, context, native=False):
     return front, client, router, *peers
 
 
-def test_a_false_promise_of_room(hub, insisted):
+def test_a_false_promise_of_room(hub, context, insisted):
     """A message for a full peer, while another has room: in hand, and no loop spins; the other way and control go on.
 
     Seen to fail, with thousands of looks at EVENTS, with the proxy waiting for POLLOUT instead of for the task.
     """
-    with open_context(hub) as context:
-        front, client, router, a, b = addressed(hub, context)
-        control, steering = connected(context, zmq.REP, zmq.REQ)
-        task = hub.spawn(greenzmq.proxy_steerable, front, router, None, control)
-        for number in range(4):
-            client.send_multipart([b"A", b"%d" % number])
-        until(hub, lambda: insisted)
-        for number in range(20):
-            b.send(b"%d" % number)
-            assert client.recv_multipart() == [b"B", b"%d" % number]
-        with count_reads() as reads:
-            hub.sleep(0.1)
-        assert len(reads) < 20
-        steering.send(b"STATISTICS")
-        received, sent = (int.from_bytes(part, "little") for part in steering.recv_multipart()[0::6])
-        assert (received, sent) == (6, 4)  # one message is in hand, and one waits for it
-        assert [a.recv() for _ in range(4)] == [b"0", b"1", b"2", b"3"]
-        assert insisted == [[b"A", b"2"]] or insisted == [[b"A", b"2"], [b"A", b"3"]]
-        task.kill()
+    front, client, router, a, b = addressed(hub, context)
+    control, steering = connected(context, zmq.REP, zmq.REQ)
+    task = hub.spawn(greenzmq.proxy_steerable, front, router, None, control)
+    for number in range(4):
+        client.send_multipart([b"A", b"%d" % number])
+    until(hub, lambda: insisted)
+    for number in range(20):
+        b.send(b"%d" % number)
+        assert client.recv_multipart() == [b"B", b"%d" % number]
+    with count_reads() as reads:
+        hub.sleep(0.1)
+    assert len(reads) < 20
+    steering.send(b"STATISTICS")
+    received, sent = (int.from_bytes(part, "little") for part in steering.recv_multipart()[0::6])
+    assert (received, sent) == (6, 4)  # one message is in hand, and one waits for it
+    assert [a.recv() for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    assert insisted == [[b"A", b"2"]] or insisted == [[b"A", b"2"], [b"A", b"3"]]
+    task.kill()
 
 
-def test_a_kill_with_a_message_in_hand_loses_nothing(hub, insisted):
+def test_a_kill_with_a_message_in_hand_loses_nothing(hub, context, insisted):
     """The task that has the message outlives the proxy: when the peer reads, it gets all of them."""
-    with open_context(hub) as context:
-        front, client, router, a, _ = addressed(hub, context)
-        task = hub.spawn(greenzmq.proxy, front, router)
-        for number in range(3):
-            client.send_multipart([b"A", b"%d" % number])
-        until(hub, lambda: insisted)
-        task.kill()
-        assert task.done
-        assert [a.recv() for _ in range(3)] == [b"0", b"1", b"2"]
-        until(hub, lambda: not senders_of(router))
-        idle(front, router)
+    front, client, router, a, _ = addressed(hub, context)
+    task = hub.spawn(greenzmq.proxy, front, router)
+    for number in range(3):
+        client.send_multipart([b"A", b"%d" % number])
+    until(hub, lambda: insisted)
+    task.kill()
+    assert task.done
+    assert [a.recv() for _ in range(3)] == [b"0", b"1", b"2"]
+    until(hub, lambda: not senders_of(router))
+    idle(front, router)
 
 
-def test_what_libzmq_answers_ends_it(hub):
+def test_what_libzmq_answers_ends_it(hub, context):
     """No such peer behind a mandatory ROUTER: EHOSTUNREACH comes out of the proxy, as out of libzmq's."""
-    with open_context(hub) as context:
-        front, client, router, *_ = addressed(hub, context)
-        task = hub.spawn(greenzmq.proxy, front, router)
-        client.send_multipart([b"nobody", b"message"])
-        with pytest.raises(zmq.ZMQError) as raised:
-            task.get(10)
-        assert raised.value.errno == zmq.EHOSTUNREACH
+    front, client, router, *_ = addressed(hub, context)
+    task = hub.spawn(greenzmq.proxy, front, router)
+    client.send_multipart([b"nobody", b"message"])
+    with pytest.raises(zmq.ZMQError) as raised:
+        task.get(10)
+    assert raised.value.errno == zmq.EHOSTUNREACH
 
 
 def test_others_send_on_the_same_socket(hub, insisted):

@@ -181,13 +181,12 @@ def test_send_multipart(hub, spy, waits, keywords):
 
 
 @pytest.mark.parametrize("flags", [zmq.SNDMORE, int(zmq.SNDMORE)], ids=["enum", "int"])
-def test_send_multipart_with_more_to_come(hub, spy, flags):
+def test_send_multipart_with_more_to_come(pair, spy, flags):
     """SNDMORE for the whole message is on its last part, too."""
-    with open_context(hub) as context:
-        left, _ = connected(context, zmq.PAIR, zmq.PAIR)
-        seen = spy(False)
-        left.send_multipart([b"1", b"2"], flags)
-        seen.arrived("send", flags=zmq.SNDMORE)
+    left, _ = pair
+    seen = spy(False)
+    left.send_multipart([b"1", b"2"], flags)
+    seen.arrived("send", flags=zmq.SNDMORE)
 
 
 @paths
@@ -227,17 +226,16 @@ def test_composed_sends(hub, spy, waits, method):
             seen.arrived("send", copy=False, track=True)
 
 
-def test_unknown_arguments(hub):
+def test_unknown_arguments(pair):
     """An argument that pyzmq's send does not know is a TypeError that names it, and nothing is sent."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
-        for call in (left.send, left.send_string, left.send_pyobj):
-            with pytest.raises(TypeError, match="colour"):
-                call("x" if call == left.send_string else b"x", colour=1)
+    left, right = pair
+    for call in (left.send, left.send_string, left.send_pyobj):
         with pytest.raises(TypeError, match="colour"):
-            left.send_multipart([b"x", b"y"], colour=1)
-        with pytest.raises(zmq.Again):
-            right.recv(zmq.NOBLOCK)
+            call("x" if call == left.send_string else b"x", colour=1)
+    with pytest.raises(TypeError, match="colour"):
+        left.send_multipart([b"x", b"y"], colour=1)
+    with pytest.raises(zmq.Again):
+        right.recv(zmq.NOBLOCK)
 
 
 # -- arguments of the other methods -----------------------------------------------------------------------------------

@@ -73,33 +73,32 @@ def in_a_finalizer(hub: greenzmq.GreenHub, close: Callable[[], object]) -> None:
 @pytest.mark.parametrize(
     "where", [in_a_greenlet, in_the_hub, in_the_finally_of_a_killed_greenlet, in_a_finalizer], ids=lambda f: f.__name__
 )
-def test_close_tells_all_who_wait(hub, where):
+def test_close_tells_all_who_wait(hub, context, where):
     """Whatever waits gets ENOTSOCK at once, in the rounds that it takes to run them all, wherever the socket is closed;
     nobody touches it any more. A second close changes nothing.
 
     Seen to fail when `close` woke nobody; eventlet.green.zmq and zmq.green leave them waiting for good.
     """
-    with open_context(hub) as context:
-        socket, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-        context.kept.append(context.socket(zmq.PAIR))
-        fill(socket)
-        tasks = {}
-        for name, wait in WAITS.items():
-            tasks[name] = hub.spawn(wait, socket)
-        tick(hub, *tasks.values())
+    socket, _ = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    context.kept.append(context.socket(zmq.PAIR))
+    fill(socket)
+    tasks = {}
+    for name, wait in WAITS.items():
+        tasks[name] = hub.spawn(wait, socket)
+    tick(hub, *tasks.values())
 
-        def close() -> None:
-            socket.close()
-            socket.close()
+    def close() -> None:
+        socket.close()
+        socket.close()
 
-        where(hub, close)
-        assert socket.closed
-        goes_on(hub, *tasks.values(), at_once=True)
-        for name, task in tasks.items():
-            with pytest.raises(zmq.ZMQError) as caught:
-                task.get()
-            assert caught.value.errno == zmq.ENOTSOCK, name
-        idle(socket)
+    where(hub, close)
+    assert socket.closed
+    goes_on(hub, *tasks.values(), at_once=True)
+    for name, task in tasks.items():
+        with pytest.raises(zmq.ZMQError) as caught:
+            task.get()
+        assert caught.value.errno == zmq.ENOTSOCK, name
+    idle(socket)
 
 
 # -- between two bytecodes --------------------------------------------------------------------------------------------
@@ -220,26 +219,25 @@ def test_open_wait_close_many_times(hub, monkeypatch):
         assert not new_descriptors(before)
 
 
-def test_a_plain_socket_is_closed_behind_the_hubs_back(hub):
+def test_a_plain_socket_is_closed_behind_the_hubs_back(hub, context):
     """A green object receives from a plain socket, which is then closed, and its descriptor gone, before the loop goes
     round: the loop hears nothing of it.
 
     Seen to fail when a stopped watch stayed with the loop: uvloop aborted the process.
     """
-    with open_context(hub) as context:
-        plain, peer = context.socket(zmq.PULL, zmq.Socket), context.socket(zmq.PUSH, zmq.Socket)
-        plain.bind(address("inproc"))
-        peer.connect(plain.last_endpoint.decode())
-        green = greenzmq.Socket(plain)
-        expect_eagain(green)  # so that it asks, and begins to wait, before it tries
-        peer.send(b"x")
-        with never_switches():
-            assert green.recv() == b"x"
-        fd = plain.FD
-        plain.close()
-        peer.close()
-        go_round_without(hub, fd)
-        idle(green)
+    plain, peer = context.socket(zmq.PULL, zmq.Socket), context.socket(zmq.PUSH, zmq.Socket)
+    plain.bind(address("inproc"))
+    peer.connect(plain.last_endpoint.decode())
+    green = greenzmq.Socket(plain)
+    expect_eagain(green)  # so that it asks, and begins to wait, before it tries
+    peer.send(b"x")
+    with never_switches():
+        assert green.recv() == b"x"
+    fd = plain.FD
+    plain.close()
+    peer.close()
+    go_round_without(hub, fd)
+    idle(green)
 
 
 # -- by a signal ------------------------------------------------------------------------------------------------------

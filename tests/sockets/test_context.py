@@ -82,25 +82,24 @@ def test_a_context_made_for_sockets_of_the_other_kind(hub, other):
     hub.run_in_thread(context.term) if other == "plain" else context.term()
 
 
-def test_options_for_new_sockets(hub):
+def test_options_for_new_sockets(context):
     """Options set on a context hold for its later sockets, in each spelling; a type that lacks one does without."""
-    with open_context(hub) as context:
-        before = context.socket(zmq.PUSH)
-        context.sndhwm = 7
-        context.setsockopt(zmq.RCVTIMEO, 5)
-        context.LINGER = 11
-        context.sockopts[zmq.SUBSCRIBE] = b"topic"
-        assert (context.sndhwm, context.getsockopt(zmq.RCVTIMEO), context.linger) == (7, 5, 11)
-        with context.socket(zmq.PUSH) as push, context.socket(zmq.SUB) as sub:
-            assert (push.sndhwm, push.rcvtimeo, push.linger) == (7, 5, 11)
-            assert (sub.sndhwm, sub.rcvtimeo, sub.linger) == (7, 5, 11)
-        assert (before.sndhwm, before.rcvtimeo) == (1000, -1)
-        before.close()
-        del context.sndhwm
-        with pytest.raises(AttributeError):
-            _ = context.sndhwm
-        with context.socket(zmq.PUSH) as push:
-            assert push.sndhwm == 1000
+    before = context.socket(zmq.PUSH)
+    context.sndhwm = 7
+    context.setsockopt(zmq.RCVTIMEO, 5)
+    context.LINGER = 11
+    context.sockopts[zmq.SUBSCRIBE] = b"topic"
+    assert (context.sndhwm, context.getsockopt(zmq.RCVTIMEO), context.linger) == (7, 5, 11)
+    with context.socket(zmq.PUSH) as push, context.socket(zmq.SUB) as sub:
+        assert (push.sndhwm, push.rcvtimeo, push.linger) == (7, 5, 11)
+        assert (sub.sndhwm, sub.rcvtimeo, sub.linger) == (7, 5, 11)
+    assert (before.sndhwm, before.rcvtimeo) == (1000, -1)
+    before.close()
+    del context.sndhwm
+    with pytest.raises(AttributeError):
+        _ = context.sndhwm
+    with context.socket(zmq.PUSH) as push:
+        assert push.sndhwm == 1000
 
 
 def test_options_of_the_context(hub):
@@ -272,44 +271,41 @@ def test_shadows_of_a_socket_share_who_waits(hub, how):
             assert task.get() == b"x"
 
 
-def test_a_queue_of_shadows(hub):
+def test_a_queue_of_shadows(hub, pair):
     """Greenlets that wait through different objects for one socket stand in one queue."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
-        objects = [right, greenzmq.Socket(right), greenzmq.Socket.shadow(right.underlying)]
-        tasks = [hub.spawn(each.recv) for each in objects]
-        hub.sleep()
-        for n in range(3):
-            left.send(b"%d" % n)
-        assert [task.get() for task in tasks] == [b"0", b"1", b"2"]
+    left, right = pair
+    objects = [right, greenzmq.Socket(right), greenzmq.Socket.shadow(right.underlying)]
+    tasks = [hub.spawn(each.recv) for each in objects]
+    hub.sleep()
+    for n in range(3):
+        left.send(b"%d" % n)
+    assert [task.get() for task in tasks] == [b"0", b"1", b"2"]
 
 
-def test_a_shadow_of_a_plain_socket(hub):
+def test_a_shadow_of_a_plain_socket(hub, context):
     """A green object for a plain socket waits where the plain one would block."""
-    with open_context(hub) as context:
-        plain, peer = context.socket(zmq.PULL, zmq.Socket), context.socket(zmq.PUSH)
-        plain.bind("inproc://x")
-        peer.connect("inproc://x")
-        green = greenzmq.Socket(plain)
-        task = parked(hub, receives, green.recv)
-        peer.send(b"x")
-        assert task.get() == b"x"
+    plain, peer = context.socket(zmq.PULL, zmq.Socket), context.socket(zmq.PUSH)
+    plain.bind("inproc://x")
+    peer.connect("inproc://x")
+    green = greenzmq.Socket(plain)
+    task = parked(hub, receives, green.recv)
+    peer.send(b"x")
+    assert task.get() == b"x"
 
 
-def test_a_shadow_does_not_close_its_socket(hub):
+def test_a_shadow_does_not_close_its_socket(hub, pair):
     """Dropping a shadow, even the one that was used last, leaves the socket and those who wait on it as they were."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
-        shadow = greenzmq.Socket.shadow(right.underlying)
-        left.send(b"x")
-        assert shadow.recv() == b"x"
-        task = parked(hub, receives, right.recv)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            del shadow
-            gc.collect()
-        left.send(b"y")
-        assert task.get() == b"y"
+    left, right = pair
+    shadow = greenzmq.Socket.shadow(right.underlying)
+    left.send(b"x")
+    assert shadow.recv() == b"x"
+    task = parked(hub, receives, right.recv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del shadow
+        gc.collect()
+    left.send(b"y")
+    assert task.get() == b"y"
 
 
 def test_copies_are_shadows(hub):
@@ -365,15 +361,14 @@ def test_a_wrong_hub_is_an_error_at_once(choice):
         gc.collect()
 
 
-def test_both_directions_of_both_objects(hub):
+def test_both_directions_of_both_objects(hub, context):
     """A sender waits through a shadow, a receiver through the socket; each is woken by the other side."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-        shadow = greenzmq.Socket(left)
-        receiving = parked(hub, receives, left.recv)
-        sending = hub.spawn(lambda: [shadow.send(b"%d" % n) for n in range(5)])
-        until(hub, lambda: sends(left))
-        assert [right.recv() for _ in range(5)] == [b"%d" % n for n in range(5)]
-        sending.get()
-        right.send(b"x")
-        assert receiving.get() == b"x"
+    left, right = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    shadow = greenzmq.Socket(left)
+    receiving = parked(hub, receives, left.recv)
+    sending = hub.spawn(lambda: [shadow.send(b"%d" % n) for n in range(5)])
+    until(hub, lambda: sends(left))
+    assert [right.recv() for _ in range(5)] == [b"%d" % n for n in range(5)]
+    sending.get()
+    right.send(b"x")
+    assert receiving.get() == b"x"

@@ -101,18 +101,17 @@ def test_fast_path_is_free(hub, operation, spies):
         idle(pull, push)
 
 
-def test_poll_of_a_ready_socket_does_not_switch(hub, spies):
+def test_poll_of_a_ready_socket_does_not_switch(push_pull, spies):
     """`poll` of what is ready, or with a timeout of 0, reads EVENTS once, switches to nobody and makes no waiter."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        fresh_turn(pull, push)
-        with never_switches():
-            assert pull.poll(0) == 0
-            assert push.poll(1000, zmq.POLLOUT) == zmq.POLLOUT
-        assert (spies.looks, spies.made) == (2, [])
+    push, pull = push_pull
+    fresh_turn(pull, push)
+    with never_switches():
+        assert pull.poll(0) == 0
+        assert push.poll(1000, zmq.POLLOUT) == zmq.POLLOUT
+    assert (spies.looks, spies.made) == (2, [])
 
 
-def test_round_trip(hub, spies):
+def test_round_trip(hub, pair, spies):
     """A question and an answer cost four switches and two looks at EVENTS.
 
     Each of the two greenlets waits once in a round trip: it goes to the hub and comes back, two switches; and the hub
@@ -120,27 +119,26 @@ def test_round_trip(hub, spies):
     to wait looks once before it parks: that costs half of the EAGAIN it would meet otherwise. Nothing else is needed:
     when it has its message and nobody else waits nobody needs a look.
     """
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    one, other = pair
 
-        def echo() -> None:
-            for _ in range(TRIPS + 1):
-                other.send(other.recv())
+    def echo() -> None:
+        for _ in range(TRIPS + 1):
+            other.send(other.recv())
 
-        task = hub.spawn(echo)
-        until(hub, lambda: receives(other))
-        one.send(b"warm up")
-        one.recv()
-        until(hub, lambda: receives(other))
-        fresh_turn(one, other)
-        before = spies.looks
-        with count_switches() as switches:
-            for _ in range(TRIPS):
-                one.send(b"ping")
-                one.recv()
-        assert spies.looks - before <= 2 * TRIPS
-        assert len(switches) <= 4 * TRIPS
-        assert task.join(5)
+    task = hub.spawn(echo)
+    until(hub, lambda: receives(other))
+    one.send(b"warm up")
+    one.recv()
+    until(hub, lambda: receives(other))
+    fresh_turn(one, other)
+    before = spies.looks
+    with count_switches() as switches:
+        for _ in range(TRIPS):
+            one.send(b"ping")
+            one.recv()
+    assert spies.looks - before <= 2 * TRIPS
+    assert len(switches) <= 4 * TRIPS
+    assert task.join(5)
 
 
 # -- idle -------------------------------------------------------------------------------------------------------------
@@ -150,76 +148,74 @@ def test_round_trip(hub, spies):
 A_FEW = 12
 
 
-def test_idle_is_idle(hub):
+def test_idle_is_idle(hub, context):
     """While greenlets wait, each kind on a socket of its own, and nothing comes the hub sleeps: its rounds in a long
     spell are few.
 
     Seen to fail when a watch fired and nobody read EVENTS.
     """
-    with open_context(hub) as context:
-        pairs = []
-        for who in ("receiver", "sender", "both", "poller", "after a false signal"):
-            socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-            tasks = []
-            if who != "sender":
-                tasks.append(waiting_receiver(hub, socket) if who != "poller" else hub.spawn(socket.poll))
-            if who in ("sender", "both"):
-                tasks.append(waiting_sender(hub, socket, [b"m"]))
-            if who == "after a false signal":
-                plain(socket).bind("tcp://127.0.0.1:*")  # tells itself so, and that is nothing to receive
-            pairs.append((socket, peer, tasks))
-        hub.run_in_thread(time.sleep, 0.01)
-        with count_rounds(hub) as rounds:
-            hub.run_in_thread(time.sleep, 0.1)  # eventlet's poll() spins for the last ms of a timer
-        assert len(rounds) <= A_FEW
-        for socket, peer, tasks in pairs:
-            for task in tasks:
-                assert not task.done
-                task.kill()
-            drain(peer)
-            idle(socket)
+    pairs = []
+    for who in ("receiver", "sender", "both", "poller", "after a false signal"):
+        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+        tasks = []
+        if who != "sender":
+            tasks.append(waiting_receiver(hub, socket) if who != "poller" else hub.spawn(socket.poll))
+        if who in ("sender", "both"):
+            tasks.append(waiting_sender(hub, socket, [b"m"]))
+        if who == "after a false signal":
+            plain(socket).bind("tcp://127.0.0.1:*")  # tells itself so, and that is nothing to receive
+        pairs.append((socket, peer, tasks))
+    hub.run_in_thread(time.sleep, 0.01)
+    with count_rounds(hub) as rounds:
+        hub.run_in_thread(time.sleep, 0.1)  # eventlet's poll() spins for the last ms of a timer
+    assert len(rounds) <= A_FEW
+    for socket, peer, tasks in pairs:
+        for task in tasks:
+            assert not task.done
+            task.kill()
+        drain(peer)
+        idle(socket)
 
 
 @pytest.mark.parametrize("operation", ["recv", "send"])
-def test_idle_behind_a_message(hub, operation):
+def test_idle_behind_a_message(hub, context, push_pull, operation):
     """A greenlet waits while another is inside a message; signals that mean nothing to it don't make the hub spin.
 
     Seen to fail, with "recv", when a receiver that waited alone was woken by any signal and left it to itself.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        socket = pull if operation == "recv" else push
-        gate, opener = connected(context, zmq.PAIR, zmq.PAIR)
+    push, pull = push_pull
+    socket = pull if operation == "recv" else push
+    gate, opener = connected(context, zmq.PAIR, zmq.PAIR)
 
-        def inside() -> None:
-            if operation == "recv":
-                pull.recv()
-            else:
-                push.send(b"1", zmq.SNDMORE)
-            gate.recv()
-            if operation == "recv":
-                pull.recv()
-            else:
-                push.send(b"one")
+    def inside() -> None:
+        if operation == "recv":
+            pull.recv()
+        else:
+            push.send(b"1", zmq.SNDMORE)
+        gate.recv()
+        if operation == "recv":
+            pull.recv()
+        else:
+            push.send(b"one")
 
-        owner = hub.spawn(inside)
-        until(hub, lambda: receives(gate) or receives(pull))
-        task = hub.spawn(*((pull.recv,) if operation == "recv" else (push.send, b"2")))
-        if operation == "recv":
-            until(hub, lambda: len(receivers_of(pull)) == 2)
-            push.send_multipart([b"1", b"one"])
-        until(hub, lambda: receives(gate) and parked_on(socket) == 1)
-        plain(socket).bind("tcp://127.0.0.1:*")  # a signal that is neither a message nor room
-        hub.run_in_thread(time.sleep, 0.01)
-        with count_rounds(hub) as rounds:
-            hub.run_in_thread(time.sleep, 0.1)
-        assert len(rounds) <= A_FEW
-        assert not task.done
-        opener.send(b"go on")
-        assert owner.join(5)
-        if operation == "recv":
-            push.send(b"2")
-        assert task.join(5)
+    owner = hub.spawn(inside)
+    until(hub, lambda: receives(gate) or receives(pull))
+    task = hub.spawn(*((pull.recv,) if operation == "recv" else (push.send, b"2")))
+    if operation == "recv":
+        until(hub, lambda: len(receivers_of(pull)) == 2)
+        push.send_multipart([b"1", b"one"])
+    until(hub, lambda: receives(gate) and parked_on(socket) == 1)
+    plain(socket).bind("tcp://127.0.0.1:*")  # a signal that is neither a message nor room
+    hub.run_in_thread(time.sleep, 0.01)
+    with count_rounds(hub) as rounds:
+        hub.run_in_thread(time.sleep, 0.1)
+    assert len(rounds) <= A_FEW
+    assert not task.done
+    opener.send(b"go on")
+    assert owner.join(5)
+    if operation == "recv":
+        push.send(b"2")
+    assert task.join(5)
 
 
 # -- the turn ---------------------------------------------------------------------------------------------------------
@@ -298,19 +294,18 @@ def test_turn_ends(hub, monkeypatch, program, room):
 
 
 @pytest.mark.parametrize(("program", "room"), [(sends_and_receives, 0), (never_empty, 1)], ids=["hot", "full"])
-def test_turn_ends_in_time(hub, program, room):
+def test_turn_ends_in_time(hub, context, program, room):
     """The same with turns as they are: in 20,000 operations a ticker runs often.
 
     "full" was seen to fail when a wait that had not parked began a new turn.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=room, rcvhwm=room)
-        task, ticks = ticker(hub)
-        before = len(ticks)
-        for _ in program(pull, push, 10_000):
-            pass
-        assert len(ticks) > before + 2
-        task.kill()
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=room, rcvhwm=room)
+    task, ticks = ticker(hub)
+    before = len(ticks)
+    for _ in program(pull, push, 10_000):
+        pass
+    assert len(ticks) > before + 2
+    task.kill()
 
 
 def test_turn_never_ends_inside_a_message(hub, monkeypatch):
@@ -459,17 +454,16 @@ def test_whom_to_wake(events, readers, writers, owner, expected):
         assert tuple(places) == expected
 
 
-def test_waiting_sender_costs_no_looks(hub, spies):
+def test_waiting_sender_costs_no_looks(hub, context, spies):
     """A sender that waits in a full socket is not tried, and EVENTS not read, until there is a signal."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        task = waiting_sender(hub, push, [BIG])
-        before = spies.looks
-        hub.sleep(0.02)
-        for _ in range(20):
-            hub.sleep()
-        assert spies.looks == before
-        assert fill_up(push, [BIG]) == 0
-        drain(pull)
-        assert task.join(5)
-        idle(push)
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+    task = waiting_sender(hub, push, [BIG])
+    before = spies.looks
+    hub.sleep(0.02)
+    for _ in range(20):
+        hub.sleep()
+    assert spies.looks == before
+    assert fill_up(push, [BIG]) == 0
+    drain(pull)
+    assert task.join(5)
+    idle(push)

@@ -262,26 +262,24 @@ def test_a_term_with_a_time_limit(hub):
 # -- close ------------------------------------------------------------------------------------------------------------
 
 
-def test_close_ends_every_wait(hub):
+def test_close_ends_every_wait(hub, context):
     """Closing a socket never switches; all who wait on it get ENOTSOCK."""
-    with open_context(hub) as context:
-        opened, tasks = waiting_on(hub, context)
-        with never_switches():
-            close_all(opened)
-        for task in tasks:
-            with pytest.raises(zmq.ZMQError) as caught:
-                task.get()
-            assert caught.value.errno == zmq.ENOTSOCK
+    opened, tasks = waiting_on(hub, context)
+    with never_switches():
+        close_all(opened)
+    for task in tasks:
+        with pytest.raises(zmq.ZMQError) as caught:
+            task.get()
+        assert caught.value.errno == zmq.ENOTSOCK
 
 
-def test_close_in_a_callback_of_the_hub(hub):
+def test_close_in_a_callback_of_the_hub(hub, context):
     """The hub itself may close a socket that greenlets wait on."""
-    with open_context(hub) as context:
-        opened, tasks = waiting_on(hub, context)
-        hub.hub.call_soon(close_all, opened)
-        for task in tasks:
-            with pytest.raises(zmq.ZMQError):
-                task.get()
+    opened, tasks = waiting_on(hub, context)
+    hub.hub.call_soon(close_all, opened)
+    for task in tasks:
+        with pytest.raises(zmq.ZMQError):
+            task.get()
 
 
 # -- the garbage collector --------------------------------------------------------------------------------------------
@@ -353,24 +351,23 @@ def test_an_unclosed_socket_is_collected(hub, where):
         assert not hub.hub.watching.get((descriptors[0], False))
 
 
-def test_a_socket_that_is_waited_on_is_kept(hub):
+def test_a_socket_that_is_waited_on_is_kept(hub, context):
     """The greenlet that waits holds the socket: dropping all other references loses neither of them."""
-    with open_context(hub) as context:
-        peer = context.socket(zmq.PUSH)
-        where = address("inproc")
-        peer.bind(where)
+    peer = context.socket(zmq.PUSH)
+    where = address("inproc")
+    peer.bind(where)
 
-        def receive() -> bytes:
-            with context.socket(zmq.PULL) as socket:
-                socket.connect(where)
-                waiting.append(weakref.ref(socket))
-                return socket.recv()
+    def receive() -> bytes:
+        with context.socket(zmq.PULL) as socket:
+            socket.connect(where)
+            waiting.append(weakref.ref(socket))
+            return socket.recv()
 
-        waiting = []
-        task = hub.spawn(receive)
-        until(hub, lambda: waiting)
-        tick(hub, task)
-        gc.collect()
-        assert waiting[0]() is not None
-        peer.send(b"x")
-        assert task.get() == b"x"
+    waiting = []
+    task = hub.spawn(receive)
+    until(hub, lambda: waiting)
+    tick(hub, task)
+    gc.collect()
+    assert waiting[0]() is not None
+    peer.send(b"x")
+    assert task.get() == b"x"

@@ -139,61 +139,58 @@ def test_a_zero_copy_buffer_is_let_go(hub, waits):
         until(hub, lambda: freed() is None)
 
 
-def test_copy_threshold(hub):
+def test_copy_threshold(hub, context, pair):
     """copy_threshold is the socket's own, settable in the constructor and later, and decides what is copied."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
-        assert left.copy_threshold == zmq.COPY_THRESHOLD
-        assert kind_of(left.send(SMALL, copy=False, track=True)) == FINISHED
-        left.copy_threshold = 0
-        tracker = left.send(SMALL, copy=False, track=True)
-        assert kind_of(tracker) == PENDING
-        multipart = left.send_multipart([SMALL, SMALL], copy=False, track=True)
-        assert kind_of(multipart) == PENDING
-        left.copy_threshold = len(BIG) + 1
-        assert kind_of(left.send(BIG, copy=False, track=True)) == FINISHED
-        assert [right.recv() for _ in range(5)] == [SMALL, SMALL, SMALL, SMALL, BIG]
-        until(hub, lambda: tracker.done and multipart.done)
-        with context.socket(zmq.PAIR, copy_threshold=7) as other:
-            assert other.copy_threshold == 7
+    left, right = pair
+    assert left.copy_threshold == zmq.COPY_THRESHOLD
+    assert kind_of(left.send(SMALL, copy=False, track=True)) == FINISHED
+    left.copy_threshold = 0
+    tracker = left.send(SMALL, copy=False, track=True)
+    assert kind_of(tracker) == PENDING
+    multipart = left.send_multipart([SMALL, SMALL], copy=False, track=True)
+    assert kind_of(multipart) == PENDING
+    left.copy_threshold = len(BIG) + 1
+    assert kind_of(left.send(BIG, copy=False, track=True)) == FINISHED
+    assert [right.recv() for _ in range(5)] == [SMALL, SMALL, SMALL, SMALL, BIG]
+    until(hub, lambda: tracker.done and multipart.done)
+    with context.socket(zmq.PAIR, copy_threshold=7) as other:
+        assert other.copy_threshold == 7
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fast", "waiting"])
-def test_received_frames(hub, waits):
+def test_received_frames(hub, pair, waits):
     """copy=False gives Frames: with their bytes, with more to follow or not, with a tracker if asked for."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
+    left, right = pair
 
-        def receive(**keywords):
-            if waits:
-                task = parked(hub, receives, right.recv_multipart, **keywords)
-                left.send_multipart([SMALL, b"", BIG])
-                return task.get()
+    def receive(**keywords):
+        if waits:
+            task = parked(hub, receives, right.recv_multipart, **keywords)
             left.send_multipart([SMALL, b"", BIG])
-            return right.recv_multipart(**keywords)
+            return task.get()
+        left.send_multipart([SMALL, b"", BIG])
+        return right.recv_multipart(**keywords)
 
-        parts = receive(copy=False)
-        assert [type(part) for part in parts] == [zmq.Frame] * 3
-        assert [part.bytes for part in parts] == [SMALL, b"", BIG]
-        assert [part.more for part in parts] == [True, True, False]
-        assert [part.tracker for part in parts] == [None] * 3
-        assert [kind_of(part.tracker) for part in receive(copy=False, track=True)] == [FINISHED] * 3
-        assert receive(copy=True, track=True) == [SMALL, b"", BIG]
-        left.send(SMALL)
-        frame = right.recv(0, False, True)
-        assert (frame.bytes, frame.more, kind_of(frame.tracker)) == (SMALL, False, FINISHED)
-        assert bytes(frame.buffer) == bytes(memoryview(frame)) == SMALL
+    parts = receive(copy=False)
+    assert [type(part) for part in parts] == [zmq.Frame] * 3
+    assert [part.bytes for part in parts] == [SMALL, b"", BIG]
+    assert [part.more for part in parts] == [True, True, False]
+    assert [part.tracker for part in parts] == [None] * 3
+    assert [kind_of(part.tracker) for part in receive(copy=False, track=True)] == [FINISHED] * 3
+    assert receive(copy=True, track=True) == [SMALL, b"", BIG]
+    left.send(SMALL)
+    frame = right.recv(0, False, True)
+    assert (frame.bytes, frame.more, kind_of(frame.tracker)) == (SMALL, False, FINISHED)
+    assert bytes(frame.buffer) == bytes(memoryview(frame)) == SMALL
 
 
-def test_a_received_frame_is_sent_on(hub):
+def test_a_received_frame_is_sent_on(pair):
     """A Frame goes through a green socket unchanged and may be sent again and again."""
-    with open_context(hub) as context:
-        left, right = connected(context, zmq.PAIR, zmq.PAIR)
-        left.send_multipart([SMALL, BIG])
-        parts = right.recv_multipart(copy=False)
-        for _ in range(2):
-            right.send_multipart(parts, copy=False)
-            assert left.recv_multipart() == [SMALL, BIG]
+    left, right = pair
+    left.send_multipart([SMALL, BIG])
+    parts = right.recv_multipart(copy=False)
+    for _ in range(2):
+        right.send_multipart(parts, copy=False)
+        assert left.recv_multipart() == [SMALL, BIG]
 
 
 def test_big_messages(hub):

@@ -75,62 +75,59 @@ def wait_once(hub: greenzmq.GreenHub, pull: greenzmq.Socket, push: greenzmq.Sock
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_watched_by_another_between_waits(hub, way):
+def test_watched_by_another_between_waits(hub, push_pull, way):
     """Somebody watches it for a while, when the socket's own watch rests; the waits that come later wake up.
 
     Seen to hang on asyncio, uvloop and eventlet when the watch rested on the number that was given away.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    with stranger(hub, WAYS[way](pull)):
+        hub.sleep()
+    for _ in range(2):
         wait_once(hub, pull, push)
-        with stranger(hub, WAYS[way](pull)):
-            hub.sleep()
-        for _ in range(2):
-            wait_once(hub, pull, push)
-        idle(pull)
+    idle(pull)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_watched_by_another_in_the_midst_of_a_wait(hub, way):
+def test_watched_by_another_in_the_midst_of_a_wait(hub, push_pull, way):
     """Somebody watches it while a greenlet is parked: both are told, in the same wait, in one that begins beside it,
     and in one that goes on when the other has left.
 
     Seen to hang on asyncio and uvloop when the other took the watch's place, and to be refused on eventlet and the
     selector hub.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        task = parked(hub, receives, pull.recv)
-        with stranger(hub, WAYS[way](pull)) as told:
-            zmq.Socket.shadow(push.underlying).send(b"message")  # type: ignore[arg-type]
-            with hub.timeout(5):
-                assert task.get() == b"message"
-            until(hub, lambda: told or not pull.poll(0))
-            assert told
-            wait_once(hub, pull, push)
-            task = parked(hub, receives, pull.recv)
-        push.send(b"after that")
-        with hub.timeout(5):
-            assert task.get() == b"after that"
-        idle(pull)
-
-
-def test_asked_for_in_another_thread(hub):
-    """The loop is touched in its own thread, and the greenlet that is parked is woken all the same."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        task = parked(hub, receives, pull.recv)
-        asked: list[int] = []
-        thread = threading.Thread(target=lambda: asked.append(pull.FD))
-        thread.start()
-        thread.join()
-        until(hub, lambda: watch_of(pull).fd != descriptor(pull))
-        with stranger(hub, asked[0]):
-            hub.sleep()
-        push.send(b"message")
+    push, pull = push_pull
+    task = parked(hub, receives, pull.recv)
+    with stranger(hub, WAYS[way](pull)) as told:
+        zmq.Socket.shadow(push.underlying).send(b"message")  # type: ignore[arg-type]
         with hub.timeout(5):
             assert task.get() == b"message"
-        idle(pull)
+        until(hub, lambda: told or not pull.poll(0))
+        assert told
+        wait_once(hub, pull, push)
+        task = parked(hub, receives, pull.recv)
+    push.send(b"after that")
+    with hub.timeout(5):
+        assert task.get() == b"after that"
+    idle(pull)
+
+
+def test_asked_for_in_another_thread(hub, push_pull):
+    """The loop is touched in its own thread, and the greenlet that is parked is woken all the same."""
+    push, pull = push_pull
+    task = parked(hub, receives, pull.recv)
+    asked: list[int] = []
+    thread = threading.Thread(target=lambda: asked.append(pull.FD))
+    thread.start()
+    thread.join()
+    until(hub, lambda: watch_of(pull).fd != descriptor(pull))
+    with stranger(hub, asked[0]):
+        hub.sleep()
+    push.send(b"message")
+    with hub.timeout(5):
+        assert task.get() == b"message"
+    idle(pull)
 
 
 @each("way", WAYS)
@@ -157,16 +154,15 @@ def test_closed_while_it_is_watched_twice(hub, way):
         assert task.get() == zmq.ENOTSOCK
 
 
-def test_what_greenzmq_asks_for_itself_gives_nothing_away(hub):
+def test_what_greenzmq_asks_for_itself_gives_nothing_away(hub, push_pull):
     """Waits, polls and Pollers leave the socket to itself: its watch still rests between waits."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        with greenzmq.Poller(hub=hub) as poller:
-            poller.register(pull, zmq.POLLIN)
-            assert (poller.poll(1), pull.poll(1), greenzmq.select([pull], [], [], 0)[0]) == ([], 0, [])
-            for _ in range(2):
-                wait_once(hub, pull, push)
-            repr(pull)
-            greenzmq.waiters()
-        assert is_exclusive(pull)
-        assert watch_of(pull).lazily_stopped == hub.hub.supports_lazy_stop
+    push, pull = push_pull
+    with greenzmq.Poller(hub=hub) as poller:
+        poller.register(pull, zmq.POLLIN)
+        assert (poller.poll(1), pull.poll(1), greenzmq.select([pull], [], [], 0)[0]) == ([], 0, [])
+        for _ in range(2):
+            wait_once(hub, pull, push)
+        repr(pull)
+        greenzmq.waiters()
+    assert is_exclusive(pull)
+    assert watch_of(pull).lazily_stopped == hub.hub.supports_lazy_stop

@@ -25,29 +25,28 @@ from support.waiters import (
 import greenzmq
 
 
-def test_timeout_block_around_a_wait(hub):
+def test_timeout_block_around_a_wait(hub, push_pull):
     """``hub.timeout`` ends a wait in the round in which the message comes: the message is received by it or by the
     next.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    push, pull = push_pull
 
-        def limited() -> list[bytes] | None:
-            with hub.timeout(0.002, False):
-                return pull.recv_multipart()
-            return None
+    def limited() -> list[bytes] | None:
+        with hub.timeout(0.002, False):
+            return pull.recv_multipart()
+        return None
 
-        for n in range(30):
-            task = hub.spawn(limited)
-            until(hub, lambda task=task: receives(pull) or task.done)
-            if n % 2:
-                signalled_late(push, n)
-                pull.get(zmq.EVENTS)
-            else:
-                signalled_late(push, n)
-            got = [task.get()] if task.get() else []
-            assert got + drain(pull) == [[b"%d" % n]]
-            idle(pull)
+    for n in range(30):
+        task = hub.spawn(limited)
+        until(hub, lambda task=task: receives(pull) or task.done)
+        if n % 2:
+            signalled_late(push, n)
+            pull.get(zmq.EVENTS)
+        else:
+            signalled_late(push, n)
+        got = [task.get()] if task.get() else []
+        assert got + drain(pull) == [[b"%d" % n]]
+        idle(pull)
 
 
 def signalled_late(push: greenzmq.Socket, n: int) -> None:
@@ -90,108 +89,103 @@ def test_foreign_timeout_around_a_wait(hub):
         idle(pull)
 
 
-def test_foreign_kill(hub):
+def test_foreign_kill(hub, push_pull):
     """A greenlet of gevent's or eventlet's own is killed their way as its message comes: it has it, or the next one."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        got: list[bytes] = []
-        for n in range(10):
-            tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
-            until(hub, lambda: len(receivers_of(pull)) == 2)
-            push.send(b"%d" % n)
-            if n % 2:
-                pull.get(zmq.EVENTS)
-            tasks[0].kill()
-            until(hub, lambda n=n: len(got) > n)
-            tasks[1].kill()
-            idle(pull)
-        assert got == [b"%d" % n for n in range(10)]
+    push, pull = push_pull
+    got: list[bytes] = []
+    for n in range(10):
+        tasks = [foreign_spawn(hub, lambda: got.append(pull.recv())), hub.spawn(lambda: got.append(pull.recv()))]
+        until(hub, lambda: len(receivers_of(pull)) == 2)
+        push.send(b"%d" % n)
+        if n % 2:
+            pull.get(zmq.EVENTS)
+        tasks[0].kill()
+        until(hub, lambda n=n: len(got) > n)
+        tasks[1].kill()
+        idle(pull)
+    assert got == [b"%d" % n for n in range(10)]
 
 
-def test_filled_again_before_the_sender_runs(hub):
+def test_filled_again_before_the_sender_runs(hub, context):
     """The room of a woken sender is taken again and again: it keeps its place and sends when there is room at last."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        task = waiting_sender(hub, push, [b"patient"])
-        for _ in range(10):
-            drain(pull)
-            push.get(zmq.EVENTS)
-            fill_up(push, [b"thief"])
-            hub.sleep()
-            check(push)
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+    task = waiting_sender(hub, push, [b"patient"])
+    for _ in range(10):
         drain(pull)
-        assert task.join(5)
-        assert drain(pull) == [[b"patient"]]
-        idle(push)
+        push.get(zmq.EVENTS)
+        fill_up(push, [b"thief"])
+        hub.sleep()
+        check(push)
+    drain(pull)
+    assert task.join(5)
+    assert drain(pull) == [[b"patient"]]
+    idle(push)
 
 
 @pytest.mark.parametrize("end", ["close", "term"])
-def test_end_wakes_everybody(hub, end):
+def test_end_wakes_everybody(hub, context, end):
     """All who wait on a socket, whichever way, learn at once that it is closed, or its context ended, though nobody
     touches it any more."""
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1, linger=0)
-        tasks = [waiting_receiver(hub, one) for _ in range(3)]
-        tasks += [waiting_sender(hub, one, [b"m"]), *(parked(hub, sends, one.send, b"m") for _ in range(2))]
-        tasks += [hub.spawn(one.poll) for _ in range(2)]
-        until(hub, lambda: parked_on(one) == len(tasks))
-        ending = hub.spawn(getattr(one if end == "close" else context, end))
-        for task in tasks:
-            with pytest.raises(zmq.ZMQError) as caught:
-                task.get(timeout=5)
-            assert caught.value.errno == (zmq.ENOTSOCK if end == "close" else zmq.ETERM)
-        if end == "term":
-            idle(one)
-            one.close()
-            other.close()
-        assert ending.join(5)
+    one, other = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1, linger=0)
+    tasks = [waiting_receiver(hub, one) for _ in range(3)]
+    tasks += [waiting_sender(hub, one, [b"m"]), *(parked(hub, sends, one.send, b"m") for _ in range(2))]
+    tasks += [hub.spawn(one.poll) for _ in range(2)]
+    until(hub, lambda: parked_on(one) == len(tasks))
+    ending = hub.spawn(getattr(one if end == "close" else context, end))
+    for task in tasks:
+        with pytest.raises(zmq.ZMQError) as caught:
+            task.get(timeout=5)
+        assert caught.value.errno == (zmq.ENOTSOCK if end == "close" else zmq.ETERM)
+    if end == "term":
+        idle(one)
+        one.close()
+        other.close()
+    assert ending.join(5)
 
 
-def test_message_before_the_deadline(hub):
+def test_message_before_the_deadline(hub, context):
     """The message came before RCVTIMEO ended, but the hub was busy until after: the first in the queue receives it, as
     from libzmq, and the second times out.
 
     Seen to fail when a waiter that had expired did not try once more.
     """
-    with open_context(hub) as context:
-        receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
-        receiver.rcvtimeo = 10
-        for _ in range(50):  # once does it, unless this machine takes ten milliseconds to get there
-            first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
-            in_time: list[bool] = []
+    receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
+    receiver.rcvtimeo = 10
+    for _ in range(50):  # once does it, unless this machine takes ten milliseconds to get there
+        first, second = (parked_soon(hub, receiver, n + 1) for n in range(2))
+        in_time: list[bool] = []
 
-            def come(first=first, in_time=in_time) -> None:
-                if not first.done:
-                    in_time.append(True)
-                    plain(sender).send(b"m")
-                    time.sleep(0.02)
+        def come(first=first, in_time=in_time) -> None:
+            if not first.done:
+                in_time.append(True)
+                plain(sender).send(b"m")
+                time.sleep(0.02)
 
-            from_fd_callback(hub, come)  # so that the timers come before the next look at descriptors
-            if in_time:
-                assert first.get() == [b"m"]
-                with pytest.raises(zmq.Again):
-                    second.get()
-                return
-            assert outcomes([first, second]) == []
-        raise AssertionError("never in time")
+        from_fd_callback(hub, come)  # so that the timers come before the next look at descriptors
+        if in_time:
+            assert first.get() == [b"m"]
+            with pytest.raises(zmq.Again):
+                second.get()
+            return
+        assert outcomes([first, second]) == []
+    raise AssertionError("never in time")
 
 
 @pytest.mark.parametrize("look", [True, False], ids=["woken-first", "signal-only"])
-def test_woken_as_it_expires(hub, look):
+def test_woken_as_it_expires(hub, context, look):
     """The message comes in the very round in which RCVTIMEO ends: the waiter has it, or the next one gets it; never
     both, never neither.
     """
-    with open_context(hub) as context:
-        receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
-        for n in range(20):
-            receiver.rcvtimeo = 2
-            task = parked_soon(hub, receiver, 1)
-            time.sleep(0.001 if n % 4 == 0 else 0.003)  # the hub finds the message and the deadline together
-            sender.send(b"%d" % n)
-            if look:
-                receiver.get(zmq.EVENTS)
-            assert task.join(5)
-            assert outcomes([task]) + drain(receiver) == [[b"%d" % n]]
+    receiver, sender = connected(context, zmq.PULL, zmq.PUSH)
+    for n in range(20):
+        receiver.rcvtimeo = 2
+        task = parked_soon(hub, receiver, 1)
+        time.sleep(0.001 if n % 4 == 0 else 0.003)  # the hub finds the message and the deadline together
+        sender.send(b"%d" % n)
+        if look:
+            receiver.get(zmq.EVENTS)
+        assert task.join(5)
+        assert outcomes([task]) + drain(receiver) == [[b"%d" % n]]
 
 
 def outcomes(tasks: list[greenzmq.Task[Any]]) -> list[Any]:

@@ -47,34 +47,33 @@ def test_wrong_turn_is_an_error_at_once(hub):
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_second_worker(hub, limited):
+def test_second_worker(hub, context, limited):
     """Two greenlets wait for requests on one REP. While the first works on its own the second's time ends, with Again;
     without a limit it waits on, also when woken in vain, and has the next request.
 
     Seen to fail, with EFSM for Again and for the woken one, when only EAGAIN was taken for "not now".
     """
-    with open_context(hub) as context:
-        rep, req = connected(context, zmq.REP, zmq.REQ)
-        first = parked(hub, receives, rep.recv)
-        rep.rcvtimeo = 30 if limited else -1
-        second = hub.spawn(rep.recv)
-        until(hub, lambda: len(receivers_of(rep)) == 2)
-        req.send(b"1")
-        assert first.get() == b"1"
-        if limited:
-            with pytest.raises(zmq.Again):
-                second.get()
-            rep.send(b"one")
-            assert req.recv() == b"one"
-        else:
-            receivers_of(rep)[0].wake()
-            tick(hub, second)
-            check(rep)
-            rep.send(b"one")
-            assert req.recv() == b"one"
-            req.send(b"2")
-            assert second.get() == b"2"
-        idle(rep, req)
+    rep, req = connected(context, zmq.REP, zmq.REQ)
+    first = parked(hub, receives, rep.recv)
+    rep.rcvtimeo = 30 if limited else -1
+    second = hub.spawn(rep.recv)
+    until(hub, lambda: len(receivers_of(rep)) == 2)
+    req.send(b"1")
+    assert first.get() == b"1"
+    if limited:
+        with pytest.raises(zmq.Again):
+            second.get()
+        rep.send(b"one")
+        assert req.recv() == b"one"
+    else:
+        receivers_of(rep)[0].wake()
+        tick(hub, second)
+        check(rep)
+        rep.send(b"one")
+        assert req.recv() == b"one"
+        req.send(b"2")
+        assert second.get() == b"2"
+    idle(rep, req)
 
 
 def test_a_send_that_failed_gives_no_turn(hub):

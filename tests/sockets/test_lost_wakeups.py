@@ -123,46 +123,43 @@ def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "inproc"])
 @pytest.mark.parametrize("theft", [*LOOKS, *SENDS])
-def test_receiver_goes_on(hub, transport, theft):
+def test_receiver_goes_on(hub, context, transport, theft):
     """A receiver whose signal was taken by any such call goes on in the same turn of the hub.
 
     Seen to fail, each line, with the look after that call taken out.
     """
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, transport)
-        PREPARE.get(theft, lambda s: None)(socket)
-        handshake(socket, peer)
-        waiter = waiting_receiver(hub, socket)
-        as_thief(socket, lambda: (peer.send(b"m"), await_signal(socket), (LOOKS | SENDS)[theft](socket)))
-        must_finish(hub, waiter, socket)
-        assert waiter.get() == [b"m"]
-        idle(socket)
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER, transport)
+    PREPARE.get(theft, lambda s: None)(socket)
+    handshake(socket, peer)
+    waiter = waiting_receiver(hub, socket)
+    as_thief(socket, lambda: (peer.send(b"m"), await_signal(socket), (LOOKS | SENDS)[theft](socket)))
+    must_finish(hub, waiter, socket)
+    assert waiter.get() == [b"m"]
+    idle(socket)
 
 
 @pytest.mark.parametrize("theft", RECEIVES)
-def test_receiver_goes_on_with_the_next(hub, theft):
+def test_receiver_goes_on_with_the_next(hub, context, theft):
     """A thief takes the message together with its signal; the waiter goes on with the next one, in the same turn."""
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
-        waiter = waiting_receiver(hub, socket)
-        as_thief(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[theft](socket)))
-        must_finish(hub, waiter, socket)
-        assert waiter.get() == [b"2"]
-        idle(socket)
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
+    waiter = waiting_receiver(hub, socket)
+    as_thief(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[theft](socket)))
+    must_finish(hub, waiter, socket)
+    assert waiter.get() == [b"2"]
+    idle(socket)
 
 
-def test_receiver_goes_on_before_a_later_one(hub):
+def test_receiver_goes_on_before_a_later_one(hub, context):
     """A second `recv` that blocks and comes after the signal stands behind the first, and wakes it."""
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
-        first = waiting_receiver(hub, socket)
-        for message in (b"1", b"2"):
-            peer.send(message)
-        await_signal(socket)
-        assert socket.recv() == b"2"
-        must_finish(hub, first, socket)
-        assert first.get() == [b"1"]
-        idle(socket)
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
+    first = waiting_receiver(hub, socket)
+    for message in (b"1", b"2"):
+        peer.send(message)
+    await_signal(socket)
+    assert socket.recv() == b"2"
+    must_finish(hub, first, socket)
+    assert first.get() == [b"1"]
+    idle(socket)
 
 
 # -- a waiting sender -------------------------------------------------------------------------------------------------
@@ -205,137 +202,131 @@ def test_sender_goes_on_over_tcp(hub, theft):
 
 
 @pytest.mark.parametrize("theft", SENDS)
-def test_sender_goes_on_beside_another(hub, theft):
+def test_sender_goes_on_beside_another(hub, context, theft):
     """There is room for two and one signal; a thief takes one place and the signal, the waiter gets the other place."""
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-        waiter = waiting_sender(hub, socket, [b"waiter"])
-        drain(peer)
-        await_signal(socket)
-        if theft == "send-noblock":
-            # Within a millisecond of another send libzmq does not look at its commands, and may see no room.
-            with suppress(zmq.Again):
-                as_thief(socket, lambda: SENDS[theft](socket))
-        else:
-            SENDS[theft](socket)  # stands behind the waiter
-        must_finish(hub, waiter, socket)
-        assert [b"waiter"] in drain(peer)
-        idle(socket)
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+    waiter = waiting_sender(hub, socket, [b"waiter"])
+    drain(peer)
+    await_signal(socket)
+    if theft == "send-noblock":
+        # Within a millisecond of another send libzmq does not look at its commands, and may see no room.
+        with suppress(zmq.Again):
+            as_thief(socket, lambda: SENDS[theft](socket))
+    else:
+        SENDS[theft](socket)  # stands behind the waiter
+    must_finish(hub, waiter, socket)
+    assert [b"waiter"] in drain(peer)
+    idle(socket)
 
 
-def test_disconnect_takes_the_signal_of_a_sender(hub):
+def test_disconnect_takes_the_signal_of_a_sender(hub, context):
     """`disconnect` of one of two full peers takes the signal that the other has room."""
-    with open_context(hub) as context:
-        socket, leaving = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-        socket, leaving = leaving, socket
-        other = context.socket(zmq.PULL)
-        other.rcvhwm = 1
-        other.bind(address("inproc"))
-        socket.connect(other.last_endpoint.decode())
-        waiter = waiting_sender(hub, socket, [b"waiter"])
-        drain(other)
-        await_signal(socket)
-        as_thief(socket, lambda: socket.disconnect(leaving.last_endpoint.decode()))
-        must_finish(hub, waiter, socket)
-        assert drain(other) == [[b"waiter"]]
+    socket, leaving = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+    socket, leaving = leaving, socket
+    other = context.socket(zmq.PULL)
+    other.rcvhwm = 1
+    other.bind(address("inproc"))
+    socket.connect(other.last_endpoint.decode())
+    waiter = waiting_sender(hub, socket, [b"waiter"])
+    drain(other)
+    await_signal(socket)
+    as_thief(socket, lambda: socket.disconnect(leaving.last_endpoint.decode()))
+    must_finish(hub, waiter, socket)
+    assert drain(other) == [[b"waiter"]]
 
 
 # -- both at once, and the waiter itself ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theft", ["get", "poll-0", "bind-inproc"])
-def test_both_go_on(hub, theft):
+def test_both_go_on(hub, context, theft):
     """One look finds a message and room: the receiver and the sender that wait go on, both."""
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-        receiver = waiting_receiver(hub, socket)
-        sender = waiting_sender(hub, socket, [b"waiter"])
-        drain(peer)
-        peer.send(b"m")
-        await_signal(socket)
-        as_thief(socket, lambda: LOOKS[theft](socket))
-        must_finish(hub, receiver, socket)
-        assert sender.done
-        assert receiver.get() == [b"m"]
-        idle(socket)
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+    receiver = waiting_receiver(hub, socket)
+    sender = waiting_sender(hub, socket, [b"waiter"])
+    drain(peer)
+    peer.send(b"m")
+    await_signal(socket)
+    as_thief(socket, lambda: LOOKS[theft](socket))
+    must_finish(hub, receiver, socket)
+    assert sender.done
+    assert receiver.get() == [b"m"]
+    idle(socket)
 
 
-def test_receiver_sees_what_its_own_look_found(hub, monkeypatch):
+def test_receiver_sees_what_its_own_look_found(hub, context, monkeypatch):
     """A message that arrives between a receiver's EAGAIN and its look on behalf of a waiting sender wakes the receiver.
 
     Seen to fail when a receiver that is first in the queue parked without a look of its own.
     """
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-        sender = waiting_sender(hub, socket, [b"waiter"])
-        arrived = []
+    socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
+    sender = waiting_sender(hub, socket, [b"waiter"])
+    arrived = []
 
-        def arrives(get, asked, option):
-            if option == zmq.EVENTS and not arrived:
-                arrived.append(plain(peer).send(b"m"))  # as another thread might, just here
-            return get(asked, option)
+    def arrives(get, asked, option):
+        if option == zmq.EVENTS and not arrived:
+            arrived.append(plain(peer).send(b"m"))  # as another thread might, just here
+        return get(asked, option)
 
-        replace_get(monkeypatch, arrives)
-        receiver = hub.spawn(socket.recv)
-        until(hub, lambda: arrived)
-        must_finish(hub, receiver, socket)
-        assert receiver.get() == b"m"
-        sender.kill()
-        idle(socket)
+    replace_get(monkeypatch, arrives)
+    receiver = hub.spawn(socket.recv)
+    until(hub, lambda: arrived)
+    must_finish(hub, receiver, socket)
+    assert receiver.get() == b"m"
+    sender.kill()
+    idle(socket)
 
 
-def test_sender_sees_what_its_own_look_found(hub):
+def test_sender_sees_what_its_own_look_found(hub, context):
     """A woken sender whose place was taken meets a stale EAGAIN, since libzmq's `send` looks at its commands once in a
     millisecond only; its look at ``EVENTS`` then takes the signal that there is room again, and it goes on.
 
     Seen to fail when the look that follows a sender's EAGAIN counted as the one that had refused it.
     """
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
-        waiter = waiting_sender(hub, socket, [b"waiter"])
+    socket, peer = connected(context, zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
+    waiter = waiting_sender(hub, socket, [b"waiter"])
 
-        def rival():
-            drain(peer)
-            socket.get(zmq.EVENTS)  # wakes the waiter, which runs later
-            assert fill_up(socket, [b"thief"])
-            drain(peer)
-            assert signalled(socket)
+    def rival():
+        drain(peer)
+        socket.get(zmq.EVENTS)  # wakes the waiter, which runs later
+        assert fill_up(socket, [b"thief"])
+        drain(peer)
+        assert signalled(socket)
 
-        time.sleep(0.005)  # the millisecond begins with the thief's first send
-        from_fd_callback(hub, rival)
-        must_finish(hub, waiter, socket)
-        assert drain(peer) == [[b"waiter"]]
-        idle(socket)
+    time.sleep(0.005)  # the millisecond begins with the thief's first send
+    from_fd_callback(hub, rival)
+    must_finish(hub, waiter, socket)
+    assert drain(peer) == [[b"waiter"]]
+    idle(socket)
 
 
 @pytest.mark.parametrize("pause", [0, 0.005], ids=["look-takes-it", "attempt-takes-it"])
-def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, monkeypatch, pause):
+def test_refused_sender_gets_the_signal_that_a_later_one_takes(hub, context, monkeypatch, pause):
     """Of two senders to two full peers of a ROUTER_MANDATORY the first has been refused; then there is room for it, and
     the second, being tried, takes the signal: the first goes on.
 
     Seen to fail when those refused before did not count for what a refused sender's own look finds.
     """
-    with open_context(hub) as context:
-        router, peers = mandatory_router(context, b"a", b"b", b"c")
-        first, second = (waiting_sender_to(hub, router, name) for name in (b"a", b"b"))
-        waiters = senders_of(router)
-        room: list[Any] = []
+    router, peers = mandatory_router(context, b"a", b"b", b"c")
+    first, second = (waiting_sender_to(hub, router, name) for name in (b"a", b"b"))
+    waiters = senders_of(router)
+    room: list[Any] = []
 
-        def wake(waiter, wake=Waiter.wake):
-            if waiter is waiters[1] and not room:
-                room.append(drain(peers[b"a"]))
-                time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
-            wake(waiter)
+    def wake(waiter, wake=Waiter.wake):
+        if waiter is waiters[1] and not room:
+            room.append(drain(peers[b"a"]))
+            time.sleep(pause)  # after a millisecond libzmq's send looks at its commands itself
+        wake(waiter)
 
-        monkeypatch.setattr(Waiter, "wake", wake)
-        peers[b"c"].send(b"any signal")
-        until(hub, lambda: first.done or not signalled(router))
-        for _ in range(5):
-            hub.sleep()
-        assert first.done
-        assert not second.done
-        second.kill()
-        idle(router)
+    monkeypatch.setattr(Waiter, "wake", wake)
+    peers[b"c"].send(b"any signal")
+    until(hub, lambda: first.done or not signalled(router))
+    for _ in range(5):
+        hub.sleep()
+    assert first.done
+    assert not second.done
+    second.kill()
+    idle(router)
 
 
 def mandatory_router(context: greenzmq.Context, *names: bytes) -> tuple[greenzmq.Socket, dict[bytes, greenzmq.Socket]]:
@@ -364,101 +355,95 @@ def waiting_sender_to(hub: greenzmq.GreenHub, router: greenzmq.Socket, name: byt
 # -- changes without a signal -----------------------------------------------------------------------------------------
 
 
-def test_bind_to_an_early_connection(hub):
+def test_bind_to_an_early_connection(hub, context):
     """`bind` to an inproc address to which a peer has already sent makes it readable, and nothing signals it."""
-    with open_context(hub) as context:
-        socket, early = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        where = address("inproc")
-        early.connect(where)
-        early.send(b"early")
-        waiter = waiting_receiver(hub, socket)
-        as_thief(socket, lambda: socket.bind(where))
-        assert not signalled(socket)
-        must_finish(hub, waiter, socket)
-        assert waiter.get() == [b"early"]
+    socket, early = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    where = address("inproc")
+    early.connect(where)
+    early.send(b"early")
+    waiter = waiting_receiver(hub, socket)
+    as_thief(socket, lambda: socket.bind(where))
+    assert not signalled(socket)
+    must_finish(hub, waiter, socket)
+    assert waiter.get() == [b"early"]
 
 
-def test_connect_makes_writable(hub):
+def test_connect_makes_writable(hub, context):
     """`connect` to a bound inproc peer makes the socket writable, and nothing signals it."""
-    with open_context(hub) as context:
-        sink, socket = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        sink.bind(address("inproc"))
-        waiter = hub.spawn(socket.send, b"m")
-        for _ in range(5):
-            hub.sleep()
-        assert not waiter.done
-        as_thief(socket, lambda: socket.connect(sink.last_endpoint.decode()))
-        assert not signalled(socket)
-        must_finish(hub, waiter, socket)
-        assert drain(sink) == [[b"m"]]
+    sink, socket = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    sink.bind(address("inproc"))
+    waiter = hub.spawn(socket.send, b"m")
+    for _ in range(5):
+        hub.sleep()
+    assert not waiter.done
+    as_thief(socket, lambda: socket.connect(sink.last_endpoint.decode()))
+    assert not signalled(socket)
+    must_finish(hub, waiter, socket)
+    assert drain(sink) == [[b"m"]]
 
 
-def test_answer_of_a_rep_lets_the_next_receive(hub):
+def test_answer_of_a_rep_lets_the_next_receive(hub, context):
     """A REP that has answered is readable again by its own `send`, without a signal: the next worker goes on."""
-    with open_context(hub) as context:
-        rep, asker = connected(context, zmq.REP, zmq.REQ)
-        other = context.socket(zmq.REQ)
-        other.connect(rep.last_endpoint.decode())
-        workers = [parked(hub, receives, rep.recv) for _ in range(2)]
-        for req in (asker, other):
-            req.send(b"question")
-        until(hub, lambda: workers[0].done)
-        for _ in range(5):
-            hub.sleep()
-        assert not workers[1].done
-        assert not signalled(rep)
-        as_thief(rep, lambda: rep.send(b"answer"))
-        assert not signalled(rep)
-        must_finish(hub, workers[1], rep)
+    rep, asker = connected(context, zmq.REP, zmq.REQ)
+    other = context.socket(zmq.REQ)
+    other.connect(rep.last_endpoint.decode())
+    workers = [parked(hub, receives, rep.recv) for _ in range(2)]
+    for req in (asker, other):
+        req.send(b"question")
+    until(hub, lambda: workers[0].done)
+    for _ in range(5):
+        hub.sleep()
+    assert not workers[1].done
+    assert not signalled(rep)
+    as_thief(rep, lambda: rep.send(b"answer"))
+    assert not signalled(rep)
+    must_finish(hub, workers[1], rep)
 
 
-def test_worker_of_a_rep_waits_while_another_answers(hub):
+def test_worker_of_a_rep_waits_while_another_answers(hub, context):
     """A second question comes while a worker of a REP has still to answer the first: the other worker goes on waiting.
 
     Seen to fail, with EFSM, when a receiver that waited alone was woken by any signal, EVENTS unread.
     """
-    with open_context(hub) as context:
-        rep, asker = connected(context, zmq.REP, zmq.REQ)
-        other = context.socket(zmq.REQ)
-        other.connect(rep.last_endpoint.decode())
-        workers = [parked(hub, receives, rep.recv) for _ in range(2)]
-        asker.send(b"first")
-        until(hub, lambda: workers[0].done)
-        other.send(b"second")
-        await_signal(rep)
-        until(hub, lambda: workers[1].done or not signalled(rep))
-        for _ in range(5):
-            hub.sleep()
-        assert not workers[1].done
-        rep.send(b"answer")
-        must_finish(hub, workers[1], rep)
-        assert workers[1].get() == b"second"
-        idle(rep)
+    rep, asker = connected(context, zmq.REP, zmq.REQ)
+    other = context.socket(zmq.REQ)
+    other.connect(rep.last_endpoint.decode())
+    workers = [parked(hub, receives, rep.recv) for _ in range(2)]
+    asker.send(b"first")
+    until(hub, lambda: workers[0].done)
+    other.send(b"second")
+    await_signal(rep)
+    until(hub, lambda: workers[1].done or not signalled(rep))
+    for _ in range(5):
+        hub.sleep()
+    assert not workers[1].done
+    rep.send(b"answer")
+    must_finish(hub, workers[1], rep)
+    assert workers[1].get() == b"second"
+    idle(rep)
 
 
-def test_question_of_a_req_lets_it_receive(hub):
+def test_question_of_a_req_lets_it_receive(hub, context):
     """A REQ's waiting receiver goes on when the answer is there, though another greenlet's look took its signal."""
-    with open_context(hub) as context:
-        rep, req = connected(context, zmq.REP, zmq.REQ)
-        req.send(b"question")
-        waiter = waiting_receiver(hub, req)
-        assert rep.recv() == b"question"
-        rep.send(b"answer")
-        await_signal(req)
-        as_thief(req, lambda: fails(req.send, b"out of turn"))
-        must_finish(hub, waiter, req)
-        assert waiter.get() == [b"answer"]
+    rep, req = connected(context, zmq.REP, zmq.REQ)
+    req.send(b"question")
+    waiter = waiting_receiver(hub, req)
+    assert rep.recv() == b"question"
+    rep.send(b"answer")
+    await_signal(req)
+    as_thief(req, lambda: fails(req.send, b"out of turn"))
+    must_finish(hub, waiter, req)
+    assert waiter.get() == [b"answer"]
 
 
-def test_large_messages_need_no_second_signal(hub):
+def test_large_messages_need_no_second_signal(hub, context):
     """A waiter that is woken for the first of many messages leaves the rest, which signal nothing, to the next
     waiters.
     """
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.PULL, zmq.PUSH, "tcp")
-        waiters = [waiting_receiver(hub, socket) for _ in range(5)]
-        for n in range(5):
-            peer.send_multipart([b"%d" % n, BIG])
-        until(hub, lambda: all(waiter.done for waiter in waiters))
-        assert [waiter.get()[0] for waiter in waiters] == [b"%d" % n for n in range(5)]
-        idle(socket)
+    socket, peer = connected(context, zmq.PULL, zmq.PUSH, "tcp")
+    waiters = [waiting_receiver(hub, socket) for _ in range(5)]
+    for n in range(5):
+        peer.send_multipart([b"%d" % n, BIG])
+    until(hub, lambda: all(waiter.done for waiter in waiters))
+    assert [waiter.get()[0] for waiter in waiters] == [b"%d" % n for n in range(5)]
+    idle(socket)

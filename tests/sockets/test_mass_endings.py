@@ -153,52 +153,50 @@ def test_the_end_of_many_costs_what_they_are(hub, cost, end):
             assert count <= TIMES * max(few.get(what, 0), FEW), (name, what, few, more)
 
 
-def test_an_ended_context_wakes_those_behind_a_half_received_message(hub):
+def test_an_ended_context_wakes_those_behind_a_half_received_message(hub, context, push_pull):
     """Who waits for another greenlet to come to the end of its message meets the end of the context all the same.
 
     Seen to hang when such a one parked again, as it would for any other signal.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        push.send_multipart([b"first", b"last"])
-        ended: list[BaseException] = []
+    push, pull = push_pull
+    push.send_multipart([b"first", b"last"])
+    ended: list[BaseException] = []
 
-        def receive() -> None:
-            try:
-                pull.recv()
-            except zmq.ZMQError as error:
-                ended.append(error)
+    def receive() -> None:
+        try:
+            pull.recv()
+        except zmq.ZMQError as error:
+            ended.append(error)
 
-        assert pull.recv() == b"first"
-        tasks = [hub.spawn(receive) for _ in range(2)]
-        until(hub, lambda: receives(pull))
-        ending = hub.spawn(context.term)
-        for task in tasks:
-            assert task.join(5)
-        assert [error.errno for error in ended] == [zmq.ETERM, zmq.ETERM]
-        pull.close()
-        push.close()
-        ending.join()
+    assert pull.recv() == b"first"
+    tasks = [hub.spawn(receive) for _ in range(2)]
+    until(hub, lambda: receives(pull))
+    ending = hub.spawn(context.term)
+    for task in tasks:
+        assert task.join(5)
+    assert [error.errno for error in ended] == [zmq.ETERM, zmq.ETERM]
+    pull.close()
+    push.close()
+    ending.join()
 
 
-def test_an_address_of_a_socket_that_has_ended_before(hub):
+def test_an_address_of_a_socket_that_has_ended_before(hub, push_pull):
     """What is known of a socket that has ended is no concern of another that libzmq puts in the same place.
 
     Seen to hang, in a loop, when a new green object or Poller took what was there.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        plain = zmq.Socket.shadow(address_of(pull))
-        leave_ended_state(pull)
-        with greenzmq.Poller(hub=hub) as poller:
-            poller.register(plain)
-            assert poller.poll(0) == []
-            hub.hub.call_later(0.01, push.send, b"polled")
-            with hub.timeout(5):
-                assert poller.poll() == [(plain, zmq.POLLIN)]
-        assert pull.recv() == b"polled"
-        leave_ended_state(pull)
-        shadow = greenzmq.Socket(shadow=plain)
-        hub.hub.call_later(0.01, push.send, b"received")
+    push, pull = push_pull
+    plain = zmq.Socket.shadow(address_of(pull))
+    leave_ended_state(pull)
+    with greenzmq.Poller(hub=hub) as poller:
+        poller.register(plain)
+        assert poller.poll(0) == []
+        hub.hub.call_later(0.01, push.send, b"polled")
         with hub.timeout(5):
-            assert shadow.recv() == b"received"
+            assert poller.poll() == [(plain, zmq.POLLIN)]
+    assert pull.recv() == b"polled"
+    leave_ended_state(pull)
+    shadow = greenzmq.Socket(shadow=plain)
+    hub.hub.call_later(0.01, push.send, b"received")
+    with hub.timeout(5):
+        assert shadow.recv() == b"received"

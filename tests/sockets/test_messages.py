@@ -248,14 +248,13 @@ def test_a_message_part_by_part(hub, flags):
         assert (frame.bytes, frame.more, right.rcvmore) == (b"", False, 0)
 
 
-def test_the_first_part_of_a_fresh_socket(hub):
+def test_the_first_part_of_a_fresh_socket(context):
     """Where there is room a first part is no reason to switch, and no later one is."""
-    with open_context(hub) as context:
-        left, _ = pair(context)
-        with never_switches():
-            left.send(b"1", zmq.SNDMORE)
-            left.send(b"2", zmq.SNDMORE)
-            left.send(b"3")
+    left, _ = pair(context)
+    with never_switches():
+        left.send(b"1", zmq.SNDMORE)
+        left.send(b"2", zmq.SNDMORE)
+        left.send(b"3")
 
 
 def test_parts_that_wait_for_room(hub):
@@ -283,22 +282,21 @@ def test_parts_that_wait_for_room(hub):
         assert received == [[b"1", b"2", b"3"], [b"other", b"message"]]
 
 
-def test_a_woken_sender_stands_back_from_a_message(hub):
+def test_a_woken_sender_stands_back_from_a_message(hub, context):
     """A sender that was woken, but not resumed yet, waits again when another begins a message under NOBLOCK before.
 
     Seen to fail while a woken sender did not ask whether somebody is inside a message.
     """
-    with open_context(hub) as context:
-        left, right = narrow_pair(context)
-        woken = parked(hub, sends, left.send, b"other")
-        drain(right)
-        assert left.getsockopt(zmq.EVENTS) & zmq.POLLOUT
-        left.send(b"1", zmq.SNDMORE | zmq.NOBLOCK)
-        tick(hub, woken)
-        left.send(b"2")
-        assert right.recv_multipart() == [b"1", b"2"]
-        assert right.recv_multipart() == [b"other"]
-        woken.get()
+    left, right = narrow_pair(context)
+    woken = parked(hub, sends, left.send, b"other")
+    drain(right)
+    assert left.getsockopt(zmq.EVENTS) & zmq.POLLOUT
+    left.send(b"1", zmq.SNDMORE | zmq.NOBLOCK)
+    tick(hub, woken)
+    left.send(b"2")
+    assert right.recv_multipart() == [b"1", b"2"]
+    assert right.recv_multipart() == [b"other"]
+    woken.get()
 
 
 def test_parts_are_not_shared_out(hub):
@@ -324,18 +322,17 @@ def test_parts_are_not_shared_out(hub):
         assert [task.get() for task in tasks] == [[b"1", b"2", b"3"], [b"4", b"5", b"6"]]
 
 
-def test_recv_into_cuts_and_skips(hub):
+def test_recv_into_cuts_and_skips(context):
     """recv_into returns the frame's size, cuts what does not fit, and skips a frame into an empty buffer."""
-    with open_context(hub) as context:
-        left, right = pair(context)
-        left.send_multipart([b"12345", b"skipped", b"12345"])
-        buffer = bytearray(3)
-        assert right.recv_into(buffer) == 5
-        assert buffer == b"123"
-        assert right.recv_into(bytearray()) == 7
-        wide = array.array("B", bytes(8))
-        assert right.recv_into(wide, nbytes=2) == 5
-        assert wide.tobytes() == b"12\0\0\0\0\0\0"
+    left, right = pair(context)
+    left.send_multipart([b"12345", b"skipped", b"12345"])
+    buffer = bytearray(3)
+    assert right.recv_into(buffer) == 5
+    assert buffer == b"123"
+    assert right.recv_into(bytearray()) == 7
+    wide = array.array("B", bytes(8))
+    assert right.recv_into(wide, nbytes=2) == 5
+    assert wide.tobytes() == b"12\0\0\0\0\0\0"
 
 
 @each(

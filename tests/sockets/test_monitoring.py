@@ -53,102 +53,95 @@ def test_pyzmqs_functions(hub):
         monitor.close()
 
 
-def test_a_life(hub):
+def test_a_life(hub, context):
     """The iterator gives all events, from its making on, and ends with the socket."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        events = greenzmq.monitor_events(socket)
-        assert iter(events) is events
-        endpoint = a_life(context, socket)
-        found = [next(events) for _ in range(4)]
-        assert found[0]["endpoint"] == endpoint
-        task = hub.spawn(list, events)
-        tick(hub, task)
-        socket.close()
-        goes_on(hub, task)
-        assert names(found + task.get()) == LIFE
-        with never_switches():
-            assert list(events) == []
-
-
-def test_chosen_events(hub):
-    """Only what was asked for is given; the end comes all the same."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING | zmq.EVENT_DISCONNECTED)
-        a_life(context, socket)
-        assert next(events)["event"] == zmq.Event.LISTENING
-        assert next(events)["event"] == zmq.Event.DISCONNECTED
-        socket.close()
+    socket = context.socket(zmq.PAIR)
+    events = greenzmq.monitor_events(socket)
+    assert iter(events) is events
+    endpoint = a_life(context, socket)
+    found = [next(events) for _ in range(4)]
+    assert found[0]["endpoint"] == endpoint
+    task = hub.spawn(list, events)
+    tick(hub, task)
+    socket.close()
+    goes_on(hub, task)
+    assert names(found + task.get()) == LIFE
+    with never_switches():
         assert list(events) == []
 
 
-def test_a_monitor_that_is_disabled_ends(hub):
+def test_chosen_events(context):
+    """Only what was asked for is given; the end comes all the same."""
+    socket = context.socket(zmq.PAIR)
+    events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING | zmq.EVENT_DISCONNECTED)
+    a_life(context, socket)
+    assert next(events)["event"] == zmq.Event.LISTENING
+    assert next(events)["event"] == zmq.Event.DISCONNECTED
+    socket.close()
+    assert list(events) == []
+
+
+def test_a_monitor_that_is_disabled_ends(hub, context):
     """disable_monitor() on the socket ends the iterator; the socket lives on and can be monitored again."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        for _ in range(2):
-            events = greenzmq.monitor_events(socket)
-            task = hub.spawn(list, events)
-            tick(hub, task)
-            socket.disable_monitor()
-            goes_on(hub, task)
-            assert names(task.get()) == ["MONITOR_STOPPED"]
-
-
-def test_closing_the_iterator(hub):
-    """close() ends it for who waits in it, with nothing more; leaving its `with` block closes it."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        with greenzmq.monitor_events(socket) as events:
-            task = hub.spawn(list, events)
-            tick(hub, task)
-        goes_on(hub, task)
-        assert task.get() == []
-        events.close()
-
-
-def test_an_iterator_that_is_dropped(hub):
-    """Collected without close(): the monitor is off, its sockets are closed, nobody warns."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
+    socket = context.socket(zmq.PAIR)
+    for _ in range(2):
         events = greenzmq.monitor_events(socket)
-        monitor = events._monitor
-        del events
-        gc.collect()
-        assert monitor.closed
-        assert socket._monitor_socket is None
+        task = hub.spawn(list, events)
+        tick(hub, task)
+        socket.disable_monitor()
+        goes_on(hub, task)
+        assert names(task.get()) == ["MONITOR_STOPPED"]
 
 
-def test_a_kill_and_a_time_limit(hub):
+def test_closing_the_iterator(hub, context):
+    """close() ends it for who waits in it, with nothing more; leaving its `with` block closes it."""
+    socket = context.socket(zmq.PAIR)
+    with greenzmq.monitor_events(socket) as events:
+        task = hub.spawn(list, events)
+        tick(hub, task)
+    goes_on(hub, task)
+    assert task.get() == []
+    events.close()
+
+
+def test_an_iterator_that_is_dropped(context):
+    """Collected without close(): the monitor is off, its sockets are closed, nobody warns."""
+    socket = context.socket(zmq.PAIR)
+    events = greenzmq.monitor_events(socket)
+    monitor = events._monitor
+    del events
+    gc.collect()
+    assert monitor.closed
+    assert socket._monitor_socket is None
+
+
+def test_a_kill_and_a_time_limit(hub, context):
     """An exception thrown into the wait comes out as it is, and the next event is still there."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING)
-        with pytest.raises(greenzmq.Timeout), hub.timeout(0.01):
-            next(events)
-        task = hub.spawn(next, events)
-        tick(hub, task)
-        task.kill()
-        socket.bind("tcp://127.0.0.1:*")
-        assert next(events)["event"] == zmq.EVENT_LISTENING
-        events.close()
+    socket = context.socket(zmq.PAIR)
+    events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING)
+    with pytest.raises(greenzmq.Timeout), hub.timeout(0.01):
+        next(events)
+    task = hub.spawn(next, events)
+    tick(hub, task)
+    task.kill()
+    socket.bind("tcp://127.0.0.1:*")
+    assert next(events)["event"] == zmq.EVENT_LISTENING
+    events.close()
 
 
-def test_the_end_of_the_context(hub):
+def test_the_end_of_the_context(hub, context):
     """term() ends the iterator with ContextTerminated, as any wait, and returns."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
+    socket = context.socket(zmq.PAIR)
 
-        def watch():
-            with socket, greenzmq.monitor_events(socket) as events:
-                return list(events)
+    def watch():
+        with socket, greenzmq.monitor_events(socket) as events:
+            return list(events)
 
-        task = hub.spawn(watch)
-        tick(hub, task)
-        context.term()
-        with pytest.raises(zmq.ContextTerminated):
-            task.get(10)
+    task = hub.spawn(watch)
+    tick(hub, task)
+    context.term()
+    with pytest.raises(zmq.ContextTerminated):
+        task.get(10)
 
 
 def test_a_plain_socket(hub):
@@ -224,48 +217,45 @@ def test_a_monitor_that_nobody_reads(hub, make, cls, end):
         socket.close()
 
 
-def test_an_unread_monitor_loses_nothing(hub):
+def test_an_unread_monitor_loses_nothing(context):
     """What a late reader finds is everything."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING)
-        bind_and_unbind(socket, MANY)
-        socket.close()
-        assert names(events) == ["LISTENING"] * MANY
+    socket = context.socket(zmq.PAIR)
+    events = greenzmq.monitor_events(socket, zmq.EVENT_LISTENING)
+    bind_and_unbind(socket, MANY)
+    socket.close()
+    assert names(events) == ["LISTENING"] * MANY
 
 
 @pytest.mark.parametrize("cls", [None, zmq.Socket], ids=["green", "plain"])
-def test_a_monitor_that_is_closed(hub, cls):
+def test_a_monitor_that_is_closed(context, cls):
     """To close a monitor's socket, by whatever way, ends the monitoring; a new one, at another address, can be made.
 
     Seen to stop all connections of the context at the next event, as pyzmq's does.
     """
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR, socket_class=cls)
-        for _ in range(2):
-            events = greenzmq.monitor_events(socket) if cls else None
-            monitor = events._monitor if events else socket.get_monitor_socket(addr=address("inproc"))
-            bind_and_unbind(socket)
-            assert recv_monitor_message(monitor)["event"] == zmq.EVENT_LISTENING
-            monitor.close()
-            assert socket._monitor_socket is None
-            bind_and_unbind(socket)
-            assert passes_messages(context)
-        socket.close()
-
-
-def test_an_old_monitor_leaves_the_new_one_alone(hub):
-    """A monitor that was disabled is closed later, when there is another."""
-    with open_context(hub) as context:
-        socket = context.socket(zmq.PAIR)
-        old = socket.get_monitor_socket(addr=address("inproc"))
-        socket.disable_monitor()
-        new = socket.get_monitor_socket(addr=address("inproc"))
-        assert socket.get_monitor_socket() is new is not old
-        old.close()
+    socket = context.socket(zmq.PAIR, socket_class=cls)
+    for _ in range(2):
+        events = greenzmq.monitor_events(socket) if cls else None
+        monitor = events._monitor if events else socket.get_monitor_socket(addr=address("inproc"))
         bind_and_unbind(socket)
-        assert recv_monitor_message(new)["event"] == zmq.EVENT_LISTENING
-        new.close()
+        assert recv_monitor_message(monitor)["event"] == zmq.EVENT_LISTENING
+        monitor.close()
+        assert socket._monitor_socket is None
+        bind_and_unbind(socket)
+        assert passes_messages(context)
+    socket.close()
+
+
+def test_an_old_monitor_leaves_the_new_one_alone(context):
+    """A monitor that was disabled is closed later, when there is another."""
+    socket = context.socket(zmq.PAIR)
+    old = socket.get_monitor_socket(addr=address("inproc"))
+    socket.disable_monitor()
+    new = socket.get_monitor_socket(addr=address("inproc"))
+    assert socket.get_monitor_socket() is new is not old
+    old.close()
+    bind_and_unbind(socket)
+    assert recv_monitor_message(new)["event"] == zmq.EVENT_LISTENING
+    new.close()
 
 
 def test_a_monitor_that_cannot_be_made(hub):

@@ -136,17 +136,16 @@ class Both(greenzmq.Socket):
 
 
 @pytest.mark.parametrize("kind", [Bus, FurtherBus, Both])
-def test_who_has_a_send_of_its_own(hub, kind):
+def test_who_has_a_send_of_its_own(context, kind):
     """It does not matter which class has it, nor whether there is a `send_multipart` on the way.
 
     Seen to fail: `send_multipart` was ours, and asked no `send`.
     """
-    with open_context(hub) as context:
-        one, other = context.socket(zmq.PAIR, socket_class=kind), context.socket(zmq.PAIR)
-        one.bind("inproc://bus")
-        other.connect("inproc://bus")
-        one.send_multipart([b"1", b"2"])
-        assert other.recv_multipart() == [b"<", b"1", b"<", b"2", *([b"<", b"."] if kind is Both else [])]
+    one, other = context.socket(zmq.PAIR, socket_class=kind), context.socket(zmq.PAIR)
+    one.bind("inproc://bus")
+    other.connect("inproc://bus")
+    one.send_multipart([b"1", b"2"])
+    assert other.recv_multipart() == [b"<", b"1", b"<", b"2", *([b"<", b"."] if kind is Both else [])]
 
 
 @pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio"])
@@ -168,78 +167,75 @@ def test_in_a_namespace(namespace):
         assert has_own(direct) == (False, False)
 
 
-def test_many_greenlets_on_a_bus(hub):
+def test_many_greenlets_on_a_bus(hub, context):
     """Greenlets that send and receive over full sockets of such a class: no message is torn, or mixed with another."""
-    with open_context(hub) as context:
-        one, other = (context.socket(zmq.PAIR, socket_class=kind) for kind in (Bus, Green))
-        one.sndhwm = other.rcvhwm = 1
-        one.bind("inproc://bus")
-        other.connect("inproc://bus")
-        got: list[Any] = []
+    one, other = (context.socket(zmq.PAIR, socket_class=kind) for kind in (Bus, Green))
+    one.sndhwm = other.rcvhwm = 1
+    one.bind("inproc://bus")
+    other.connect("inproc://bus")
+    got: list[Any] = []
 
-        def send(name: bytes) -> None:
-            for number in range(20):
-                one.send_multipart([name, b"%d" % number])
-                hub.sleep()
+    def send(name: bytes) -> None:
+        for number in range(20):
+            one.send_multipart([name, b"%d" % number])
+            hub.sleep()
 
-        def receive() -> None:
-            while len(got) < 80:
-                got.append(other.recv_multipart())
-                hub.sleep()
+    def receive() -> None:
+        while len(got) < 80:
+            got.append(other.recv_multipart())
+            hub.sleep()
 
-        senders = [hub.spawn(send, name) for name in (b"a", b"b", b"c", b"d")]
-        receivers = [hub.spawn(receive) for _ in range(3)]
-        until(hub, lambda: len(got) == 80)
-        for task in senders:
-            task.get()
-        for task in receivers:
-            task.kill()
-        expected = [[b"<", name, b"<", b"%d" % n] for name in (b"a", b"b", b"c", b"d") for n in range(20)]
-        assert sorted(got) == sorted(expected)
-        for name in (b"a", b"b", b"c", b"d"):
-            assert [int(m[3]) for m in got if m[1] == name] == list(range(20))
-        idle(one, other)
+    senders = [hub.spawn(send, name) for name in (b"a", b"b", b"c", b"d")]
+    receivers = [hub.spawn(receive) for _ in range(3)]
+    until(hub, lambda: len(got) == 80)
+    for task in senders:
+        task.get()
+    for task in receivers:
+        task.kill()
+    expected = [[b"<", name, b"<", b"%d" % n] for name in (b"a", b"b", b"c", b"d") for n in range(20)]
+    assert sorted(got) == sorted(expected)
+    for name in (b"a", b"b", b"c", b"d"):
+        assert [int(m[3]) for m in got if m[1] == name] == list(range(20))
+    idle(one, other)
 
 
-def test_who_waits_with_a_send_and_recv_of_its_own(hub):
+def test_who_waits_with_a_send_and_recv_of_its_own(hub, context):
     """A whole message waits for room, and is waited for; under NOBLOCK nothing of it is sent."""
-    with open_context(hub) as context:
-        one, other = (context.socket(zmq.PAIR, socket_class=Green) for _ in range(2))
-        one.sndhwm = other.rcvhwm = 1
-        one.bind("inproc://waits")
-        other.connect("inproc://waits")
-        receiver = parked(hub, receives, other.recv_multipart)
-        one.send_multipart([b"1", b"2"])
-        assert receiver.get() == [b"1", b"2"]
-        fill_completely(one)
-        with pytest.raises(zmq.Again):
-            one.send_multipart([b"3", b"4"], zmq.NOBLOCK)
-        parts = [b"5", b"6"]
-        sender = parked(hub, sends, one.send_multipart, parts)
-        del parts[:]
-        while (message := other.recv_multipart()) == [b"fill"]:
-            pass
-        assert message == [b"5", b"6"]
-        sender.get()
-        idle(one, other)
+    one, other = (context.socket(zmq.PAIR, socket_class=Green) for _ in range(2))
+    one.sndhwm = other.rcvhwm = 1
+    one.bind("inproc://waits")
+    other.connect("inproc://waits")
+    receiver = parked(hub, receives, other.recv_multipart)
+    one.send_multipart([b"1", b"2"])
+    assert receiver.get() == [b"1", b"2"]
+    fill_completely(one)
+    with pytest.raises(zmq.Again):
+        one.send_multipart([b"3", b"4"], zmq.NOBLOCK)
+    parts = [b"5", b"6"]
+    sender = parked(hub, sends, one.send_multipart, parts)
+    del parts[:]
+    while (message := other.recv_multipart()) == [b"fill"]:
+        pass
+    assert message == [b"5", b"6"]
+    sender.get()
+    idle(one, other)
 
 
-def test_a_proxy_moves_frames(hub):
+def test_a_proxy_moves_frames(hub, context):
     """As libzmq's, it knows nothing of a `send` or `recv` that the class of its sockets has."""
-    with open_context(hub) as context:
-        sockets = [context.socket(kind, socket_class=Bus) for kind in (zmq.PULL, zmq.PUSH)]
-        sockets[1].sndhwm = 1
-        for number, socket in enumerate(sockets):
-            socket.bind(f"inproc://proxy-{number}")
-        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
-        pull.rcvhwm = 1
-        push.connect("inproc://proxy-0")
-        pull.connect("inproc://proxy-1")
-        proxy = hub.spawn(greenzmq.proxy, *sockets)
-        for number in range(10):
-            push.send_multipart([b"%d" % number, b"x"])
-        assert [pull.recv_multipart() for _ in range(10)] == [[b"%d" % number, b"x"] for number in range(10)]
-        proxy.kill()
+    sockets = [context.socket(kind, socket_class=Bus) for kind in (zmq.PULL, zmq.PUSH)]
+    sockets[1].sndhwm = 1
+    for number, socket in enumerate(sockets):
+        socket.bind(f"inproc://proxy-{number}")
+    push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    pull.rcvhwm = 1
+    push.connect("inproc://proxy-0")
+    pull.connect("inproc://proxy-1")
+    proxy = hub.spawn(greenzmq.proxy, *sockets)
+    for number in range(10):
+        push.send_multipart([b"%d" % number, b"x"])
+    assert [pull.recv_multipart() for _ in range(10)] == [[b"%d" % number, b"x"] for number in range(10)]
+    proxy.kill()
 
 
 def test_a_getsockopt_of_its_own_is_asked_for_more(hub):

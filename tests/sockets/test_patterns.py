@@ -112,21 +112,20 @@ def test_pub_sub(hub, transport):
         assert [task.get() for task in tasks] == [[b"a", b"1"], [b"b", b"2"]]
 
 
-def test_stream(hub):
+def test_stream(hub, context):
     """A STREAM waits for a connection, its peer for bytes, and it for the end of the connection."""
-    with open_context(hub) as context:
-        server, client = context.socket(zmq.STREAM), context.socket(zmq.STREAM)
-        server.bind(address("tcp"))
-        accepted = parked(hub, receives, server.recv_multipart)
-        client.connect(server.last_endpoint.decode())
-        name, connection = accepted.get()
-        peer, _ = client.recv_multipart()
-        assert connection == b""
-        assert exchange(hub, client, server, [peer, b"bytes"]) == [name, b"bytes"]
-        assert exchange(hub, server, client, [name, b"more"]) == [peer, b"more"]
-        ended = parked(hub, receives, server.recv_multipart)
-        client.close()
-        assert ended.get() == [name, b""]
+    server, client = context.socket(zmq.STREAM), context.socket(zmq.STREAM)
+    server.bind(address("tcp"))
+    accepted = parked(hub, receives, server.recv_multipart)
+    client.connect(server.last_endpoint.decode())
+    name, connection = accepted.get()
+    peer, _ = client.recv_multipart()
+    assert connection == b""
+    assert exchange(hub, client, server, [peer, b"bytes"]) == [name, b"bytes"]
+    assert exchange(hub, server, client, [name, b"more"]) == [peer, b"more"]
+    ended = parked(hub, receives, server.recv_multipart)
+    client.close()
+    assert ended.get() == [name, b""]
 
 
 def receive_many(receiver: greenzmq.Socket) -> list[bytes]:
@@ -184,38 +183,36 @@ def test_a_sender_waits_for_room(hub, pattern, transport):
         assert sending.get() is None
 
 
-def test_a_stream_waits_for_room(hub):
+def test_a_stream_waits_for_room(hub, context):
     """A STREAM whose peer reads nothing waits; no byte is lost when it reads."""
-    with open_context(hub) as context:
-        server = context.socket(zmq.STREAM)
-        server.set_hwm(1)
-        server.sndbuf = 65536
-        server.bind(address("tcp"))
-        host, port = server.last_endpoint.decode().removeprefix("tcp://").split(":")
-        with sockets.socket() as client:
-            client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 65536)
-            client.connect((host, int(port)))
-            client.setblocking(False)
-            name, _ = server.recv_multipart()
-            sending = hub.spawn(send_many, server, name)
-            until(hub, lambda: sends(server))
-            tick(hub, sending)
-            received = 0
-            while received < MANY * (3 + len(BIG)):
-                hub.wait_fd(client)
-                received += len(client.recv(1 << 20))
-        assert sending.get() is None
+    server = context.socket(zmq.STREAM)
+    server.set_hwm(1)
+    server.sndbuf = 65536
+    server.bind(address("tcp"))
+    host, port = server.last_endpoint.decode().removeprefix("tcp://").split(":")
+    with sockets.socket() as client:
+        client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 65536)
+        client.connect((host, int(port)))
+        client.setblocking(False)
+        name, _ = server.recv_multipart()
+        sending = hub.spawn(send_many, server, name)
+        until(hub, lambda: sends(server))
+        tick(hub, sending)
+        received = 0
+        while received < MANY * (3 + len(BIG)):
+            hub.wait_fd(client)
+            received += len(client.recv(1 << 20))
+    assert sending.get() is None
 
 
-def test_a_req_waits_for_a_peer(hub):
+def test_a_req_waits_for_a_peer(hub, context):
     """A REQ that nobody is connected to waits in send, and goes on with the first REP that comes."""
-    with open_context(hub) as context:
-        req, rep = context.socket(zmq.REQ), context.socket(zmq.REP)
-        req.bind(address("tcp"))
-        asking = parked(hub, sends, req.send, b"question")
-        rep.connect(req.last_endpoint.decode())
-        assert rep.recv() == b"question"
-        assert asking.get() is None
+    req, rep = context.socket(zmq.REQ), context.socket(zmq.REP)
+    req.bind(address("tcp"))
+    asking = parked(hub, sends, req.send, b"question")
+    rep.connect(req.last_endpoint.decode())
+    assert rep.recv() == b"question"
+    assert asking.get() is None
 
 
 @over_all_transports

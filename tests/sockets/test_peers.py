@@ -135,43 +135,44 @@ def test_the_high_water_mark_of_a_living_peer(hub: GreenHub, nursery: Nursery) -
 
 
 @pytest.mark.parametrize("beside", ["nobody", "a receiver", "a sender", "a poller"])
-def test_room_that_comes_while_a_sender_is_refused(hub: GreenHub, monkeypatch: pytest.MonkeyPatch, beside: str) -> None:
+def test_room_that_comes_while_a_sender_is_refused(
+    hub: GreenHub, context: greenzmq.Context, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
     """A sender of XPUB_NODROP is promised room and refused; what then comes, at the worst moment, is its own signal.
 
     Seen to hang, with nobody and a receiver beside it, where EVENTS was read after the refusal and no attempt followed.
     """
-    with open_context(hub) as context:
-        publisher, subscriber = connected(context, zmq.XPUB, zmq.SUB, "inproc", sndhwm=1, rcvhwm=1)
-        publisher.xpub_nodrop = 1
-        subscriber.subscribe(b"")
-        assert publisher.recv() == b"\x01"
-        fill(publisher)
-        task = parked(hub, sends, publisher.send, b"last")
+    publisher, subscriber = connected(context, zmq.XPUB, zmq.SUB, "inproc", sndhwm=1, rcvhwm=1)
+    publisher.xpub_nodrop = 1
+    subscriber.subscribe(b"")
+    assert publisher.recv() == b"\x01"
+    fill(publisher)
+    task = parked(hub, sends, publisher.send, b"last")
 
-        others = {
-            "nobody": lambda: None,
-            "a receiver": publisher.recv,
-            "a sender": lambda: publisher.send(b"more"),
-            "a poller": lambda: publisher.poll(1000, zmq.POLLIN),
-        }
-        other = hub.spawn(others[beside])
-        until(hub, lambda: parked_on(publisher) == (1 if beside == "nobody" else 2))
-        came: list[bool] = []
+    others = {
+        "nobody": lambda: None,
+        "a receiver": publisher.recv,
+        "a sender": lambda: publisher.send(b"more"),
+        "a poller": lambda: publisher.poll(1000, zmq.POLLIN),
+    }
+    other = hub.spawn(others[beside])
+    until(hub, lambda: parked_on(publisher) == (1 if beside == "nobody" else 2))
+    came: list[bool] = []
 
-        def room_comes_just_after(_: object) -> bool:
-            before = signalled(publisher)
-            if not (before or came):
-                came.append(True)
-                drain(subscriber)
-                await_signal(publisher)
-            return before
+    def room_comes_just_after(_: object) -> bool:
+        before = signalled(publisher)
+        if not (before or came):
+            came.append(True)
+            drain(subscriber)
+            await_signal(publisher)
+        return before
 
-        replace_is_signalled(monkeypatch, room_comes_just_after)
-        publisher.get(zmq.EVENTS)  # the promise
-        assert task.join(10)
-        task.get()
-        assert came
-        other.kill()
+    replace_is_signalled(monkeypatch, room_comes_just_after)
+    publisher.get(zmq.EVENTS)  # the promise
+    assert task.join(10)
+    task.get()
+    assert came
+    other.kill()
 
 
 def test_a_publisher_does_not_wait(hub: GreenHub, nursery: Nursery) -> None:

@@ -254,29 +254,28 @@ def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
         del kept
 
 
-def test_peer_that_goes_inside_a_message(hub):
+def test_peer_that_goes_inside_a_message(hub, context):
     """The peer goes away while a message is sent part by part: the rest is dropped without an error, as by libzmq's
     blocking `send`, and the socket is free for the next message and the next sender.
 
     Seen to fail, in about one of ten rounds, when the EAGAIN of the second part was passed on.
     """
-    with open_context(hub) as context:
-        for _ in range(100):
-            sender, receiver = connected(context, zmq.PUSH, zmq.PULL)
-            sender.get(zmq.EVENTS)
-            sender.send(b"torso", zmq.SNDMORE)
-            receiver.close()
-            assert signalled(sender, 5)
-            sender.get(zmq.EVENTS)
-            sender.send(b"rest")
-            receiver = context.socket(zmq.PULL)
-            receiver.connect(sender.last_endpoint.decode())
-            task = hub.spawn(sender.send, b"next")
-            assert receiver.recv_multipart() == [b"next"]
-            assert task.join(5)
-            for socket in (sender, receiver):
-                idle(socket)
-                socket.close()
+    for _ in range(100):
+        sender, receiver = connected(context, zmq.PUSH, zmq.PULL)
+        sender.get(zmq.EVENTS)
+        sender.send(b"torso", zmq.SNDMORE)
+        receiver.close()
+        assert signalled(sender, 5)
+        sender.get(zmq.EVENTS)
+        sender.send(b"rest")
+        receiver = context.socket(zmq.PULL)
+        receiver.connect(sender.last_endpoint.decode())
+        task = hub.spawn(sender.send, b"next")
+        assert receiver.recv_multipart() == [b"next"]
+        assert task.join(5)
+        for socket in (sender, receiver):
+            idle(socket)
+            socket.close()
 
 
 # -- thieves and timeouts ---------------------------------------------------------------------------------------------
@@ -408,44 +407,43 @@ def test_message_begun_during_a_pause(hub, monkeypatch):
 # -- promises that do not hold ----------------------------------------------------------------------------------------
 
 
-def test_router_wakes_whom_there_is_room_for(hub, monkeypatch):
+def test_router_wakes_whom_there_is_room_for(hub, context, monkeypatch):
     """Two peers of a ROUTER_MANDATORY are full, a sender waits for each, and a third peer has room: room at the
     second's peer lets the second go on, though the first stands before it; and while both are full nothing goes round.
 
     Seen to spin when a sender that was refused was woken by the promise that had refused it.
     """
-    with open_context(hub) as context:
-        router = context.socket(zmq.ROUTER)
-        router.router_mandatory, router.sndhwm = 1, 1
-        router.bind(address("inproc"))
-        peers = {}
-        for name in (b"a", b"b", b"c"):
-            peers[name] = context.socket(zmq.DEALER)
-            peers[name].routing_id, peers[name].rcvhwm = name, 1
-            peers[name].connect(router.last_endpoint.decode())
-            plain(peers[name]).send(b"hello")
-            plain(router).recv_multipart()
-        tasks = {}
-        for name in (b"a", b"b"):
-            fill_up(router, [name, b"fill"])
-            tasks[name] = hub.spawn(router.send_multipart, [name, b"waiter"])
-            until(hub, lambda: len(senders_of(router)) == len(tasks))
-        assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
-        for _ in range(10):
-            hub.sleep()
-        attempts: list[Any] = []
-        reads: list[Any] = []
-        send = replace_send(monkeypatch, lambda *args: (attempts.append(args), send(*args))[1])
-        replace_get(monkeypatch, lambda get, *args: (reads.append(args), get(*args))[1])
-        hub.sleep(0.05)
-        assert (attempts, reads) == ([], [])
-        drain(peers[b"b"])
-        assert tasks[b"b"].join(5)
-        for _ in range(5):
-            hub.sleep()
-        assert not tasks[b"a"].done
-        assert len(attempts) <= 6  # two frames, or one refused, for each of: the signal, and the other's leaving
-        drain(peers[b"a"])
-        assert tasks[b"a"].join(5)
-        assert [drain(peers[name]) for name in (b"a", b"b")] == [[[b"waiter"]]] * 2
-        idle(router)
+    router = context.socket(zmq.ROUTER)
+    router.router_mandatory, router.sndhwm = 1, 1
+    router.bind(address("inproc"))
+    peers = {}
+    for name in (b"a", b"b", b"c"):
+        peers[name] = context.socket(zmq.DEALER)
+        peers[name].routing_id, peers[name].rcvhwm = name, 1
+        peers[name].connect(router.last_endpoint.decode())
+        plain(peers[name]).send(b"hello")
+        plain(router).recv_multipart()
+    tasks = {}
+    for name in (b"a", b"b"):
+        fill_up(router, [name, b"fill"])
+        tasks[name] = hub.spawn(router.send_multipart, [name, b"waiter"])
+        until(hub, lambda: len(senders_of(router)) == len(tasks))
+    assert router.get(zmq.EVENTS) & zmq.POLLOUT, "libzmq promises room to all: the point of this test"
+    for _ in range(10):
+        hub.sleep()
+    attempts: list[Any] = []
+    reads: list[Any] = []
+    send = replace_send(monkeypatch, lambda *args: (attempts.append(args), send(*args))[1])
+    replace_get(monkeypatch, lambda get, *args: (reads.append(args), get(*args))[1])
+    hub.sleep(0.05)
+    assert (attempts, reads) == ([], [])
+    drain(peers[b"b"])
+    assert tasks[b"b"].join(5)
+    for _ in range(5):
+        hub.sleep()
+    assert not tasks[b"a"].done
+    assert len(attempts) <= 6  # two frames, or one refused, for each of: the signal, and the other's leaving
+    drain(peers[b"a"])
+    assert tasks[b"a"].join(5)
+    assert [drain(peers[name]) for name in (b"a", b"b")] == [[[b"waiter"]]] * 2
+    idle(router)

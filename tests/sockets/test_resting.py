@@ -53,77 +53,71 @@ def in_thread(function: Callable[[], object]) -> None:
         raise outcome[0]
 
 
-def test_a_watch_rests_after_a_wait(hub):
+def test_a_watch_rests_after_a_wait(hub, push_pull):
     """It stays with the loop after a wait, goes on with the next, and an event that nobody waits for stops it.
 
     gevent's libuv cannot have that: there it is stopped after each wait.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        for _ in range(3):
-            wait_once(hub, pull, push)
-            watch = watch_of(pull)
-            assert (watch.started, watch.lazily_stopped) == (hub.hub.supports_lazy_stop, hub.hub.supports_lazy_stop)
-        assert pull.poll(0) == 0  # or the next message would need no signal
-        push.send(b"for nobody")
-        until(hub, lambda: not watch.started)
-        assert not watch.lazily_stopped
-        assert pull.recv() == b"for nobody"
+    push, pull = push_pull
+    for _ in range(3):
         wait_once(hub, pull, push)
+        watch = watch_of(pull)
+        assert (watch.started, watch.lazily_stopped) == (hub.hub.supports_lazy_stop, hub.hub.supports_lazy_stop)
+    assert pull.poll(0) == 0  # or the next message would need no signal
+    push.send(b"for nobody")
+    until(hub, lambda: not watch.started)
+    assert not watch.lazily_stopped
+    assert pull.recv() == b"for nobody"
+    wait_once(hub, pull, push)
 
 
-def test_closed_in_another_thread_before_the_loop_goes_round(hub):
+def test_closed_in_another_thread_before_the_loop_goes_round(hub, push_pull):
     """A receiver that was about to wait got its message at once; then another thread closes the socket, and the
     descriptor is gone before the loop has come to see it: the loop hears nothing of it.
 
     Seen to abort the process on uvloop and both of gevent's, when a watch rested that had never called back.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        fd = descriptor(pull)
-        expect_eagain(pull)  # so that it looks, and begins to wait, before it tries
-        push.send(b"x")
-        with never_switches():
-            assert pull.recv() == b"x"
-        in_thread(pull.close)
-        push.close()
-        go_round_without(hub, fd)
-        idle(pull)
+    push, pull = push_pull
+    fd = descriptor(pull)
+    expect_eagain(pull)  # so that it looks, and begins to wait, before it tries
+    push.send(b"x")
+    with never_switches():
+        assert pull.recv() == b"x"
+    in_thread(pull.close)
+    push.close()
+    go_round_without(hub, fd)
+    idle(pull)
 
 
-def test_who_asks_for_the_address_ends_the_rest(hub, monkeypatch):
+def test_who_asks_for_the_address_ends_the_rest(hub, push_pull, monkeypatch):
     """In whatever thread that is, the loop is touched in its own.
 
     Seen to fail when the one who asked stopped the watch.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        wait_once(hub, pull, push)
-        watch = watch_of(pull)
-        threads = []
-        disarm = type(watch)._disarm
-        monkeypatch.setattr(
-            type(watch), "_disarm", lambda self: (threads.append(threading.get_ident()), disarm(self))[1]
-        )
-        in_thread(lambda: pull.underlying)
-        until(hub, lambda: not watch.started)
-        assert set(threads) <= {hub.hub.thread_id}
-        wait_once(hub, pull, push)
-        assert not watch.started
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    watch = watch_of(pull)
+    threads = []
+    disarm = type(watch)._disarm
+    monkeypatch.setattr(type(watch), "_disarm", lambda self: (threads.append(threading.get_ident()), disarm(self))[1])
+    in_thread(lambda: pull.underlying)
+    until(hub, lambda: not watch.started)
+    assert set(threads) <= {hub.hub.thread_id}
+    wait_once(hub, pull, push)
+    assert not watch.started
 
 
-def test_who_asks_for_the_address_leaves_the_next_wait_alone(hub):
+def test_who_asks_for_the_address_leaves_the_next_wait_alone(hub, push_pull):
     """The wait may begin before the loop hears of it.
 
     Seen to hang when the watch was stopped then, though it was at work again.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        wait_once(hub, pull, push)
-        in_thread(lambda: pull.underlying)
-        hub.hub.call_later(0.01, push.send, b"x")
-        with hub.timeout(5):
-            assert pull.recv() == b"x"
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    in_thread(lambda: pull.underlying)
+    hub.hub.call_later(0.01, push.send, b"x")
+    with hub.timeout(5):
+        assert pull.recv() == b"x"
 
 
 def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
@@ -157,27 +151,26 @@ def test_a_socket_that_was_handed_on_takes_no_waiter_along(hub):
         context.destroy(linger=0)
 
 
-def test_in_the_hub_itself_after_a_wait(hub):
+def test_in_the_hub_itself_after_a_wait(hub, push_pull):
     """A callback of the hub that would have to wait is refused, though a waiter is at hand; the socket goes on.
 
     Seen to fail when only who made a new waiter was refused.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        wait_once(hub, pull, push)
-        outcome: list[BaseException] = []
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    outcome: list[BaseException] = []
 
-        def receive() -> None:
-            try:
-                pull.recv()
-            except BaseException as error:
-                outcome.append(error)
+    def receive() -> None:
+        try:
+            pull.recv()
+        except BaseException as error:
+            outcome.append(error)
 
-        hub.hub.call_soon(receive)
-        until(hub, lambda: outcome)
-        assert isinstance(outcome[0], greenzmq.BlockingCallError)
-        idle(pull)
-        wait_once(hub, pull, push)
+    hub.hub.call_soon(receive)
+    until(hub, lambda: outcome)
+    assert isinstance(outcome[0], greenzmq.BlockingCallError)
+    idle(pull)
+    wait_once(hub, pull, push)
 
 
 @pytest.mark.parametrize("limit", [zmq.NOBLOCK, 0], ids=["NOBLOCK", "timeout of 0"])
@@ -203,47 +196,45 @@ def test_who_may_not_wait_beside_one_who_does(hub, limit):
         idle(pull)
 
 
-def test_an_interrupted_set_leaves_no_old_timeout(hub, monkeypatch):
+def test_an_interrupted_set_leaves_no_old_timeout(hub, context, push_pull, monkeypatch):
     """What comes out of `set` after libzmq has taken the value, as Ctrl-C may, does not keep the next wait from it.
 
     Seen to fail when the timeout was forgotten only after a `set` that returned.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        wait_once(hub, pull, push)
-        set_option = zmq.Socket.set
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    set_option = zmq.Socket.set
 
-        def interrupted(*args: Any) -> None:
-            set_option(*args)
-            raise KeyboardInterrupt
+    def interrupted(*args: Any) -> None:
+        set_option(*args)
+        raise KeyboardInterrupt
 
-        with monkeypatch.context() as patch:
-            patch.setattr(zmq.Socket, "set", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                pull.rcvtimeo = 1
-        with hub.timeout(5), pytest.raises(zmq.Again):
-            pull.recv()
+    with monkeypatch.context() as patch:
+        patch.setattr(zmq.Socket, "set", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pull.rcvtimeo = 1
+    with hub.timeout(5), pytest.raises(zmq.Again):
+        pull.recv()
 
 
-def test_a_timeout_that_is_set_while_it_is_asked_for(hub, monkeypatch):
+def test_a_timeout_that_is_set_while_it_is_asked_for(hub, push_pull, monkeypatch):
     """A signal handler sets it just after a wait has read it: the next wait has the new one.
 
     Seen to fail when what was read was kept without a look whether it was set meanwhile.
     """
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    push, pull = push_pull
 
-        def asked(get: Callable[..., int], socket: Any, option: int) -> int:
-            value = get(socket, option)
-            if option == zmq.RCVTIMEO:
-                monkeypatch.undo()
-                pull.rcvtimeo = 1
-            return value
+    def asked(get: Callable[..., int], socket: Any, option: int) -> int:
+        value = get(socket, option)
+        if option == zmq.RCVTIMEO:
+            monkeypatch.undo()
+            pull.rcvtimeo = 1
+        return value
 
-        replace_get(monkeypatch, asked)
-        wait_once(hub, pull, push)
-        with hub.timeout(5), pytest.raises(zmq.Again):
-            pull.recv()
+    replace_get(monkeypatch, asked)
+    wait_once(hub, pull, push)
+    with hub.timeout(5), pytest.raises(zmq.Again):
+        pull.recv()
 
 
 def test_a_dropped_socket_takes_all_of_it_along(hub):

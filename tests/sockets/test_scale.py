@@ -104,40 +104,38 @@ def test_many(hub, many):
 
 
 @pytest.mark.parametrize("first", ["waits", "receives"])
-def test_what_waiting_costs(hub, first):
+def test_what_waiting_costs(hub, context, first):
     """While a greenlet waits no exception is kept, nor are the parts of a socket that are not in use.
 
     When `perform` (of a first call) or `recv` (of one that follows others) waited within its ``except``, the EAGAIN was
     kept for as long, with 2 kB of frames.
     """
-    with open_context(hub) as context:
-        crowd = Crowd(hub, context, 20)
-        if first == "receives":
-            crowd.wake(range(20))
-        wait_all_parked(crowd.tasks)
-        assert not [what for what in gc.get_objects() if type(what) is zmq.Again]
-        assert len({id(listeners_of(dealer)) for dealer in crowd.dealers}) == 1
-        crowd.end()
+    crowd = Crowd(hub, context, 20)
+    if first == "receives":
+        crowd.wake(range(20))
+    wait_all_parked(crowd.tasks)
+    assert not [what for what in gc.get_objects() if type(what) is zmq.Again]
+    assert len({id(listeners_of(dealer)) for dealer in crowd.dealers}) == 1
+    crowd.end()
 
 
-def test_what_pollers_cost(hub):
+def test_what_pollers_cost(context):
     """A Poller of one socket takes less than 800 bytes, and a socket more in it less than 500.
 
     These were 2,900 and 1,040 when each Poller had a set of its own, and each entry references of its own.
     """
-    with open_context(hub) as context:
-        sockets = [context.socket(zmq.PULL) for _ in range(200)]
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            pollers = [one_of(sockets[:1]) for _ in range(200)]
-            each = (tracemalloc.get_traced_memory()[0] - before) / len(pollers)
-            before = tracemalloc.get_traced_memory()[0]
-            pollers.append(one_of(sockets))
-            entry = (tracemalloc.get_traced_memory()[0] - before) / len(sockets)
-        finally:
-            tracemalloc.stop()
-        assert (each < 800, entry < 500) == (True, True), (each, entry)
+    sockets = [context.socket(zmq.PULL) for _ in range(200)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        pollers = [one_of(sockets[:1]) for _ in range(200)]
+        each = (tracemalloc.get_traced_memory()[0] - before) / len(pollers)
+        before = tracemalloc.get_traced_memory()[0]
+        pollers.append(one_of(sockets))
+        entry = (tracemalloc.get_traced_memory()[0] - before) / len(sockets)
+    finally:
+        tracemalloc.stop()
+    assert (each < 800, entry < 500) == (True, True), (each, entry)
 
 
 def one_of(sockets):

@@ -219,13 +219,12 @@ def test_a_receive_timeout_of_0_of_a_requester(hub):
                 assert req.recv() == b"answer"
 
 
-def test_a_message_within_the_time(hub):
+def test_a_message_within_the_time(hub, context):
     """A message that comes in time is received, by a limit of seconds that leaves no timer behind."""
-    with open_context(hub) as context:
-        left, right = pair(context, "set", zmq.RCVTIMEO, 3_600_000)
-        task = parked(hub, receives, right.recv)
-        left.send(b"x")
-        assert task.get() == b"x"
+    left, right = pair(context, "set", zmq.RCVTIMEO, 3_600_000)
+    task = parked(hub, receives, right.recv)
+    left.send(b"x")
+    assert task.get() == b"x"
 
 
 def test_everyone_in_a_receive_queue_times_out(hub):
@@ -268,31 +267,29 @@ def test_everyone_in_a_send_queue_times_out(hub):
         assert left.recv() == b"next"
 
 
-def test_the_first_times_out_and_the_second_receives(hub):
+def test_the_first_times_out_and_the_second_receives(hub, context):
     """A waiter whose time is over gives its place to the one behind, which has more time and gets the message."""
-    with open_context(hub) as context:
-        left, right = pair(context, "set", zmq.RCVTIMEO, SHORT)
-        first = hub.spawn(right.recv)
-        until(hub, lambda: receives(right) or first.done)
-        right.rcvtimeo = -1
-        second = hub.spawn(right.recv)
-        with pytest.raises(zmq.Again):
-            first.get()
-        tick(hub, second)
-        left.send(b"x")
-        assert second.get() == b"x"
+    left, right = pair(context, "set", zmq.RCVTIMEO, SHORT)
+    first = hub.spawn(right.recv)
+    until(hub, lambda: receives(right) or first.done)
+    right.rcvtimeo = -1
+    second = hub.spawn(right.recv)
+    with pytest.raises(zmq.Again):
+        first.get()
+    tick(hub, second)
+    left.send(b"x")
+    assert second.get() == b"x"
 
 
-def test_time_in_the_queue_counts(hub):
+def test_time_in_the_queue_counts(hub, context):
     """A waiter's time runs from its call, also while it stands behind another that goes on waiting."""
-    with open_context(hub) as context:
-        left, right = pair(context)
-        first = parked(hub, receives, right.recv)
-        right.rcvtimeo = SHORT
-        again_not_before(SHORT, right.recv)
-        tick(hub, first)
-        left.send(b"x")
-        assert first.get() == b"x"
+    left, right = pair(context)
+    first = parked(hub, receives, right.recv)
+    right.rcvtimeo = SHORT
+    again_not_before(SHORT, right.recv)
+    tick(hub, first)
+    left.send(b"x")
+    assert first.get() == b"x"
 
 
 SHADOWS = {
@@ -322,15 +319,14 @@ def test_a_timeout_that_a_shadow_sets(hub, way, when):
         again_not_before(SHORT, right.recv)
 
 
-def test_both_directions_have_their_own_timeout(hub):
+def test_both_directions_have_their_own_timeout(hub, context):
     """RCVTIMEO does not limit a send, nor SNDTIMEO a receive."""
-    with open_context(hub) as context:
-        left, right = pair(context, "set", zmq.RCVTIMEO, 0)
-        fill(right)
-        sending = parked(hub, sends, right.send, b"x")
-        assert [left.recv(), left.recv(), left.recv()] == [b"fill", b"fill", b"x"]
-        sending.get()
-        left.sndtimeo = 0
-        receiving = parked(hub, receives, left.recv)
-        right.send(b"y")
-        assert receiving.get() == b"y"
+    left, right = pair(context, "set", zmq.RCVTIMEO, 0)
+    fill(right)
+    sending = parked(hub, sends, right.send, b"x")
+    assert [left.recv(), left.recv(), left.recv()] == [b"fill", b"fill", b"x"]
+    sending.get()
+    left.sndtimeo = 0
+    receiving = parked(hub, receives, left.recv)
+    right.send(b"y")
+    assert receiving.get() == b"y"

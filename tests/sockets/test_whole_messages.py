@@ -53,40 +53,38 @@ def test_a_list_that_changes(hub, copy):
 
 
 @pytest.mark.parametrize("content", [b"buffer", BIG], ids=["small", "big"])
-def test_buffers_that_are_copied(hub, content):
+def test_buffers_that_are_copied(hub, context, content):
     """What is copied is copied when the call begins. Seen to fail: it was copied when there was room, and a released
     one was a ValueError after the first part."""
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-        changed, resized, released = bytearray(content), bytearray(content), memoryview(content)
+    one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    changed, resized, released = bytearray(content), bytearray(content), memoryview(content)
 
-        def change() -> None:
-            changed[:3] = b"XYZ"
-            resized.clear()
-            released.release()
+    def change() -> None:
+        changed[:3] = b"XYZ"
+        resized.clear()
+        released.release()
 
-        got = sent_while(one, other, hub, [b"1", changed, resized, released], change)
-        assert got == [[b"1", content, content, content], [b"next", b"message"]]
-        idle(one, other)
+    got = sent_while(one, other, hub, [b"1", changed, resized, released], change)
+    assert got == [[b"1", content, content, content], [b"next", b"message"]]
+    idle(one, other)
 
 
 @pytest.mark.parametrize("track", [True, False], ids=["tracked", "untracked"])
 @pytest.mark.parametrize("content", [b"buffer", BIG], ids=["small", "big"])
-def test_buffers_that_are_shared(hub, content, track):
+def test_buffers_that_are_shared(hub, context, content, track):
     """With ``copy=False`` a buffer is in use until libzmq is done with it: released by others, it is sent all the same,
     and cannot be resized. Seen to fail as above."""
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-        resized, released = bytearray(content), memoryview(content)
+    one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    resized, released = bytearray(content), memoryview(content)
 
-        def change() -> None:
-            with pytest.raises(BufferError):
-                resized.clear()
-            released.release()
+    def change() -> None:
+        with pytest.raises(BufferError):
+            resized.clear()
+        released.release()
 
-        got = sent_while(one, other, hub, [b"1", resized, released], change, copy=False, track=track)
-        assert got == [[b"1", content, content], [b"next", b"message"]]
-        idle(one, other)
+    got = sent_while(one, other, hub, [b"1", resized, released], change, copy=False, track=track)
+    assert got == [[b"1", content, content], [b"next", b"message"]]
+    idle(one, other)
 
 
 class Stumbling:
@@ -122,67 +120,64 @@ PARTS = [b"1", b"2", b"3"]
 
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_no_memory(hub, stumble, at, copy):
+def test_no_memory(pair, stumble, at, copy):
     """Where there is none for the first part nothing is sent. Later it is sent otherwise: without a copy, or with one.
 
     Seen to fail: the next message completed what had begun.
     """
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR)
-        stumble(at, MemoryError(), after=False)
-        if at == 0:
-            with pytest.raises(MemoryError):
-                one.send_multipart(PARTS, copy=copy)
-        else:
+    one, other = pair
+    stumble(at, MemoryError(), after=False)
+    if at == 0:
+        with pytest.raises(MemoryError):
             one.send_multipart(PARTS, copy=copy)
-        one.send_multipart([b"next", b"message"])
-        assert drain(other) == [*([PARTS] if at else []), [b"next", b"message"]]
-        idle(one, other)
+    else:
+        one.send_multipart(PARTS, copy=copy)
+    one.send_multipart([b"next", b"message"])
+    assert drain(other) == [*([PARTS] if at else []), [b"next", b"message"]]
+    idle(one, other)
 
 
-def test_no_memory_at_all(hub, stumble):
+def test_no_memory_at_all(pair, stumble):
     """A message that can in no way be sent to its end is an error, and ends: the next one is whole and alone."""
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR)
-        stumble(1, zmq.ZMQError(zmq.ENOTSUP), after=False, times=2)
-        with pytest.raises(zmq.ZMQError):
-            one.send_multipart(PARTS)
-        one.send_multipart([b"next", b"message"])
-        assert drain(other) == [[b"1", b""], [b"next", b"message"]]
+    one, other = pair
+    stumble(1, zmq.ZMQError(zmq.ENOTSUP), after=False, times=2)
+    with pytest.raises(zmq.ZMQError):
+        one.send_multipart(PARTS)
+    one.send_multipart([b"next", b"message"])
+    assert drain(other) == [[b"1", b""], [b"next", b"message"]]
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fast", "waiting"])
 @pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, greenzmq.Timeout, SystemExit])
-def test_a_signal_handler_that_raises(hub, stumble, error, at, waits):
+def test_a_signal_handler_that_raises(hub, context, stumble, error, at, waits):
     """What is begun is sent to its end, then the handler's exception comes out; when it comes again meanwhile, too.
 
     Seen to fail: the next message completed what had begun.
     """
-    with open_context(hub) as context:
-        one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
+    one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
 
-        def send() -> str:
-            try:
-                one.send_multipart(PARTS)
-            except error:
-                return "raised"
-            return "sent"
+    def send() -> str:
+        try:
+            one.send_multipart(PARTS)
+        except error:
+            return "raised"
+        return "sent"
 
-        if waits:
-            fill_completely(one)
-            task = hub.spawn(send)
-            while not sends(one):
-                hub.sleep()
-        stumble(at, error(), after=True, times=2 if at < 2 else 1)
-        if waits:
-            drain(other)
-            assert task.get() == "raised"
-        else:
-            assert send() == "raised"
-        one.send_multipart([b"next", b"message"])
-        assert drain(other) == [PARTS, [b"next", b"message"]]
-        idle(one, other)
+    if waits:
+        fill_completely(one)
+        task = hub.spawn(send)
+        while not sends(one):
+            hub.sleep()
+    stumble(at, error(), after=True, times=2 if at < 2 else 1)
+    if waits:
+        drain(other)
+        assert task.get() == "raised"
+    else:
+        assert send() == "raised"
+    one.send_multipart([b"next", b"message"])
+    assert drain(other) == [PARTS, [b"next", b"message"]]
+    idle(one, other)
 
 
 # Only the main thread of a process runs signal handlers.

@@ -28,7 +28,18 @@ import greenzmq
 from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "descriptor", "fill", "never_switches"]
-__all__ += ["each", "go_round_without", "in_hub", "is_open", "open_context", "parked", "receives", "sends", "tick"]
+__all__ += [
+    "each",
+    "go_round_without",
+    "in_hub",
+    "is_open",
+    "keep_sockets",
+    "open_context",
+    "parked",
+    "receives",
+    "sends",
+    "tick",
+]
 __all__ += ["until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
@@ -82,6 +93,19 @@ def open_context(hub: greenzmq.GreenHub, **options: Any) -> Iterator[greenzmq.Co
     finally:
         context.destroy(linger=0)
         context.__dict__.pop("kept", None)
+        context.__dict__.pop("socket", None)
+
+
+def keep_sockets(context: greenzmq.Context) -> greenzmq.Context:
+    """Have the context's sockets live as long as it does: those that only a test's frame knows, too."""
+    make, kept = context.socket, context.__dict__.setdefault("kept", [])
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        kept.append(make(*args, **kwargs))
+        return kept[-1]
+
+    context.__dict__["socket"] = keep
+    return context
 
 
 def address(transport: str) -> str:

@@ -108,19 +108,18 @@ class Situation:
             os.close(end)
 
 
-def test_every_way_to_wait(hub):
+def test_every_way_to_wait(hub, context):
     """Of each way to wait is told the call, the object, its type, address and direction, the deadline and the place."""
-    with open_context(hub) as context:
-        situation = Situation(hub, context)
-        before = monotonic()
-        situation.begin()
-        until(hub, lambda: len(found_in(situation)) == len(situation.tasks))
-        found = found_in(situation)
-        for name, expected in situation.expected.items():
-            check(found[name], before, **expected)
-            assert found[name].hub is hub.hub
-            assert found[name].thread == hub.hub.thread_name
-        situation.end()
+    situation = Situation(hub, context)
+    before = monotonic()
+    situation.begin()
+    until(hub, lambda: len(found_in(situation)) == len(situation.tasks))
+    found = found_in(situation)
+    for name, expected in situation.expected.items():
+        check(found[name], before, **expected)
+        assert found[name].hub is hub.hub
+        assert found[name].thread == hub.hub.thread_name
+    situation.end()
 
 
 def found_in(situation: Situation) -> dict[str, inspection.ParkedGreenlet]:
@@ -170,65 +169,61 @@ def test_both_ends_of_the_bridge(loop_name):
     run_on(loop_name, main())
 
 
-def test_only_those_that_wait(hub):
+def test_only_those_that_wait(hub, push_pull):
     """A greenlet is listed from when it parks until it has been resumed; asking never switches."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        assert not of(pull)
-        task = hub.spawn(pull.recv)
-        assert not of(pull)
-        until(hub, lambda: of(pull))
-        with never_switches():
-            (parked,) = of(pull)
-        assert parked.greenlet is greenlet_of(task)
-        assert parked.place == ""  # no code but the library's
-        push.send(b"x")
-        task.join()
-        assert not of(pull)
+    push, pull = push_pull
+    assert not of(pull)
+    task = hub.spawn(pull.recv)
+    assert not of(pull)
+    until(hub, lambda: of(pull))
+    with never_switches():
+        (parked,) = of(pull)
+    assert parked.greenlet is greenlet_of(task)
+    assert parked.place == ""  # no code but the library's
+    push.send(b"x")
+    task.join()
+    assert not of(pull)
 
 
 def of(socket: greenzmq.Socket) -> list[inspection.ParkedGreenlet]:
     return [parked for parked in greenzmq.waiters() if parked.socket is socket]
 
 
-def test_from_another_thread(hub):
+def test_from_another_thread(hub, context):
     """Another thread sees the same, and on which hub and in which thread each waits."""
-    with open_context(hub) as context:
-        pull, _ = connected(context, zmq.PULL, zmq.PUSH)
-        task = hub.spawn(pull.recv)
-        until(hub, lambda: of(pull))
-        (parked,) = hub.run_in_thread(of, pull)
-        assert (parked.hub, parked.thread) == (hub.hub, unpatched.thread_name())
-        task.kill()
+    pull, _ = connected(context, zmq.PULL, zmq.PUSH)
+    task = hub.spawn(pull.recv)
+    until(hub, lambda: of(pull))
+    (parked,) = hub.run_in_thread(of, pull)
+    assert (parked.hub, parked.thread) == (hub.hub, unpatched.thread_name())
+    task.kill()
 
 
-def test_from_the_hub_itself(hub):
+def test_from_the_hub_itself(hub, context):
     """A callback may ask, too: also of a greenlet that is parked under it, or that it has just woken."""
-    with open_context(hub) as context:
-        pull, _ = connected(context, zmq.PULL, zmq.PUSH)
-        task = hub.spawn(pull.recv)
-        until(hub, lambda: of(pull))
-        found: list[int] = []
-        hub.hub.call_soon(lambda: found.append(len(of(pull))))
-        until(hub, lambda: found)
-        assert found == [1]
-        task.kill()
+    pull, _ = connected(context, zmq.PULL, zmq.PUSH)
+    task = hub.spawn(pull.recv)
+    until(hub, lambda: of(pull))
+    found: list[int] = []
+    hub.hub.call_soon(lambda: found.append(len(of(pull))))
+    until(hub, lambda: found)
+    assert found == [1]
+    task.kill()
 
 
-def test_closed_sockets_and_ended_contexts(hub):
+def test_closed_sockets_and_ended_contexts(hub, context):
     """What greenlets wait for may be gone; who asks is told so, and nothing is raised."""
-    with open_context(hub) as context:
-        pull, _ = connected(context, zmq.PULL, zmq.PUSH)
-        poller = greenzmq.Poller(hub=hub)
-        poller.register(pull)
-        poller.register(event := greenzmq.GreenEvent(), zmq.POLLIN)
-        task = hub.spawn(poller.poll)
-        until(hub, lambda: of_task(task))
-        pull.close()  # the task is woken but has not run
-        assert "PULL closed" in of_task(task)[0].what
-        with pytest.raises(zmq.ZMQError):
-            task.get()
-        del event
+    pull, _ = connected(context, zmq.PULL, zmq.PUSH)
+    poller = greenzmq.Poller(hub=hub)
+    poller.register(pull)
+    poller.register(event := greenzmq.GreenEvent(), zmq.POLLIN)
+    task = hub.spawn(poller.poll)
+    until(hub, lambda: of_task(task))
+    pull.close()  # the task is woken but has not run
+    assert "PULL closed" in of_task(task)[0].what
+    with pytest.raises(zmq.ZMQError):
+        task.get()
+    del event
 
 
 def of_task(task: greenzmq.Task[Any]) -> list[inspection.ParkedGreenlet]:

@@ -12,7 +12,7 @@ from typing import Any
 import greenlet
 import pytest
 import zmq
-from support.sockets import connected, fill, in_hub, open_context, parked, receives, sends, until
+from support.sockets import connected, fill, in_hub, parked, receives, sends, until
 
 import greenzmq
 import greenzmq.asyncio
@@ -52,29 +52,27 @@ FULL: dict[str, Callable[[greenzmq.Socket], object]] = {
 
 
 @pytest.mark.parametrize("call", EMPTY)
-def test_receiving_in_the_hub(hub: GreenHub, call: str) -> None:
+def test_receiving_in_the_hub(hub: GreenHub, push_pull: tuple[greenzmq.Socket, greenzmq.Socket], call: str) -> None:
     """To receive where nothing is, in a callback, is an error that says where to do it; the queue stays empty."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        error = in_hub(hub, lambda: EMPTY[call](pull))
-        check_refused(hub, error)
-        assert not receives(pull)
-        pull.set(zmq.RCVTIMEO, -1)
-        check_works(hub, pull, push)
+    push, pull = push_pull
+    error = in_hub(hub, lambda: EMPTY[call](pull))
+    check_refused(hub, error)
+    assert not receives(pull)
+    pull.set(zmq.RCVTIMEO, -1)
+    check_works(hub, pull, push)
 
 
 @pytest.mark.parametrize("call", FULL)
-def test_sending_in_the_hub(hub: GreenHub, call: str) -> None:
+def test_sending_in_the_hub(hub: GreenHub, context: greenzmq.Context, call: str) -> None:
     """To send against a full high-water mark, in a callback, is an error; not a part of the message has been sent."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=2, rcvhwm=2)
-        count = fill(push)
-        error = in_hub(hub, lambda: FULL[call](push))
-        check_refused(hub, error)
-        assert not sends(push)
-        assert [pull.recv() for _ in range(count)] == [b"fill"] * count
-        push.set(zmq.SNDTIMEO, -1)
-        check_works(hub, pull, push)
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=2, rcvhwm=2)
+    count = fill(push)
+    error = in_hub(hub, lambda: FULL[call](push))
+    check_refused(hub, error)
+    assert not sends(push)
+    assert [pull.recv() for _ in range(count)] == [b"fill"] * count
+    push.set(zmq.SNDTIMEO, -1)
+    check_works(hub, pull, push)
 
 
 @pytest.mark.parametrize("call", ["sleep", "sleep 0", "join", "get", "wait_fd", "run"])
@@ -123,32 +121,31 @@ def test_ending_a_context_in_the_hub(hub: GreenHub) -> None:
     assert context.closed
 
 
-def test_what_is_allowed_in_the_hub(hub: GreenHub) -> None:
+def test_what_is_allowed_in_the_hub(hub: GreenHub, push_pull: tuple[greenzmq.Socket, greenzmq.Socket]) -> None:
     """What need not wait works in callbacks: messages at hand, NOBLOCK, options, close, kill, spawn."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    push, pull = push_pull
 
-        def exchange() -> int:
-            for number in range(300):  # longer than one turn
-                push.send_multipart([b"%d" % number, b"part"])
-                assert pull.recv_multipart() == [b"%d" % number, b"part"]
-            return 300
+    def exchange() -> int:
+        for number in range(300):  # longer than one turn
+            push.send_multipart([b"%d" % number, b"part"])
+            assert pull.recv_multipart() == [b"%d" % number, b"part"]
+        return 300
 
-        assert in_hub(hub, exchange) == 300
-        assert isinstance(in_hub(hub, lambda: pull.recv(zmq.NOBLOCK)), zmq.Again)
-        assert in_hub(hub, lambda: pull.get(zmq.EVENTS)) == 0
-        task = parked(hub, receives, pull.recv)
-        in_hub(hub, lambda: push.send(b"for the task"))
-        assert task.get() == b"for the task"
-        task = parked(hub, receives, pull.recv)
-        assert in_hub(hub, task.kill) is None
-        assert isinstance(task.get(), greenlet.GreenletExit)
-        assert in_hub(hub, lambda: hub.spawn(int, "42")).get() == 42
-        task = parked(hub, receives, pull.recv)
-        in_hub(hub, pull.close)
-        with pytest.raises(zmq.ZMQError) as closed:
-            task.get()
-        assert closed.value.errno == errno.ENOTSOCK
+    assert in_hub(hub, exchange) == 300
+    assert isinstance(in_hub(hub, lambda: pull.recv(zmq.NOBLOCK)), zmq.Again)
+    assert in_hub(hub, lambda: pull.get(zmq.EVENTS)) == 0
+    task = parked(hub, receives, pull.recv)
+    in_hub(hub, lambda: push.send(b"for the task"))
+    assert task.get() == b"for the task"
+    task = parked(hub, receives, pull.recv)
+    assert in_hub(hub, task.kill) is None
+    assert isinstance(task.get(), greenlet.GreenletExit)
+    assert in_hub(hub, lambda: hub.spawn(int, "42")).get() == 42
+    task = parked(hub, receives, pull.recv)
+    in_hub(hub, pull.close)
+    with pytest.raises(zmq.ZMQError) as closed:
+        task.get()
+    assert closed.value.errno == errno.ENOTSOCK
 
 
 # -- on a closed socket ------------------------------------------------------------------------------------------------
@@ -192,24 +189,23 @@ def plain() -> Iterator[zmq.Socket[bytes]]:
 
 
 @pytest.mark.parametrize("waited", [False, True], ids=["new", "used"])
-def test_closed_socket(hub: GreenHub, plain: zmq.Socket[bytes], waited: bool) -> None:
+def test_closed_socket(hub: GreenHub, context: greenzmq.Context, plain: zmq.Socket[bytes], waited: bool) -> None:
     """On a closed socket everything raises what pyzmq raises, with the same errno; none waits for what can't come.
 
     A socket whose last call had to wait looks at EVENTS first: another path to the same answer.
     """
-    with open_context(hub) as context:
-        socket, peer = connected(context, zmq.PAIR, zmq.PAIR)
-        if waited:
-            task = parked(hub, receives, socket.recv)
-            peer.send(b"x")
-            assert task.get() == b"x"
-        socket.close()
-        for name, call in ON_CLOSED.items():
-            expected, raised = (outcome(call, each) for each in (plain, socket))
-            assert raised == expected, name
-            assert raised[1] == errno.ENOTSOCK, name
-        assert socket.closed
-        socket.close()
+    socket, peer = connected(context, zmq.PAIR, zmq.PAIR)
+    if waited:
+        task = parked(hub, receives, socket.recv)
+        peer.send(b"x")
+        assert task.get() == b"x"
+    socket.close()
+    for name, call in ON_CLOSED.items():
+        expected, raised = (outcome(call, each) for each in (plain, socket))
+        assert raised == expected, name
+        assert raised[1] == errno.ENOTSOCK, name
+    assert socket.closed
+    socket.close()
 
 
 def outcome(call: Callable[[zmq.Socket[Any]], object], socket: zmq.Socket[Any]) -> tuple[type, int | None]:
@@ -390,13 +386,14 @@ def test_wait_for_a_descriptor_twice(hub: GreenHub, pair: tuple[stdlib_socket.so
     assert hub.wait_fd(ours) == 1
 
 
-def test_wait_for_the_descriptor_of_a_waiting_socket(hub: GreenHub) -> None:
+def test_wait_for_the_descriptor_of_a_waiting_socket(
+    hub: GreenHub, push_pull: tuple[greenzmq.Socket, greenzmq.Socket]
+) -> None:
     """ZMQ_FD may be waited for beside greenlets that wait on the socket: each of them has a watch of its own."""
-    with open_context(hub) as context:
-        pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        task = parked(hub, receives, pull.recv)
-        assert hub.wait_fd(pull, timeout=0.001) in (0, 1)
-        beside = hub.spawn(hub.wait_fd, pull, timeout=0.001)
-        push.send(b"x")
-        assert task.get() == b"x"
-        assert beside.get() in (0, 1)
+    push, pull = push_pull
+    task = parked(hub, receives, pull.recv)
+    assert hub.wait_fd(pull, timeout=0.001) in (0, 1)
+    beside = hub.spawn(hub.wait_fd, pull, timeout=0.001)
+    push.send(b"x")
+    assert task.get() == b"x"
+    assert beside.get() in (0, 1)
