@@ -3,51 +3,100 @@
 ::
 
     import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
-    import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector
+    import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector, greenzmq.asyncio
 
-The map of the package, from the bottom up; each imports from those above it only.
-``tests/project/test_layering.py`` holds that::
+The map of the package, from the bottom up. A folder imports from those above it only, and a file from those before it
+in its folder. ``tests/project/test_layering.py`` holds that, and that this map names every file::
 
-    errors         what goes wrong between a program and its hub
-    limits         times as programs give them, checked
-    unpatched      the standard library without monkey patches
-    hubs/base      the contract: Hub, Watch, Timer
-    hubs/<name>    one runtime each; the only files that import it
-    hubs           hubs by name, and which one a greenlet runs on
-    waiting        the one place where a greenlet stops
-    scope          what a function makes that somebody else has to end
-    events         GreenEvent, and what else can be waited for besides sockets
-    locks          a lock for which greenlets of any hub and threads may wait
-    tasks          Task, Timeout, native threads
-    bridge         between an asyncio loop's coroutines and its greenlets
-    watched        the one watch on a socket's ZMQ_FD
-    turns          how long a greenlet may go on before the hub goes round
-    directions     receiving and sending: who waits, and whom an event lets go on
-    attendance     who waits on a socket, and whom to wake when it is signalled
-    readiness      ZMQ_FD explained; the one slow path of all operations
-    coroutines     calls in coroutines that happen not to wait, in asyncio's debug mode
-    tracker        MessageTracker, and the Frame that has one
-    green          GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
-    signatures     pyzmq's generic classes and overloads, for type checkers
-    socket         the green Socket
-    descriptors    many file descriptors behind one
-    pollset        what all Pollers of a thread wait for, watched once
-    entries        what is registered in a Poller
-    polls          what a Poller knows and does
-    poller         the green Poller, select, zmq_poll
-    native_proxies libzmq's own proxy, in a native thread
-    proxies        proxy, proxy_steerable, device
-    monitoring     the events of a socket's connections, as an iterator
-    context        the green Context
-    decorators     contexts and sockets as arguments
-    devices        pyzmq's devices, in native threads
-    program        main: a program's main function on any hub
-    inspection     who waits, for what, and where in the code
-    names          what pyzmq has that waits for nothing
-    submodules     pyzmq's submodules under our names
-    gevent, …      the drop-in namespaces, a few lines each
-    testing        for authors of hubs, and of code that runs on them
-    cli            python -m greenzmq
+    errors              what goes wrong between a program and its hub
+    process/            true of the whole process; knows neither hub nor socket
+        unpatched       the standard library without monkey patches
+        fork            what a forked child does with what it inherits
+    hubs/               event loops that greenlets can switch to; knows nothing of zmq
+        base            the contract: Hub, Watch, Timer
+        workers         greenlets that are used again, for what runs on behalf of others
+        _per_thread     one object for each thread, let go of when it ends
+        _timers         a heap of timers, for loops that have none
+        _wakeup         how other threads wake a loop
+        _epoll          what the system is asked by: epoll, or selectors
+        selector        a greenlet loop of our own; each of these four files is the only one that imports its runtime
+        gevent          gevent's hub
+        eventlet        eventlet's hub
+        asyncio         the running asyncio loop, or uvloop's
+        detection       which hub a greenlet runs on, asked without side effects
+        registry        hubs by name
+    waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
+        limits          times as programs give them
+        waiter          the one place where a greenlet parks
+        events          GreenEvent, and what else can be waited for
+        locks           a lock for greenlets of any hub, and threads
+        scope           what a function makes that somebody else has to end
+        tasks           Task, and calls in native threads
+        time_limit      with hub.timeout(seconds):
+        bridge          between an asyncio loop's coroutines and its greenlets
+        hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
+    sockets/            one libzmq socket
+        fairness        the turn: how long a greenlet may go on before the hub goes round
+        messages        who is in the middle of a multipart message
+        spurious        readiness that is none
+        listeners       those who wait for events and take nothing
+        directions      receiving and sending: the queues, and the gate of the fast path
+        fd_watch        the watch on ZMQ_FD
+        waiters         ZMQ_FD explained; who waits on a socket, and whom to wake
+        timeouts        RCVTIMEO and SNDTIMEO, remembered
+        operations      the slow path: try, enter, park, try again, leave
+        coroutines      the warnings of asyncio's debug mode
+        registry        the state of each libzmq socket, by its address
+        parts           the parts of a message, looked at before any is sent
+        calls           libzmq's calls, a whole message in each
+        tracker         MessageTracker, and the Frame that has one
+        signatures      the overloads of send and recv, for type checkers
+        monitors        the PAIR that tells of another socket's connections
+        inherited       what a forked child meets that uses its parent's sockets
+        socket          the green Socket, with the fast path
+        zerocopy        pyzmq's thread that frees zero-copy buffers is a native one
+        context         the green Context
+        monitoring      the events of a socket's connections, as an iterator
+    polling/            many sockets and descriptors at once
+        fd_set          many file descriptors behind one
+        poll_set        the one set of all Pollers of a thread
+        entries         what is registered in a Poller
+        poller_state    what a Poller knows and does
+        poller          the green Poller, select, zmq_poll
+    proxies/            messages passed on between sockets
+        native          libzmq's own proxy, in a native thread
+        green           proxy, proxy_steerable, device
+    decorators          contexts and sockets as arguments
+    devices             pyzmq's devices, in native threads
+    program             main: a program's main function on any hub
+    diagnostics         who waits, for what, and where in the code
+    testing/            for authors of hubs, and of code that runs on them
+    names               what pyzmq has that waits for nothing
+    submodules          pyzmq's submodules under our names
+    gevent, eventlet, selector, asyncio     the drop-in namespaces, a few lines each
+    cli/                python -m greenzmq
+
+The words that all of it is written in:
+
+hub
+    A loop of callbacks that greenlets can switch to: gevent's, eventlet's, an asyncio loop, our selector loop.
+watch
+    One file descriptor's registration with a hub. It is started and stopped; *stopped lazily*, it stays with the loop
+    until the next start, or until the descriptor is ready.
+park, wake
+    A greenlet gives control to the hub; it is scheduled to go on.
+waiter
+    One party that waits, with its deadline. It stands in the *queue* of a direction of a socket.
+listener
+    Somebody who waits for a socket's events and takes nothing: a Poller, `Socket.poll`.
+fast path
+    A call that need not wait, while nobody else has to hear of it. Open while `fast_calls_left` is above 0.
+slow path
+    A call that has to wait, or that has to look after others.
+recheck
+    To read ``EVENTS`` after a call that may have taken the signal from others, and wake those that it lets go on.
+turn
+    The run of operations that one greenlet makes on one socket before the hub goes round.
 """
 
 from __future__ import annotations

@@ -422,7 +422,7 @@ def _names(events: int) -> str:
 
 def _operation(local: dict[str, Any]) -> _WaitedFor:
     direction: Direction = local["direction"]
-    owner = None if direction.mid_message is None else direction.mid_message()
+    owner = None if direction.mid_message is None else direction.mid_message.owner()
     return _WaitedFor(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
 
 

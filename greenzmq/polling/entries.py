@@ -8,8 +8,8 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from ..sockets.fairness import default_turn
-from ..sockets.operations import SocketState
-from ..sockets.socket import Socket, _by_address, address_of
+from ..sockets.registry import shared_state
+from ..sockets.socket import Socket
 from ..sockets.waiters import get_option
 from ..waiting.events import Waitable
 from .fd_set import POLLIN
@@ -64,6 +64,11 @@ class Entry:
         self.events = events
         self.order = order
 
+    def ask_for(self, events: int) -> None:
+        """Be told of these from now on, in place of those before; the next poll looks at it."""
+        self.forget()
+        self.events = events
+
     def wake(self, _: object = None) -> None:
         """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
         owner = self.owner
@@ -97,18 +102,18 @@ class SocketEntry(Entry):
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""
         state = self.what._greenzmq_state
-        events: int = state.check_events_for(self, self.what) & self.events
+        events: int = state.waiters.check_events_for(self, self.what) & self.events
         owner = self.owner
         if not events and owner is not None:
-            owner.poll_set.enter_socket(state, self.what)
+            owner.poll_set.enter_socket(state.waiters, self.what)
         return events
 
     def forget(self) -> None:
         """See `Entry.forget`."""
         state = self.what._greenzmq_state
-        state.forget(self)
-        if not (state.exclusive or state.listeners):  # it may be closed without a word from now on
-            state.leave_poll_set()
+        state.waiters.forget(self)
+        if not (state.waiters.fd_watch.exclusive or state.waiters.listeners):  # it may be closed without a word now
+            state.waiters.leave_poll_set()
 
 
 class WaitableEntry(Entry):
@@ -173,7 +178,7 @@ class PlainSocketEntry(FileEntry):
 
     def __init__(self, owner: PollerProtocol, what: Any, events: int, order: int) -> None:
         super().__init__(owner, what, events, order)
-        self.state = _state_of_plain(what)
+        self.state = shared_state(what, default_turn())
 
     @property
     def fd_events(self) -> int:
@@ -186,11 +191,11 @@ class PlainSocketEntry(FileEntry):
 
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""
-        return self.state.check_events_for(self, self.what) & self.events
+        return self.state.waiters.check_events_for(self, self.what) & self.events
 
     def forget(self) -> None:
         """See `Entry.forget`."""
-        self.state.forget(self)
+        self.state.waiters.forget(self)
 
 
 def make_entry(owner: PollerProtocol, what: Any, events: int, order: int) -> Entry:
@@ -210,15 +215,6 @@ def is_waitable(what: Any) -> bool:
     if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
         return False
     return isinstance(what, Waitable)
-
-
-def _state_of_plain(socket: Any) -> SocketState:
-    """A plain socket has one, too, shared with green objects for the same: what polls find there, others hear of."""
-    address = address_of(socket)
-    state = _by_address.get(address)
-    if state is None or state.ended:  # an ended one is of a socket that had this address before
-        state = _by_address[address] = SocketState(default_turn())
-    return state
 
 
 def fileno(what: Any) -> int:

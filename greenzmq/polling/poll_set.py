@@ -91,26 +91,26 @@ class PollSet:
 
     # -- what is in it ------------------------------------------------------------------------------------------------
 
-    def enter_socket(self, state: SocketWaiters, socket: Any) -> None:
-        """Tell the listeners of `state` of signals. They listen already. Nothing if it is in this set."""
-        if state.poll_set is self:
+    def enter_socket(self, waiters: SocketWaiters, socket: Any) -> None:
+        """Tell the listeners of `socket` of signals. They listen already. Nothing if it is in this set."""
+        if waiters.poll_set is self:
             return
         fd = get_option(socket, _FD)
-        if state.poll_set is not None:  # another thread's; who listens there would not hear of signals any more
-            state.leave_poll_set()
-            state.tell_all_listeners()
+        if waiters.poll_set is not None:  # another thread's; who listens there would not hear of signals any more
+            waiters.leave_poll_set()
+            waiters.tell_all_listeners()
         before = self._sockets.get(fd)
         if before is not None:  # closed by somebody who knows nothing of this; the number is another socket's now
-            before.poll_set = None
+            before.forget_poll_set()
             before.tell_all_listeners()
-        state.poll_set, state.poll_fd = self, fd
-        self._sockets[fd] = self._new[fd] = state
+        waiters.enter_poll_set(self, fd)
+        self._sockets[fd] = self._new[fd] = waiters
 
-    def leave(self, state: SocketWaiters) -> None:
+    def leave(self, waiters: SocketWaiters) -> None:
         """Take `enter_socket` back. In any thread: a context may be ended in another one."""
-        state.poll_set = None
-        if self._sockets.get(state.poll_fd) is state:
-            self._forget_socket(state.poll_fd)
+        waiters.forget_poll_set()
+        if self._sockets.get(waiters.poll_fd) is waiters:
+            self._forget_socket(waiters.poll_fd)
 
     def enter_file(self, listener: FileListener, fd: int) -> None:
         """Tell `listener`, once, when `fd` has its events or has failed. What the number means is found out anew.
@@ -132,9 +132,9 @@ class PollSet:
             self._want(listener.fd)
 
     def _forget_socket(self, fd: int) -> None:
-        state = self._sockets.pop(fd, None)
-        if state is not None:
-            state.poll_set = None
+        waiters = self._sockets.pop(fd, None)
+        if waiters is not None:
+            waiters.forget_poll_set()
         is_new = self._new.pop(fd, None) is not None
         if fd in self._files or not is_new:
             self._want(fd)
@@ -199,10 +199,10 @@ class PollSet:
     def _tell_of_signals(self) -> None:
         for fd, events in self._ready():
             self._tell_file_listeners(fd, events)
-            state = self._sockets.get(fd)
-            if state is not None and state.listeners:
-                state.tell_all_listeners()
-            elif state is not None or fd not in self._files:
+            waiters = self._sockets.get(fd)
+            if waiters is not None and waiters.listeners:
+                waiters.tell_all_listeners()
+            elif waiters is not None or fd not in self._files:
                 self._forget_socket(fd)
 
     def _tell_file_listeners(self, fd: int, events: int) -> None:
@@ -270,8 +270,8 @@ class PollSet:
         for on_hub in self._hubs.values():
             for watch in on_hub.watches:
                 watch.detach_after_fork(self._descriptors)
-        for state in self._sockets.values():
-            state.poll_set = None
+        for waiters in self._sockets.values():
+            waiters.forget_poll_set()
         self._hubs, self._sockets, self._new, self._files = {}, {}, {}, {}
 
     def __del__(self) -> None:

@@ -13,7 +13,7 @@ from zmq.backend import Socket as BackendSocket
 from .. import hubs
 from ..sockets.coroutines import warn_once
 from ..waiting.hub_api import GreenHub
-from ..waiting.waiter import Waiter
+from ..waiting.waiter import new_waiter
 from .entries import fileno, is_waitable
 from .fd_set import POLLERR, POLLIN, POLLOUT
 from .poller_state import PollerState
@@ -132,7 +132,7 @@ class Poller(zmq.Poller):
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
                 warn_once()
             return ready
-        waiter = Waiter(state.get_hub(self), seconds, entered)
+        waiter = new_waiter(state.get_hub(self), seconds, entered)
         try:
             state.join(waiter)
             if state.dirty:  # when there was no waiter to wake yet
@@ -140,7 +140,6 @@ class Poller(zmq.Poller):
             while state.entries and not (ready or waiter.expired):
                 state.watch(waiter)
                 waiter.park()
-                waiter.woken = False
                 ready = state.collect_ready()
         finally:
             try:

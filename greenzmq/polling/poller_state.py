@@ -13,21 +13,20 @@ The cost of a poll grows with what has changed, not with what is registered:
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .. import hubs
 from ..errors import WrongHubError
-from ..sockets.fairness import default_turn
+from ..sockets.fairness import Turn, default_turn
 from ..sockets.socket import Socket
 from ..waiting.events import wake_anywhere
-from ..waiting.waiter import Waiter, may_wait, yield_to_hub
 from .entries import Entry, FileEntry, PlainSocketEntry, WaitableEntry, is_waitable, make_entry
 from .fd_set import POLLERR, POLLIN, ready_now
 from .poll_set import PollSet
 
 if TYPE_CHECKING:
     from ..hubs import Choice, Hub
+    from ..waiting.waiter import Waiter
 
 __all__ = ["PollerState"]
 
@@ -61,7 +60,7 @@ class PollerState:
         Somebody told of an entry since the last poll began to look.
     checked : bool
         It warns of polls in coroutines that happen not to wait; see `greenzmq.sockets.coroutines`.
-    turn, turn_began : float
+    turn : Turn
         How long greenlets may poll without a pause, and when the last one was.
     """
 
@@ -76,7 +75,6 @@ class PollerState:
         "order",
         "poll_set",
         "turn",
-        "turn_began",
         "unsteady",
         "waiters",
     )
@@ -92,9 +90,9 @@ class PollerState:
         self.poll_set = PollSet.here()
         self.waiters = _NO_WAITERS
         self.dirty = False
-        self.turn = default_turn()  # until a green socket says how long
+        # As long as that until a green socket says how long; in the past, so that a Poller for one poll yields at once.
+        self.turn = Turn(default_turn(), began_at=0)
         self.checked = hubs.asyncio_debugs()  # see `coroutines`
-        self.turn_began = 0.0  # in the past, so that a Poller made for a single poll yields at once
 
     # -- what is polled -----------------------------------------------------------------------------------------------
 
@@ -104,15 +102,14 @@ class PollerState:
             raise ValueError(f"{what!r} can be polled for POLLIN only")
         entry = self.entries.get(what)
         if entry is not None:
-            entry.forget()
-            entry.events = events
+            entry.ask_for(events)
         else:
             entry = make_entry(self, what, events, self.order)
             self.order += 1
             self.entries[what] = entry
             self.has_waitables = self.has_waitables or isinstance(entry, WaitableEntry)
             if isinstance(what, Socket):
-                self.turn = what._greenzmq_state.turn
+                self.turn = Turn(what._greenzmq_state.turn.seconds, self.turn.began_at)
                 if self.chooser is None and what._greenzmq_choice is not None:
                     self.chooser = entry
         if isinstance(entry, FileEntry):
@@ -230,12 +227,8 @@ class PollerState:
 
     def let_hub_go_round(self, now: float) -> None:
         """Let others run, if the turn is over and there can be others."""
-        if now - self.turn_began < self.turn:
-            return
-        hub = hubs.current_hub(self._hub_choice())
-        if hub is not None and may_wait(hub):
-            yield_to_hub(hub)
-        self.turn_began = monotonic()
+        if self.turn.is_over(now):
+            self.turn.yield_to_others(self._hub_choice())
 
     def join(self, waiter: Waiter) -> None:
         """Have `waiter` woken by what is told; see `watch`, too."""
@@ -253,7 +246,7 @@ class PollerState:
         waiter.close()
         self.waiters.pop(waiter, None)
         self.poll_set.quit(waiter)
-        self.turn_began = monotonic()
+        self.turn.begin()
 
     def mark_dirty(self, entry: Entry) -> None:
         """Something may have come to `entry`. For a waitable, in any thread."""

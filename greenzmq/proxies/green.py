@@ -16,7 +16,6 @@ each way lacks something: a message, or room for one. So a kill, a timeout or a 
 from __future__ import annotations
 
 import struct
-from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import zmq
@@ -24,10 +23,12 @@ from zmq.backend import Socket as BackendSocket
 
 from .. import hubs
 from ..polling.poller import Poller
+from ..sockets.calls import receive_message, send_message
 from ..sockets.directions import POLLIN, POLLOUT
-from ..sockets.fairness import default_turn
+from ..sockets.fairness import Turn, default_turn
 from ..sockets.operations import DONTWAIT
-from ..sockets.socket import Socket, _receive_message, _send_message, address_of, receive_directly, send_directly
+from ..sockets.registry import address_of
+from ..sockets.socket import Socket, receive_directly, send_directly
 from ..sockets.waiters import EVENTS
 from ..waiting.tasks import Task
 from ..waiting.waiter import yield_to_hub
@@ -182,12 +183,12 @@ class _Flow:
             return self._burst(1 if contested else BURST, contested)
         finally:
             for socket in (self.source, *self.targets):
-                if isinstance(socket, Socket) and socket._greenzmq_state.has_waiters:
-                    socket._greenzmq_state.recheck_for_others(socket)
+                if isinstance(socket, Socket) and socket._greenzmq_state.waiters.has_waiters:
+                    socket._greenzmq_state.waiters.recheck_for_others(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
-        first = receive = receive_directly if isinstance(source, Socket) else _receive_message
+        first = receive = receive_directly if isinstance(source, Socket) else receive_message
         for _ in range(messages):
             for socket in waits_for_room:
                 if not int(_get(socket, EVENTS)) & POLLOUT:
@@ -197,7 +198,7 @@ class _Flow:
             except zmq.Again:
                 held = receive is first and isinstance(source, Socket)  # by a greenlet that has a part of its message
                 return None if held else (source, POLLIN)
-            receive = _receive_message
+            receive = receive_message
             self.frames += len(parts)
             self.octets += sum(map(len, parts))
             if contested or not deliver(parts):
@@ -208,7 +209,7 @@ class _Flow:
         """Send to all targets at once, or note how far it went."""
         for socket in self.targets:
             try:
-                _send_message(socket, DONTWAIT, parts, False, False)
+                send_message(socket, DONTWAIT, parts, False, False)
             except zmq.Again:
                 return False
             self.delivered += 1
@@ -270,8 +271,7 @@ class _Proxy:
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
-        self.turn = green[0]._greenzmq_state.turn if green else default_turn()
-        self.turn_end = monotonic() + self.turn
+        self.turn = Turn(green[0]._greenzmq_state.turn.seconds if green else default_turn())
 
     def run(self) -> int:
         try:
@@ -287,9 +287,9 @@ class _Proxy:
                 poller.close()
 
     def _yield_to_hub(self) -> None:
-        if monotonic() >= self.turn_end:
+        if self.turn.is_over():
             yield_to_hub(self.hub)
-            self.turn_end = monotonic() + self.turn
+            self.turn.begin()
 
     def _wait(self, blocked_on: list[tuple[Any, int]]) -> None:
         wanted = dict.fromkeys(self.sockets, _THE_END)
@@ -311,7 +311,7 @@ class _Proxy:
         finally:
             for task in tasks:
                 poller.unregister(task)
-        self.turn_end = monotonic() + self.turn
+        self.turn.begin()
 
     # -- control ------------------------------------------------------------------------------------------------------
 
@@ -339,11 +339,13 @@ class _Proxy:
 
     def _answer(self, parts: list[bytes]) -> None:
         try:
-            _send_message(self.control, DONTWAIT, parts, True, False)
+            send_message(self.control, DONTWAIT, parts, True, False)
         except zmq.Again:
             Task(self.hub, _send_blocking, ([self.control], parts))
 
 
 def _events(socket: Any) -> int:
     """``EVENTS``; of a green socket, so that those who wait on it hear of it, too."""
-    return int(socket._greenzmq_state.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))
+    return int(
+        socket._greenzmq_state.waiters.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS)
+    )

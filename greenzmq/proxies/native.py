@@ -46,10 +46,10 @@ class Lease:
         self._closed: list[tuple[Socket, int | None]] = []
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:
-            if socket._greenzmq_state.lease is not None or socket._greenzmq_state.parked:
+            if socket._greenzmq_state.lease is not None or socket._greenzmq_state.waiters.is_parked_on():
                 raise WrongHubError(f"a native proxy needs {socket!r} for itself, but others wait on it or have it")
         for socket in green:
-            socket._greenzmq_state.lease = self
+            socket._greenzmq_state.lend(self)
             self._leased.append(socket._greenzmq_state)
 
     def close(self, socket: Socket, linger: int | None) -> None:
@@ -60,8 +60,8 @@ class Lease:
 
     def end(self) -> None:
         """The thread has ended: the sockets are their owners' again."""
-        for readiness in self._leased:
-            readiness.lease = None
+        for state in self._leased:
+            state.lend(None)
         for socket, linger in self._closed:
             socket._closed = False
             socket.close(linger)

@@ -18,7 +18,8 @@ from ..waiting.locks import ParkingLock
 from ..waiting.scope import note_context
 from ..waiting.tasks import NativeCall
 from .fairness import default_turn, turn_in_seconds
-from .socket import Socket, refuse_after_fork
+from .inherited import refuse_after_fork
+from .socket import Socket
 from .zerocopy import use_native_thread
 
 if TYPE_CHECKING:

@@ -3,8 +3,9 @@
 Such a call works in tests, where the message is there, and is a `BlockingCallError` in production, where it is not. In
 debug mode the calls of sockets and Pollers warn, once for each place in the code that makes one.
 
-A socket that is to warn has no credit, so that every call comes by the slow path, where `CheckedReadiness` looks. The
-others, all of them outside of debug mode, pay nothing. Which sockets and Pollers these are is known when they are made:
+A socket that is to warn never opens its fast path, so that every call comes by the slow path, where `CheckedState`
+looks. The others, all of them outside of debug mode, pay nothing. Which sockets and Pollers these are is known when
+they are made:
 
 - those made while a loop in debug mode runs in the thread;
 - all, in Python's development mode or under ``$PYTHONASYNCIODEBUG``, but while a loop without debug mode runs.
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from .directions import Direction
 
-__all__ = ["CheckedReadiness", "readiness_for", "warn_once"]
+__all__ = ["CheckedState", "new_state", "warn_once"]
 
 TYPE = int(zmq.TYPE)
 #: The attribute of a loop that has the places in which it has been warned.
@@ -38,7 +39,7 @@ WARNED = "_greenzmq_warned"
 NEVER_WAIT_TO_SEND = (int(zmq.PUB), int(zmq.XPUB), int(zmq.ROUTER))
 
 
-class CheckedReadiness(SocketState):
+class CheckedState(SocketState):
     """See `SocketState`. It warns before anything is done: where warnings are errors no message is lost."""
 
     __slots__ = ()
@@ -46,7 +47,7 @@ class CheckedReadiness(SocketState):
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
         for direction in (self.receiving, self.sending):
-            direction.fast_calls_max = direction.fast_calls_left = 0
+            direction.never_fast()
 
     def perform(
         self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, met_again: bool = False
@@ -69,13 +70,13 @@ class CheckedReadiness(SocketState):
 
     def _warn_if_ready(self, socket: Any, events: int) -> None:
         """What is not ready is about to raise the error of which this would warn."""
-        if self.check_events(socket) & events:
+        if self.waiters.check_events(socket) & events:
             warn_once()
 
 
-def readiness_for(turn: float) -> SocketState:
+def new_state(turn: float) -> SocketState:
     """The readiness of a socket that is made here and now."""
-    return CheckedReadiness(turn) if asyncio_debugs() else SocketState(turn)
+    return CheckedState(turn) if asyncio_debugs() else SocketState(turn)
 
 
 def warn_once() -> None:

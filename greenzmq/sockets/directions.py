@@ -1,42 +1,29 @@
-"""The two directions of a socket, who waits in them, and which of those an event lets go on."""
+"""The two directions of a socket: who waits in each, and whether calls may take the fast path."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 from greenlet import getcurrent
 
-from ..hubs.base import CALL_END_CALLBACKS
-from ..waiting.waiter import Waiter, WaitQueue
+from ..hubs.base import at_call_end
+from ..waiting.waiter import WaitQueue
 from .fairness import FAST_CALLS
+from .messages import PartialMessage
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
+    from ..waiting.waiter import Waiter
 
-__all__ = [
-    "Direction",
-    "Listener",
-    "Listeners",
-    "Receiving",
-    "Sending",
-    "SpuriousReadiness",
-    "WaitingListener",
-    "whom_to_wake",
-]
+__all__ = ["POLLIN", "POLLOUT", "Direction", "Receiving", "Sending", "whom_to_wake"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 POLLIN = int(zmq.POLLIN)
 POLLOUT = int(zmq.POLLOUT)
-
-#: Seconds within which libzmq processes commands in one `send` only: 3,000,000 ticks of the processor (config.hpp).
-SOON = 0.0005
-#: Listeners that are not known by their events: dicts for these would be 400 bytes for each socket in a Poller.
-FEW = 8
 
 
 def _nobody() -> None:
@@ -52,93 +39,105 @@ class Direction(WaitQueue):
         ``POLLIN`` or ``POLLOUT``.
     timeout_option : int
         ``RCVTIMEO`` or ``SNDTIMEO``.
-    timeout : int, optional
-        What it is, in milliseconds; None if that has to be asked. To ask is 5 % of what a short wait costs.
+    index : int
+        0 or 1, the place of what is kept for each direction.
     fast_calls_left : int
-        How many operations may still take the fast path. Above 0 only while nobody waits on the socket, nobody is
-        inside a message of this direction, and the last operation did not have to wait.
+        How many calls may still take the fast path. Above 0 only while nobody waits on the socket, nobody is in the
+        middle of a message of this direction, the turn is not over and the last call did not have to wait. The
+        methods here write it, and in line the fast path itself (`greenzmq.sockets.socket`), which counts it down.
+    fast_calls_max : int
+        What `fast_calls_left` is when the fast path opens; 0 if it never does.
     expect_eagain : bool
-        The last operation had to wait. The next one does not try first, since to try in vain costs more (an exception,
+        The last call had to wait. The next one does not try first, since to try in vain costs more (an exception,
         3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
     last_receiver : weak reference to a greenlet
-        Who received last. Nobody else takes the fast path: the message may have more parts, which are that greenlet's.
-    mid_message : weak reference to a greenlet, or None
-        Who is inside a multipart message, part by part; the others stand back until its end.
-    fast_calls_max : int
-        What `fast_calls_left` is when all of it is there: 0 for the receiving of a REQ or REP.
-    exit_watched : weak reference to a greenlet, or None
-        The owner that is going to tell of its own end; see `watch_exit`.
-    spare : Waiter or None
-        One whose wait on this hub is over, for the next wait: to make one costs twice as much as to begin again. Who
-        wakes it late, for its last wait, does no harm: whoever is woken looks for itself.
+        The greenlet that received last. No other one takes the fast path: the message may have more parts, which are
+        that greenlet's.
+    mid_message : PartialMessage or None
+        The message that a greenlet has begun, part by part; the others stand back until its end.
     """
 
-    __slots__ = (
-        "exit_watched",
-        "expect_eagain",
-        "fast_calls_left",
-        "fast_calls_max",
-        "last_receiver",
-        "mid_message",
-        "spare",
-        "timeout",
-    )
+    __slots__ = ("expect_eagain", "fast_calls_left", "fast_calls_max", "last_receiver", "mid_message")
     event: ClassVar[int]
     timeout_option: ClassVar[int]
+    index: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
         self.fast_calls_left = self.fast_calls_max = FAST_CALLS
         self.expect_eagain = False
         self.last_receiver: Callable[[], greenlet | None] = _nobody
-        self.mid_message: weakref.ref[greenlet] | None = None
-        self.exit_watched: weakref.ref[greenlet] | None = None
-        self.spare: Waiter | None = None
-        self.timeout: int | None = None
+        self.mid_message: PartialMessage | None = None
+
+    # -- the fast path ------------------------------------------------------------------------------------------------
+
+    def open_fast_path(self, used: int = 0) -> None:
+        """Let calls take the fast path, unless something of this direction forbids it; `used` of them have been made.
+
+        Only while nobody waits on the socket and the turn is not over.
+        """
+        if self.fast_calls_max and not self.expect_eagain and self.mid_message is None:
+            self.fast_calls_left = self.fast_calls_max - used
+
+    def close_fast_path(self) -> None:
+        """Send every call by the slow path, until `open_fast_path`."""
+        self.fast_calls_left = 0
+
+    def never_fast(self) -> None:
+        """Send every call by the slow path, for good."""
+        self.fast_calls_left = self.fast_calls_max = 0
+
+    def used_since_refill(self) -> bool:
+        """Whether a call has been made on the fast path, or has opened it, since `refill`."""
+        return 0 < self.fast_calls_left < FAST_CALLS
+
+    def refill(self) -> None:
+        """Forget how many calls have been made; nothing where the fast path is closed."""
+        if self.fast_calls_left:
+            self.fast_calls_left = FAST_CALLS
+
+    def begin_wait(self) -> None:
+        """A call is about to wait: expect the next one to have to."""
+        self.expect_eagain = True
+
+    def need_not_wait(self) -> None:
+        """A call did not have to wait: expect the same of the next one."""
+        self.expect_eagain = False
+
+    # -- whose message it is ------------------------------------------------------------------------------------------
 
     def note_receiver(self) -> None:
-        """This greenlet has received last, and is not the one that did before."""
-        current = getcurrent()
-        self.last_receiver = weakref.ref(current)
-        at_end = getattr(current, CALL_END_CALLBACKS, None)
-        if at_end is not None:
-            at_end.append(self._forget_receiver)
+        """The current greenlet has received last, and is not the one that did before."""
+        self.last_receiver = weakref.ref(getcurrent())
+        at_call_end(self._forget_receiver)
 
     def _forget_receiver(self) -> None:
         if self.last_receiver() is getcurrent():
             self.last_receiver = _nobody
 
     def greenlet_inside(self) -> greenlet | None:
-        """The living greenlet that is inside a message, if any."""
-        owner = None if self.mid_message is None else self.mid_message()
-        return None if owner is None or owner.dead else owner
+        """The living greenlet that is in the middle of a message, if any."""
+        message = self.mid_message
+        return None if message is None else message.greenlet()
 
     def reserved_for_other(self) -> bool:
-        """Whether another greenlet is inside a message."""
-        if self.mid_message is None:
-            return False
-        holder = self.greenlet_inside()
-        return holder is not None and holder is not getcurrent()
+        """Whether a greenlet other than the caller is in the middle of a message."""
+        message = self.mid_message
+        return message is not None and message.reserved_for_other()
 
-    def watch_exit(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(mid_message)`` called when the owner's greenlet ends in the midst of its message; for who
-        waits.
+    def begin_message(self, owner: greenlet, on_exit: Callable[[Any], object]) -> None:
+        """`owner` has begun a message, or goes on with it; see `PartialMessage`."""
+        message = self.mid_message
+        if message is None or message.greenlet() is not owner:
+            self.end_message()
+            self.mid_message = PartialMessage(owner, on_exit)
+        self.close_fast_path()
 
-        Tasks tell of their end, and gevent's and eventlet's greenlets do. Of any other one its collection is noticed,
-        and that it is dead at the next signal.
-        """
-        owner: Any = self.greenlet_inside()
-        link = getattr(owner, "rawlink", None) or getattr(owner, "link", None)
-        if link is not None and (self.exit_watched is None or self.exit_watched() is not owner):
-            link(callback)
-            self.exit_watched = weakref.ref(owner)
-
-    def end_message(self, callback: Callable[[Any], object]) -> None:
-        """The owner has come to the end of its message. Takes `watch_exit` back."""
-        exit_watched: Any = None if self.exit_watched is None else self.exit_watched()
-        self.mid_message = self.exit_watched = None
-        if exit_watched is not None:
-            exit_watched.unlink(callback)
+    def end_message(self) -> None:
+        """The message has come to its end; nothing if there is none."""
+        message, self.mid_message = self.mid_message, None
+        if message is not None:
+            message.end()
 
 
 class Receiving(Direction):
@@ -146,6 +145,7 @@ class Receiving(Direction):
 
     __slots__ = ()
     event = POLLIN
+    index = 0
     timeout_option = int(zmq.RCVTIMEO)
 
 
@@ -154,121 +154,12 @@ class Sending(Direction):
 
     __slots__ = ()
     event = POLLOUT
+    index = 1
     timeout_option = int(zmq.SNDTIMEO)
 
 
-class SpuriousReadiness:
-    """What a sender remembers, as its waiter's `spurious`, that was promised room and met EAGAIN.
-
-    Attributes
-    ----------
-    signal : int
-        The number of the signal that was the promise.
-    """
-
-    __slots__ = ("_looked", "_looked_at", "signal")
-
-    def __init__(self) -> None:
-        self.signal = -1
-        self._looked = -1
-        self._looked_at = 0.0
-
-    def has_to_try_again(self, signals: int) -> bool:
-        """Whether the sender has to try once more after the look at ``EVENTS`` that follows.
-
-        The look may take the signal of room that comes just then, and only the attempt tells. That one takes no signal
-        from the others: it is throttled, so soon after the first. If it did not come soon, all is to be done again.
-        """
-        now = monotonic()
-        if self._looked == signals and now - self._looked_at < SOON:
-            return False
-        self._looked, self._looked_at = signals, now
-        return True
-
-
-class Listener(Protocol):
-    """Somebody who waits for events and takes nothing: a `Socket.poll`, or what a Poller has registered.
-
-    Attributes
-    ----------
-    events : int
-        The events that matter.
-    """
-
-    events: int
-
-    def wake(self) -> object:
-        """Called once, when one of the events may have come. Never switches."""
-
-    def waits(self) -> bool:
-        """Whether it matters now. If not, `wake` may be called for less: any call that may have taken a signal."""
-
-
-class WaitingListener:
-    """The `Listener` of a greenlet that waits."""
-
-    __slots__ = ("events", "wake")
-
-    def __init__(self, events: int, wake: Callable[[], object]) -> None:
-        self.events = events
-        self.wake = wake
-
-    def waits(self) -> bool:
-        """It always does."""
-        return True
-
-
-class Listeners(dict[Listener, None]):
-    """The listeners of one socket: a set that knows them by their events, too, where it would take long to ask each.
-
-    A signal handler may come at any moment, and tell listeners. So `add` enters a listener here before it can be found
-    by its events, and only who takes it out of here, in one step, tells it.
-    """
-
-    __slots__ = ("_by_events",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._by_events: dict[int, dict[Listener, None]] | None = None
-
-    def add(self, listener: Listener) -> None:
-        """Have it among them; nothing if it is."""
-        self[listener] = None
-        if self._by_events is not None:
-            self._by_events.setdefault(listener.events, {})[listener] = None
-        elif len(self) > FEW:
-            self._sort()
-
-    def discard(self, listener: Listener) -> bool:
-        """Have it among them no more. Whether it was."""
-        if self._by_events is not None:
-            self._by_events.get(listener.events, {}).pop(listener, None)
-        return self.pop(listener, self) is not self
-
-    def of(self, events: int) -> list[Listener]:
-        """Those to whom one of `events` matters."""
-        if self._by_events is None:
-            return [listener for listener in list(self) if listener.events & events]
-        return [
-            listener for wanted, alike in list(self._by_events.items()) if wanted & events for listener in list(alike)
-        ]
-
-    def clear(self) -> None:
-        """Have none."""
-        super().clear()
-        self._by_events = None
-
-    def _sort(self) -> None:
-        sorted_ones: dict[int, dict[Listener, None]] = {}
-        for listener in list(self):
-            sorted_ones.setdefault(listener.events, {})[listener] = None
-        self._by_events = sorted_ones
-        for listener in list(self):  # a signal handler may have added some to the one and not to the other
-            sorted_ones.setdefault(listener.events, {})[listener] = None
-
-
 def whom_to_wake(
-    events: int, receiving: Direction, sending: Direction, signals: int
+    events: int, receiving: Direction, sending: Direction, generation: int
 ) -> tuple[Waiter | None, Waiter | None]:
     """The receiver and the sender that an ``EVENTS`` mask lets go on; None where there is none. Changes nothing.
 
@@ -277,12 +168,12 @@ def whom_to_wake(
     events : int
         What the socket can do, as libzmq says.
     receiving, sending : Direction
-        Who waits.
+        The queues.
     generation : int
-        The number of the signal behind `events`: a sender that was refused since is passed over.
+        The number of the observation behind `events`: a sender that it has promised room in vain is passed over.
     """
     reader = receiving.first if events & POLLIN and receiving.greenlet_inside() is None else None
     writer = sending.first if events & POLLOUT and sending.greenlet_inside() is None else None
-    while writer is not None and writer.spurious is not None and writer.spurious.signal == signals:
+    while writer is not None and writer.spurious is not None and writer.spurious.generation == generation:
         writer = writer.next
     return reader, writer

@@ -1,8 +1,9 @@
-"""The turn: how long a greenlet may go on with one socket before the hub goes round.
+"""The turn: how long a greenlet may go on with one thing before the hub goes round.
 
-A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. It pauses
+A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. It yields
 when its turn is over: before an operation, never after one, where a kill would lose the message; never inside a
-message, and never under NOBLOCK or with a timeout of 0. Who loops over many sockets has a turn on each.
+message, and never under NOBLOCK or with a timeout of 0. Turns are per socket: a loop over n sockets may run n turns in
+a row. Sockets, Pollers and proxies each have a `Turn`.
 """
 
 from __future__ import annotations
@@ -10,54 +11,89 @@ from __future__ import annotations
 import math
 import os
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from .fd_watch import Watched
+from .. import hubs
+from ..waiting.waiter import may_wait, yield_to_hub
 
-__all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "TakesTurns", "default_turn", "turn_in_seconds"]
+if TYPE_CHECKING:
+    from ..hubs import Choice
+
+__all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "Turn", "default_turn", "turn_in_seconds"]
 
 #: The environment variable with the process's turn, in milliseconds.
 ENVIRONMENT = "GREENZMQ_TURN"
-#: Milliseconds. A pause costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
+#: Milliseconds. To yield costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
 TURN = 2.0
 #: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
 FAST_CALLS = 100
 
 
-class TakesTurns(Watched):
-    """A socket's turn.
+class Turn:
+    """One turn after another, each of the same length.
+
+    Parameters
+    ----------
+    seconds : float
+        How long each lasts.
+    began_at : float, optional
+        When the first one began, as `time.monotonic` counts; None means now.
 
     Attributes
     ----------
-    turn : float
-        How long it lasts, in seconds.
-    turn_end : float
-        When the one that runs is over.
-    budget : int
-        How many operations on the slow path may still come before the clock is looked at.
+    seconds : float
+        How long each lasts; infinity if it has no end.
+    began_at, ends_at : float
+        When the turn that runs began, and when it is over.
+    calls_left : int
+        How many calls on the slow path may come before the clock is looked at. Without it, each first call after a
+        while without any would let the hub go round for nobody.
     """
 
-    __slots__ = ("budget", "turn", "turn_end")
+    __slots__ = ("began_at", "calls_left", "ends_at", "seconds")
 
-    def __init__(self, turn: float) -> None:
-        super().__init__()
-        self.turn = turn
-        self.begin_turn()
+    def __init__(self, seconds: float, began_at: float | None = None) -> None:
+        self.seconds = seconds
+        self.began_at = monotonic() if began_at is None else began_at
+        self.ends_at = self.began_at + seconds
+        self.calls_left = FAST_CALLS
 
-    def begin_turn(self) -> None:
-        """The hub has gone round."""
-        self.turn_end = monotonic() + self.turn
-        self.budget = FAST_CALLS
+    def begin(self) -> None:
+        """The hub has gone round: a new turn begins."""
+        self.began_at = monotonic()
+        self.ends_at = self.began_at + self.seconds
+        self.calls_left = FAST_CALLS
 
-    def turn_is_over(self, exhausted: bool) -> bool:
-        """Whether it is time to let the hub go round, before one more operation on the slow path.
+    def is_over_after_one_more(self, exhausted: bool) -> bool:
+        """Count one more call on the slow path. Whether it is time to let the hub go round before that one.
 
-        `exhausted` says that a direction has used its credit up, which stands for as many operations.
+        `exhausted` says that a direction has used its fast calls up, which stands for as many calls.
         """
-        self.budget = 0 if exhausted else self.budget - 1
-        if self.budget > 0:
+        self.calls_left = 0 if exhausted else self.calls_left - 1
+        if self.calls_left > 0:
             return False
-        self.budget = FAST_CALLS
-        return monotonic() >= self.turn_end
+        self.calls_left = FAST_CALLS
+        return monotonic() >= self.ends_at
+
+    def end_with_the_message(self) -> None:
+        """The turn is over, but this is the middle of a message: ask again before each call until its end."""
+        self.calls_left = 0
+
+    def is_over(self, now: float | None = None) -> bool:
+        """Whether it is time to let the hub go round. `now` saves a look at the clock."""
+        return (monotonic() if now is None else now) >= self.ends_at
+
+    def yield_to_others(self, choice: Choice | None) -> None:
+        """Let the hub go round, where there is one and this greenlet can park on it; then a new turn begins.
+
+        Notes
+        -----
+        Switches: where that is possible.
+        """
+        hub = hubs.current_hub(choice)
+        if hub is not None and may_wait(hub):
+            yield_to_hub(hub)
+        self.begin()
 
 
 def default_turn() -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from .socket import Socket, open_monitor, stop_monitoring
+from .monitors import open_monitor, stop_monitoring
+from .socket import Socket
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,7 +65,7 @@ class MonitorEvents:
         if isinstance(socket, Socket):
             theirs = socket.get_monitor_socket(self._events | _STOPPED, address)
         else:
-            theirs = open_monitor(socket, self._events | _STOPPED, address)
+            theirs = open_monitor(Socket, socket, self._events | _STOPPED, address)
         self._theirs: zmq.Socket[Any] | None = theirs
         self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
 

@@ -1,54 +1,37 @@
-"""What a socket can do now, who waits for it, and whom to wake.
+"""One operation on a socket, from the first attempt to the last: *try, enter, park, try again, leave*.
 
-ZMQ_FD in four facts (libzmq 4.3.5; places are in its ``src/``):
+`SocketState.perform` is the slow path of every operation, and can be read on one screen. What it needs to know of
+ZMQ_FD, and whom it wakes, is in `greenzmq.sockets.waiters`. Besides:
 
-1.  The descriptor is readable exactly while commands from other threads lie unprocessed in the socket's mailbox
-    (mailbox.cpp, signaler.cpp). It says nothing of messages. One command announces any number of messages, or room
-    for any number.
-2.  Whoever processes commands takes the signal from everybody else: reading ``EVENTS``, `bind`, `connect`, `unbind` and
-    `disconnect` always do, a `recv` that finds nothing does, any `recv` or `send` may (socket_base.cpp,
-    process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv`, even change what the
-    socket can do with no signal at all.
-3.  After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered
-    watch started then, with no other call on the socket in between, misses nothing.
-4.  ``EVENTS`` can promise room that a `send` does not find: a ROUTER_MANDATORY asks all its peers, not the one
-    addressed (router.cpp, xhas_out). To loop on the promise would spin.
-
-What follows from them, and is held here:
-
-- Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
-  killing it loses nothing. Whoever leaves the queue, in whatever way, looks at ``EVENTS`` and wakes the next
-  (`SocketWaiters.leave`).
-- Every call that may process commands is followed by such a look if anybody else waits (`recheck_for_others`). If
-  nobody does it costs nothing: a direction's `fast_calls_left` is above 0 only while nobody waits on the socket, and
-  then the fast path of `greenzmq.sockets.socket` asks for nothing else.
-- A sender that meets EAGAIN in spite of a promise is not woken by that promise again, only the one behind it is
-  (`refused`). The next signal counts for everybody, also one that an attempt of theirs is going to take.
-- A message that is sent or received part by part belongs to one greenlet to its end (`Direction.mid_message`).
-- A signal handler may run between any two bytecodes: close the socket, send, or look. Who parks stands in a queue, or
-  among `listeners`, before it looks at `ended` and at ``EVENTS``.
-- After a bounded time without a pause the hub goes round before the next operation; `greenzmq.sockets.fairness` says
-  when it may.
+- A message that is sent or received part by part belongs to one greenlet to its end (`greenzmq.sockets.messages`).
+- After a bounded time without a switch the hub goes round before the next operation (`greenzmq.sockets.fairness`).
+- A call that cannot wait where it is made, such as one in a hub callback, is tried, and refused only if that was in
+  vain.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
 from greenlet import getcurrent
 
 from .. import hubs
-from ..errors import HubError
+from ..errors import HubError, WrongHubError
 from ..waiting.events import wake_anywhere
-from ..waiting.waiter import Waiter, may_wait, yield_to_hub
-from .directions import Direction, Listener, SpuriousReadiness, WaitingListener
-from .fairness import FAST_CALLS
+from ..waiting.waiter import Waiter, refuse_to_wait
+from .fairness import Turn
+from .listeners import WaitingListener
+from .spurious import SpuriousReadiness
+from .timeouts import TimeoutCache
 from .waiters import SocketWaiters, get_option
+
+if TYPE_CHECKING:
+    from ..hubs import Hub
+    from .directions import Direction
 
 __all__ = ["SocketState"]
 
@@ -56,53 +39,98 @@ __all__ = ["SocketState"]
 DONTWAIT = int(zmq.DONTWAIT)
 SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
+FD = int(zmq.FD)
+ALTERNATING = (int(zmq.REQ), int(zmq.REP))
+ONLY_RECEIVE = (int(zmq.PULL), int(zmq.SUB))
+ONLY_SEND = (int(zmq.PUSH), int(zmq.PUB))
 #: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
-#: The outcome of an attempt that met EAGAIN.
-_MET_AGAIN: Any = object()
-#: The outcome where no attempt was made, since it would probably be in vain.
-_UNTRIED: Any = object()
+#: In the place of a result: the operation was tried in vain, or not tried, since that would likely be in vain.
+MUST_WAIT: Any = object()
 
 Result = TypeVar("Result")
 Call = Callable[..., Result]
 Args = tuple[Any, ...]
 
 
-def _time_is_over() -> zmq.Again:
-    """What libzmq raises, with the mark by which ``eventlet.is_timeout`` knows a time limit."""
-    error = zmq.Again()
-    error.is_timeout = True  # type: ignore[attr-defined]
-    return error
-
-
-class SocketState(SocketWaiters):
-    """One libzmq socket, as its waiting greenlets see it. Shared by all green objects that shadow the same socket.
+class SocketState:
+    """One libzmq socket, as its green objects see it. Shared by all that shadow the same socket.
 
     Attributes
     ----------
+    waiters : SocketWaiters
+        Who waits, and whom to wake.
+    receiving, sending : Direction
+        Its queues.
+    turn : Turn
+        How long a greenlet may go on with the socket.
+    timeouts : TimeoutCache
+        ``RCVTIMEO`` and ``SNDTIMEO``.
     alternates : bool
-        It is a REQ or REP; see `use_alternation`.
-    lease : native_proxies.Loan or None
+        It is a REQ or REP; see `SocketState._use_alternation`.
+    lease : greenzmq.proxies.native.Lease or None
         While a native thread has the socket.
-    since : float or None
-        When the operation began that is about to wait, if it has paused since.
     """
 
-    __slots__ = ("__weakref__", "alternates", "lease", "since")
+    __slots__ = ("__weakref__", "alternates", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
 
     def __init__(self, turn: float) -> None:
-        super().__init__(turn)
+        self.turn = Turn(turn)
+        self.waiters = SocketWaiters(self.turn)
+        self.receiving = self.waiters.receiving
+        self.sending = self.waiters.sending
+        self.timeouts = TimeoutCache(self.waiters.wake_all)
         self.alternates = False
         self.lease: Any = None
-        self.since: float | None = None
 
-    def use_alternation(self) -> None:
-        """For a REQ or REP: what is out of turn is an error (EFSM), and no wait. ``EVENTS`` does not tell these apart.
+    def use_type(self, socket_type: int) -> None:
+        """Leave the fast path closed for directions that sockets of this type do not have, or use in turns."""
+        if socket_type in ALTERNATING:
+            self._use_alternation()
+        elif socket_type in ONLY_RECEIVE:
+            self.sending.never_fast()
+        elif socket_type in ONLY_SEND:
+            self.receiving.never_fast()
 
-        So a `recv` asks it first only if a `send` since the last one has left its mark on the credit; else it tries.
+    def _use_alternation(self) -> None:
+        """For a REQ or REP, which must alternate send and recv: a call out of order fails with EFSM and must not wait.
+
+        ``EVENTS`` cannot tell "out of order" from "nothing yet". So `recv` trusts it only if a `send` has happened
+        since the last `recv` (`Direction.used_since_refill`); else it tries.
         """
         self.alternates = True
-        self.receiving.fast_calls_max = self.receiving.fast_calls_left = 0
+        self.receiving.never_fast()
+
+    def be_exclusive(self) -> None:
+        """Only green objects know the socket: it is closed, and its options are set, by way of these."""
+        self.waiters.fd_watch.be_exclusive()
+        self.timeouts.keep()
+
+    def expose(self) -> None:
+        """The socket's address or descriptor is given away: others may watch it, set its options, and close it."""
+        fd_watch = self.waiters.fd_watch
+        if fd_watch.exclusive:
+            self.timeouts.expose()
+            fd_watch.expose(self.waiters.is_parked_on)
+
+    def lend(self, lease: Any) -> None:
+        """A native thread has the socket from now on; None gives it back."""
+        self.lease = lease
+
+    def is_of_another(self, fd: int) -> bool:
+        """Whether this is of a socket that has ended, and not of the open one that has the descriptor `fd`."""
+        fd_watch = self.waiters.fd_watch
+        return self.waiters.closed or (fd_watch.watch is not None and fd_watch.fd != fd)
+
+    def close(self) -> None:
+        """The socket is about to be closed; `SocketWaiters.wake_all` is due after it."""
+        self.timeouts.forget()
+        self.waiters.close()
+
+    def detach_after_fork(self) -> None:
+        """In a forked child, where the socket is of no use."""
+        self.timeouts.forget()
+        self.waiters.detach_after_fork()
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -112,118 +140,110 @@ class SocketState(SocketWaiters):
         """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
 
         `call` is all of the operation; it raises `zmq.Again` only if nothing was done. `zmq.DONTWAIT` among `flags`
-        forbids to wait. `met_again`: it has been tried already. A greenlet that waits keeps its stack, 300 bytes or
-        more for each frame: so it waits in this one.
+        forbids to wait. `met_again`: the fast path has tried in vain.
+
+        The greenlet parks in this frame, not in a helper: each extra frame costs a parked greenlet about 300 bytes.
         """
-        result: Result = _MET_AGAIN if met_again else self._without_waiting(socket, direction, call, flags, args)
-        if result is not _UNTRIED and result is not _MET_AGAIN:
-            return result
+        known = self.timeouts.known[direction.index]
+        if flags & DONTWAIT or known == 0:
+            return self._within_no_time(socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
+        began_at = monotonic()
+        if not met_again:
+            result: Result = self._try(socket, direction, call, flags, args)
+            if result is not MUST_WAIT:
+                return result
+        timeout = self.timeouts.get(socket, direction) if known is None else known
+        if timeout == 0:
+            return self._within_no_time(socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         try:
-            waiter = self._new_waiter(socket, direction)
+            waiter = self._new_waiter(socket, direction, timeout, began_at)
         except HubError as refusal:
-            return self._without_place(result, refusal, socket, direction, call, flags, args)  # type: ignore[no-any-return]
-        if waiter is None:
-            return self._without_time(result, socket, direction, call, flags, args)  # type: ignore[no-any-return]
+            return self._try_where_no_wait_is_possible(refusal, socket, direction, call, flags, args)  # type: ignore[no-any-return]
+        waiters = self.waiters
         try:
-            direction.join(waiter)
-            self.enter(socket, waiter)
-            # A send's EAGAIN may leave commands unprocessed; and a signal handler may have looked since.
-            events = self.read_events(socket)
-            if events & direction.event or self.parked > 1 or self.listeners:
-                self.on_events(events)
-            if waiter.woken and self.turn_is_over(False):
+            waiters.enter(socket, waiter, direction)
+            if waiter.woken and self.turn.is_over_after_one_more(False):
                 self._yield_to_hub(socket, direction)
             while True:
-                if not self.ended:
-                    waiter.park()
-                result = self._attempt_in_queue(socket, direction, call, flags | DONTWAIT, args, waiter)
-                if result is not _MET_AGAIN:
-                    direction.expect_eagain = direction.expect_eagain and waiter.yielded
+                woken = waiter.park()
+                result = self._try_again(socket, direction, call, flags | DONTWAIT, args, waiter, woken)
+                if result is not MUST_WAIT:
                     return result
         finally:
             try:
-                self._end_wait(socket, direction, waiter)
+                waiters.leave(socket, waiter, direction)
             except BaseException:  # of a signal handler, in the midst of it
-                self._end_wait(socket, direction, waiter)
+                waiters.leave(socket, waiter, direction)
                 raise
 
-    def _without_time(
-        self, result: Any, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
-    ) -> Any:
-        """The operation under a timeout of 0, unless it has been tried."""
-        if result is _MET_AGAIN:
-            raise zmq.Again()
-        return self._without_waiting(socket, direction, call, flags | DONTWAIT, args)
+    def _try(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+        """Try without waiting; `MUST_WAIT` if that was in vain, or not done since it would likely be in vain.
 
-    def _without_place(
-        self, result: Any, refusal: HubError, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
+        Where `flags` forbid to wait nothing is skipped, and what was in vain is `zmq.Again`.
+        """
+        if direction is self.receiving and direction.last_receiver() is not getcurrent():
+            self._reserve_for_last_receiver(socket)
+        if direction.mid_message is not None:
+            inside = direction.mid_message.greenlet()
+            if inside is getcurrent():
+                return self._next_part(socket, direction, call, flags, args)
+            if inside is not None:
+                return _reserved(flags)
+        if flags & DONTWAIT:
+            return self._attempt(socket, direction, call, flags, args)
+        # Where an attempt is likely to be in vain, and ``EVENTS`` can tell: a wait begins with a look at it.
+        if direction.first is not None or direction.expect_eagain or (self.alternates and self._awaits(direction)):
+            return MUST_WAIT
+        exhausted = not (direction.fast_calls_left or self.waiters.has_waiters)
+        if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(socket, direction):
+            return MUST_WAIT
+        result = self._attempt(socket, direction, call, flags, args)
+        if result is not MUST_WAIT:
+            direction.need_not_wait()
+            self._open_fast_path(direction)
+        return result
+
+    def _awaits(self, direction: Direction) -> bool:
+        """Of a REQ or REP: whether it has sent since it received last, so that ``EVENTS`` tells of the answer."""
+        return direction is self.receiving and self.sending.used_since_refill()
+
+    def _within_no_time(
+        self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool
     ) -> Any:
-        """The operation where to wait would be the error `refusal`, unless it has been tried.
+        """The operation under NOBLOCK, or a timeout of 0: at once, or `zmq.Again`."""
+        if met_again:
+            direction.close_fast_path()  # this call has not sent: see `_use_alternation`
+            raise zmq.Again()
+        result = self._try(socket, direction, call, flags | DONTWAIT, args)
+        if not flags & DONTWAIT:
+            self._open_fast_path(direction)
+        return result
+
+    def _try_where_no_wait_is_possible(
+        self, refusal: HubError, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
+    ) -> Any:
+        """The operation where to wait would be the error `refusal`: in a hub callback, a coroutine, another thread.
 
         A call that cannot wait cannot stand in a queue either: it goes past those who do, as under NOBLOCK. They have
         been promised nothing. A waiter that was woken tries, and waits on if there is nothing left.
         """
         try:
-            if result is _UNTRIED:
-                result = self._try_now(socket, direction, call, flags, args)
-            if result is _UNTRIED or result is _MET_AGAIN:
+            result = MUST_WAIT
+            if not direction.reserved_for_other():
+                result = self._attempt(socket, direction, call, flags, args)
+            if result is MUST_WAIT:
                 raise refusal
+            direction.need_not_wait()
+            self._open_fast_path(direction)
             return result
         finally:
             del refusal  # whose traceback refers to this frame
 
-    def _without_waiting(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """The operation, if it need not wait or must not; else `_MET_AGAIN`, or `_UNTRIED`."""
-        if direction is self.receiving and direction.last_receiver() is not getcurrent():
-            self._respect_last_receiver(socket)
-        taken = False
-        if direction.mid_message is not None:
-            taken = direction.reserved_for_other()
-            if not taken and direction.greenlet_inside() is not None:
-                return self._next_part(socket, direction, call, flags, args)
-        if flags & DONTWAIT:
-            if taken:
-                raise zmq.Again()
-            return self._attempt(socket, direction, call, flags, args)
-        # Where an attempt is likely to be in vain and ``EVENTS`` can tell: who is about to wait asks it anyway.
-        asks_first = direction.expect_eagain
-        if self.alternates and direction is self.receiving:
-            asks_first = 0 < self.sending.fast_calls_left < FAST_CALLS  # see `use_alternation`
-        if asks_first or taken or direction.first is not None:
-            return _UNTRIED
-        return self._try_first(socket, direction, call, flags, args)
-
-    def _try_first(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Try, in a new turn if the last one is over; `_MET_AGAIN` if in vain, `_UNTRIED` if others came meanwhile."""
-        since = None
-        exhausted = not (direction.fast_calls_left or self.has_waiters)
-        if self.turn_is_over(exhausted) and get_option(socket, direction.timeout_option) != 0:
-            since = monotonic()
-            self._yield_to_hub(socket, direction)
-            if direction is self.receiving:
-                self._respect_last_receiver(socket)
-        result = _UNTRIED
-        if direction.first is None:
-            result = self._try_now(socket, direction, call, flags, args)
-        if result is _UNTRIED or result is _MET_AGAIN:
-            self.since = since
-        return result
-
-    def _try_now(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Try, whoever waits; `_MET_AGAIN` if in vain, `_UNTRIED` while another greenlet is inside a message."""
-        if direction.reserved_for_other():
-            return _UNTRIED
-        result = self._attempt(socket, direction, call, flags, args)
-        if result is not _MET_AGAIN:
-            direction.expect_eagain = False
-            self._open_fast_path(direction, 1)
-        return result
-
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Try once, and look after others. `_MET_AGAIN` if it would have to wait, unless that is forbidden anyway.
+        """Try once, and recheck for others. `MUST_WAIT` if it would have to wait, unless `flags` forbid that anyway.
 
-        A frame that has seen an exception costs 300 bytes as long as it goes on, and an exception that is being
-        handled 2 kB. So those that are going to wait are not among them.
+        EAGAIN is caught here, so that no exception is alive in the frames that then park: it costs 2 kB while it is
+        handled, and a frame that has handled one costs 300 bytes more.
         """
         try:
             result = call(socket, flags | DONTWAIT, *args)
@@ -231,10 +251,10 @@ class SocketState(SocketWaiters):
         except zmq.Again:
             if flags & DONTWAIT:
                 raise
-            return _MET_AGAIN
+            return MUST_WAIT
         finally:
-            if self.has_waiters:
-                self.recheck_for_others(socket)
+            if self.waiters.has_waiters:
+                self.waiters.recheck_for_others(socket)
         return result
 
     def _next_part(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -244,93 +264,92 @@ class SocketState(SocketWaiters):
         and a blocking send says nothing of it (lb.cpp).
         """
         result = self._attempt(socket, direction, call, flags, args)
-        if result is not _MET_AGAIN:
+        if result is not MUST_WAIT:
             return result
         if direction is self.receiving:
             raise zmq.Again()
         self._note_message_end(socket, direction, flags)
         return None  # nothing is in flight that a tracker could follow
 
-    def _new_waiter(self, socket: Any, direction: Direction) -> Waiter | None:
-        """Its time counts from `since`, else from now. None if there is no time: a timeout of 0."""
-        since, self.since = self.since, None
-        milliseconds = direction.timeout
-        if milliseconds is None:
-            milliseconds = self._ask_timeout(socket, direction)
-        if milliseconds == 0:
-            direction.fast_calls_left = 0  # it has not sent: see `use_alternation`
-            return None
-        hub = self.hub
-        if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
+    # -- the wait -----------------------------------------------------------------------------------------------------
+
+    def bind_hub(self, socket: Any) -> Hub:
+        """The hub of this greenlet, with the watch on it.
+
+        Raises
+        ------
+        WrongHubError
+            Greenlets of another hub wait on the socket.
+        HubError
+            This greenlet cannot wait.
+        """
+        hub = hubs.hub_to_wait_on(socket._greenzmq_choice, socket)
+        refuse_to_wait(hub)
+        fd_watch = self.waiters.fd_watch
+        if hub is not fd_watch.hub and fd_watch.hub is not None and self.waiters.is_parked_on():
+            raise WrongHubError(
+                f"two hubs wait on {socket!r}: {fd_watch.hub!r} and {hub!r}; give each thread and hub its own socket"
+            )
+        fd_watch.bind(hub, get_option(socket, FD))
+        return hub
+
+    def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
+        """`timeout` is in milliseconds, and counts from `began_at` on; a negative one waits for ever."""
+        current, fd_watch = getcurrent(), self.waiters.fd_watch
+        hub = fd_watch.hub
+        if hub is None or fd_watch.watch is None or hub.greenlet is not current.parent:
             hub = self.bind_hub(socket)
         elif direction.first is not None:
             hub.check_switch()
-        timeout = milliseconds / 1000 if milliseconds > 0 else None
-        waiter, direction.spare = direction.spare, None
-        if waiter is None:
-            waiter = Waiter(hub, timeout, since)
-        else:
-            waiter.begin(hub, timeout, since)
-        direction.expect_eagain = not self.alternates
+        if not (direction.expect_eagain or self.alternates):
+            direction.begin_wait()
         if direction.mid_message is not None:
-            direction.watch_exit(self._message_abandoned)
-        return waiter
+            direction.mid_message.watch_exit()
+        return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at)
 
-    def _ask_timeout(self, socket: Any, direction: Direction) -> int:
-        """In milliseconds; kept for the next wait if that could not miss a change."""
-        settings = self.options_version
-        milliseconds = get_option(socket, direction.timeout_option)
-        if self.exclusive:
-            direction.timeout = milliseconds
-            if self.options_version != settings:  # a signal handler has set it after the look
-                direction.timeout = None
-        return milliseconds
-
-    def _end_wait(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
-        direction.leave(waiter)
-        waiter.close()
-        self.leave(socket, waiter)
-        direction.spare = waiter
-
-    def _attempt_in_queue(
-        self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter
+    def _try_again(
+        self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
     ) -> Any:
-        """Try, once woken or when the time is over. `_MET_AGAIN` if in vain, or that error if there is no time left."""
-        woken, waiter.woken = waiter.woken, False
+        """Try, once woken or when the time is over. `MUST_WAIT` if in vain, or `zmq.Again` if there is no time left."""
+        waiters = self.waiters
         if direction.mid_message is not None or not woken:
-            if not self.ended and (direction.reserved_for_other() or not (woken or direction.first is waiter)):
-                return _again(waiter)  # somebody has begun a message since; its end wakes the first
-        if direction.first is not waiter and direction is self.sending and self.is_signalled():
-            self.generation += 1  # what this attempt is going to process may be room for those who were refused
+            may_try = woken or direction.first is waiter
+            if not waiters.closed and (direction.reserved_for_other() or not may_try):
+                return _in_vain(waiter)  # a message was begun since; its end wakes the first
+        if direction.first is not waiter and direction is self.sending and waiters.fd_watch.is_signalled():
+            waiters.count_signal()  # what this attempt is going to process may be room for those who were refused
         try:
             result = call(socket, flags, *args)
         except zmq.ZMQError as error:
             if error.errno not in NOT_NOW:
                 raise
             if not waiter.expired:
-                self._look_after_refusal(socket, direction, waiter)
-            return _again(waiter)
+                self._after_false_promise(socket, direction, waiter)
+            return _in_vain(waiter)
         self._note_message_end(socket, direction, flags)
         return result
 
-    def _look_after_refusal(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
-        """EAGAIN in spite of the promise: somebody else was faster, or the promise was for another."""
+    def _after_false_promise(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
+        """EAGAIN in spite of the promise: another greenlet was faster, or the promise was for another one."""
+        waiters = self.waiters
         if direction is self.receiving:
-            self.check_events_quietly(socket)  # a recv that finds nothing has processed commands, for whomever
+            waiters.check_events_quietly(socket)  # a recv that finds nothing has processed commands, for whomever
             return
-        alone = self.parked == 1 and not self.listeners
-        if waiter.spurious is None:
-            waiter.spurious = SpuriousReadiness()
-        if self.is_signalled():  # unseen by the attempt, which was throttled: it counts for everybody, and once more
-            waiter.spurious.signal = self.generation
-            self.generation += 1
-        elif alone or not waiter.spurious.has_to_try_again(self.generation):
-            waiter.spurious.signal = self.generation
-            self.wake_ready(
+        spurious = waiter.spurious
+        if spurious is None:
+            spurious = waiter.remember(SpuriousReadiness())
+        if waiters.fd_watch.is_signalled():  # unseen by the attempt, which was throttled: it counts, and once more
+            spurious.refused_at(waiters.generation)
+            waiters.count_signal()
+        elif waiters.is_alone() or not spurious.has_to_try_again(waiters.generation):
+            spurious.refused_at(waiters.generation)
+            waiters.wake_ready(
                 direction.event
-            )  # the next one, by the same promise; a look could take the signal of this one
+            )  # the next one, by the same promise; a look could take this one's signal
             return
-        self.wake_ready(self.read_events(socket))
+        waiters.wake_ready(waiters.read_events(socket))
+
+    # -- messages part by part ----------------------------------------------------------------------------------------
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
         """Keep the direction for this greenlet until the last part of its message."""
@@ -340,88 +359,104 @@ class SocketState(SocketWaiters):
             current = getcurrent()
             if direction.last_receiver() is not current:
                 direction.note_receiver()
-            if self.alternates and self.sending.fast_calls_left:
-                self.sending.fast_calls_left = FAST_CALLS
-            # Where nobody else stands in the queue, who comes asks for itself (`_respect_last_receiver`).
+            if self.alternates:
+                self.sending.refill()
+            # Where nobody else stands in the queue, the next caller asks for itself (`_reserve_for_last_receiver`).
             first = direction.first
             contended = first is not None and (first is not direction.last or first.greenlet is not current)
-            inside = contended and not self.ended and bool(get_option(socket, RCVMORE))
+            inside = contended and not self.waiters.closed and bool(get_option(socket, RCVMORE))
         if inside:
-            direction.mid_message = weakref.ref(getcurrent(), self._message_abandoned)
-            direction.fast_calls_left = 0
-            if direction.first is not None:
-                direction.watch_exit(self._message_abandoned)
+            direction.begin_message(getcurrent(), self._message_abandoned)
+            if direction.first is not None and direction.mid_message is not None:
+                direction.mid_message.watch_exit()
         elif direction.mid_message is not None:
-            direction.end_message(self._message_abandoned)
-            self._open_fast_path(direction)
+            direction.end_message()
+            self._open_fast_path(direction, 0)
 
-    def _respect_last_receiver(self, socket: Any) -> None:
+    def _reserve_for_last_receiver(self, socket: Any) -> None:
         """Let a message that another greenlet has begun to receive, part by part, be that one's to the end."""
-        last = self.receiving.last_receiver()
-        if last is None or last.dead or last is getcurrent() or self.receiving.mid_message is not None:
+        receiving = self.receiving
+        last = receiving.last_receiver()
+        if last is None or last.dead or last is getcurrent() or receiving.mid_message is not None:
             return
         if get_option(socket, RCVMORE):
-            self.receiving.mid_message = weakref.ref(last, self._message_abandoned)
-            self.receiving.fast_calls_left = 0
+            receiving.begin_message(last, self._message_abandoned)
 
     def _message_abandoned(self, _: object) -> None:
-        if self.socket is not None and self.hub is not None:
-            self.hub.call_soon_threadsafe(self.on_readable)
+        """The greenlet in the middle of a message has ended: the next signal finds that out. In any thread."""
+        hub = self.waiters.fd_watch.hub
+        if self.waiters.socket is not None and hub is not None:
+            hub.call_soon_threadsafe(self.waiters.on_readable)
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
-    def _open_fast_path(self, direction: Direction, used: int = 0) -> None:
-        # Without budget the turn is over, and ends with the message that this greenlet is in.
-        if self.budget > 0 and not (self.has_waiters or direction.expect_eagain) and direction.mid_message is None:
-            direction.fast_calls_left = direction.fast_calls_max and direction.fast_calls_max - used
+    def _open_fast_path(self, direction: Direction, used: int = 1) -> None:
+        """While nobody waits and the turn goes on."""
+        if self.turn.calls_left > 0 and not self.waiters.has_waiters:
+            direction.open_fast_path(used)
+
+    def _begin_turn(self, socket: Any, direction: Direction) -> bool:
+        """The last turn is over: yield, before the operation. Whether nobody has come meanwhile who is to be served."""
+        if self.timeouts.get(socket, direction) == 0:
+            return True
+        self._yield_to_hub(socket, direction)
+        if direction is self.receiving:
+            self._reserve_for_last_receiver(socket)
+        return direction.first is None and not direction.reserved_for_other()
 
     def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
-        """The turn is over: let others run, where there can be others and this is not the middle of a message."""
-        hub = hubs.current_hub(socket._greenzmq_choice)
-        if hub is not None and may_wait(hub):
-            if direction is self.receiving:
-                self._respect_last_receiver(socket)
-                if get_option(socket, RCVMORE) and not direction.reserved_for_other():
-                    self.budget = 0
-                    return
-            yield_to_hub(hub)
-        self.begin_turn()
+        """The turn is over: let others run, unless this is the middle of a message that this greenlet receives."""
+        if direction is self.receiving:
+            self._reserve_for_last_receiver(socket)
+            if get_option(socket, RCVMORE) and not direction.reserved_for_other():
+                self.turn.end_with_the_message()
+                return
+        self.turn.yield_to_others(socket._greenzmq_choice)
+
+    # -- poll ---------------------------------------------------------------------------------------------------------
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
-        self.budget -= 1
-        entered = monotonic()
-        if events and seconds != 0 and self.budget <= 0 and entered >= self.turn_end:
+        began_at = monotonic()
+        if events and seconds != 0 and self.turn.is_over_after_one_more(False):
             self._yield_to_hub(socket, self.receiving)
-        ready = self.check_events(socket) & events
+        waiters = self.waiters
+        ready = waiters.check_events(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self.bind_hub(socket), seconds, entered)
+        waiter = Waiter(self.bind_hub(socket), seconds, began_at)
         listener = WaitingListener(events, partial(wake_anywhere, waiter))
         try:
-            self.enter(socket, waiter)
+            waiters.enter(socket, waiter)
             while not (ready or waiter.expired):
-                waiter.woken = False
-                self.listen(listener)
-                self.check_events_quietly(socket)  # see `perform`
+                waiters.listen(listener)
+                waiters.check_events_quietly(socket)  # after listening: a signal handler may have looked before
                 waiter.park()
-                ready = self.check_events(socket) & events
+                ready = waiters.check_events(socket) & events
         finally:
             try:
-                self._end_poll(socket, listener, waiter)
-            except BaseException:  # see `perform`
-                self._end_poll(socket, listener, waiter)
+                self._leave_poll(socket, listener, waiter)
+            except BaseException:  # of a signal handler, in the midst of it
+                self._leave_poll(socket, listener, waiter)
                 raise
         return ready
 
-    def _end_poll(self, socket: Any, listener: Listener, waiter: Waiter) -> None:
-        waiter.close()
-        self.listeners.discard(listener)
-        self.leave(socket, waiter)
+    def _leave_poll(self, socket: Any, listener: WaitingListener, waiter: Waiter) -> None:
+        self.waiters.forget(listener)
+        self.waiters.leave(socket, waiter)
 
 
-def _again(waiter: Waiter) -> Any:
-    """What an attempt in vain comes to."""
+def _in_vain(waiter: Waiter) -> Any:
+    """The outcome of an attempt in vain: to wait on, or `zmq.Again` if the time is over."""
     if waiter.expired:
-        raise _time_is_over() from None
-    return _MET_AGAIN
+        error = zmq.Again()
+        error.is_timeout = True  # type: ignore[attr-defined]  # by this ``eventlet.is_timeout`` knows a time limit
+        raise error from None
+    return MUST_WAIT
+
+
+def _reserved(flags: int) -> Any:
+    """The outcome where another greenlet is in the middle of a message."""
+    if flags & DONTWAIT:
+        raise zmq.Again()
+    return MUST_WAIT

@@ -20,7 +20,7 @@ from .. import hubs
 from ..waiting.events import Linkable, Waitable, park_for
 from ..waiting.limits import as_seconds
 from ..waiting.tasks import NativeCall
-from ..waiting.waiter import Waiter
+from ..waiting.waiter import new_waiter
 
 __all__ = ["Frame", "MessageTracker", "tracked"]
 
@@ -92,11 +92,10 @@ def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
 
 
 def _wait(tracker: zmq.MessageTracker, seconds: float | None) -> None:
-    waiter = Waiter(hubs.hub_to_wait_on(), seconds)
+    waiter = new_waiter(hubs.hub_to_wait_on(), seconds)
     try:
         for event in _events(tracker):
             while not (event.is_set() or waiter.expired):
-                waiter.woken = False
                 park_for(waiter, _waitable(event))
     finally:
         waiter.close()

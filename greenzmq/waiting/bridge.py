@@ -16,7 +16,7 @@ from greenlet import GreenletExit, getcurrent
 from ..errors import BlockingCallError, WrongHubError
 from ..hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
 from .tasks import Task, coroutine_error, name_of, plain_result, tell_of_failure
-from .waiter import Waiter
+from .waiter import new_waiter
 
 __all__ = ["AwaitableTask", "await_", "run", "spawn"]
 
@@ -286,7 +286,7 @@ def await_(awaitable: Awaitable[T]) -> T:
                 "await_() is for greenlets, this is a coroutine or a callback of the loop: write await instead, or, "
                 "for code that cannot, await greenzmq.asyncio.run(function, *args)"
             )
-        waiter = Waiter(hub)
+        waiter = new_waiter(hub)
     except BaseException:
         if isinstance(awaitable, Coroutine):
             awaitable.close()  # else it complains that it was never awaited

@@ -41,7 +41,7 @@ from ..errors import BlockingCallError, HubError, WrongHubError
 from ..hubs.detection import detect
 from ..process import unpatched
 from .limits import as_limit
-from .waiter import Waiter, refuse_to_wait
+from .waiter import Waiter, new_waiter, refuse_to_wait
 
 if TYPE_CHECKING:
     from ..hubs import Choice, Hub
@@ -97,7 +97,7 @@ class Linkable:
         """Park this greenlet on its `hub` until it is ready, or for `timeout` seconds; 0 looks only. Whether it was."""
         if self.ready() or (timeout is not None and timeout <= 0):
             return self.ready()
-        waiter = Waiter(hub, timeout)
+        waiter = new_waiter(hub, timeout)
         try:
             return park_for(waiter, self) or self.ready()
         finally:

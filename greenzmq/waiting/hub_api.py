@@ -12,8 +12,9 @@ from .. import hubs
 from ..errors import HubError
 from ..process import unpatched
 from .limits import as_limit, as_seconds
-from .tasks import NativeCall, Task, TimeLimit
-from .waiter import Waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
+from .tasks import NativeCall, Task
+from .time_limit import TimeLimit
+from .waiter import new_waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
 
 if TYPE_CHECKING:
     from ..hubs import Choice, Hub
@@ -177,7 +178,7 @@ class GreenHub:
             if ready or (timeout is not None and timeout <= 0):
                 return ready
             raise
-        waiter = Waiter(self.hub, timeout)
+        waiter = new_waiter(self.hub, timeout)
         ready = 0
 
         def report(event: int) -> None:

@@ -21,17 +21,18 @@ from greenlet import getcurrent
 
 from ..errors import BlockingCallError, HubError, WrongHubError
 from ..hubs.detection import runs_elsewhere
+from ..process import unpatched
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
     from ..hubs.base import Hub, Timer
 
-__all__ = ["WaitQueue", "Waiter", "interrupt", "yield_to_hub"]
+__all__ = ["WaitQueue", "Waiter", "interrupt", "new_waiter", "yield_to_hub"]
 
 
 class Waiter:
-    """One greenlet that waits on one hub: this one, on `hub`.
+    """One greenlet that waits on one hub: this one, on `hub`. `new_waiter` makes one where a wait may be refused.
 
     Parameters
     ----------
@@ -50,17 +51,12 @@ class Waiter:
         Whether the greenlet is in `park` now.
     yielded : bool
         Whether it has ever given control to the hub.
+    queue : WaitQueue or None
+        The queue in which it stands.
     previous, next : Waiter or None
-        The neighbours in a `WaitQueue`.
-    is_counted : bool
-        Whether somebody counts this one among those who wait.
+        The neighbours there.
     spurious : object
-        Whatever those who wake want to remember of this one.
-
-    Raises
-    ------
-    BlockingCallError
-        This greenlet is the hub's own.
+        What a sender has met, that was promised room in vain; see `greenzmq.sockets.spurious`.
     """
 
     __slots__ = (
@@ -68,10 +64,10 @@ class Waiter:
         "expired",
         "greenlet",
         "hub",
-        "is_counted",
         "next",
         "parked",
         "previous",
+        "queue",
         "since",
         "spurious",
         "timeout",
@@ -79,35 +75,25 @@ class Waiter:
         "yielded",
     )
     _timer: Timer | None
+    queue: WaitQueue | None
     previous: Waiter | None
     next: Waiter | None
     spurious: Any
 
     def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
-        refuse_in_hub(hub)
-        self.parked = self.is_counted = False
-        self.previous = self.next = self._timer = None
-        self.begin(hub, timeout, since)
-
-    def begin(self, hub: Hub, timeout: float | None, since: float | None) -> None:
-        """For another wait, after `close`. In the hub's own greenlet it is not refused."""
         self.greenlet: greenlet = getcurrent()
         self.hub = hub
-        self.woken = self.expired = self.yielded = False
-        self.spurious = None
+        self.woken = self.expired = self.parked = self.yielded = False
+        self.queue = self.previous = self.next = self._timer = self.spurious = None
         self.timeout = timeout
-        if since is None:
-            self.since = monotonic()
-        else:
-            self.since = since
-            timeout = timeout and timeout + since - monotonic()
+        self.since = since = monotonic() if since is None else since
         if timeout is not None:
-            self._timer = hub.call_later(timeout, self._expire)
+            self._timer = hub.call_later(timeout + since - monotonic(), self._expire)
 
     def park(self) -> bool:
-        """Give control to the hub until `wake`, or until the time is over. True if woken. Switches unless woken before.
+        """Give control to the hub until `wake`, or until the time is over. Switches unless woken before.
 
-        May be called again: set `woken` to False first.
+        May be called again. Whether it was woken; that is forgotten: the next call waits for another wake-up.
         """
         self.parked = True  # before the question: a signal handler may wake it between that and the switch
         try:
@@ -116,7 +102,13 @@ class Waiter:
                 self.hub.switch()
         finally:
             self.parked = False
-        return self.woken
+        woken, self.woken = self.woken, False
+        return woken
+
+    def remember(self, spurious: Any) -> Any:
+        """Keep this as `spurious`; returns it."""
+        self.spurious = spurious
+        return spurious
 
     def wake(self) -> None:
         """Let `park` return, soon. Never switches; in the thread of the hub only."""
@@ -136,10 +128,22 @@ class Waiter:
         self.hub.call_soon_threadsafe(self.wake)
 
     def close(self) -> None:
-        """Drop the timer, and the greenlet, which a traceback would keep. Belongs in the ``finally`` of who parks.
+        """Leave the queue, drop the timer, and the greenlet, which a traceback would keep. For a ``finally``.
 
-        What an exception has interrupted may be done again.
+        Idempotent, so that cleanup interrupted by a signal handler's exception can be repeated.
         """
+        queue = self.queue
+        if queue is not None:
+            before, after = self.previous, self.next
+            if before is not None:
+                before.next = after
+            elif queue.first is self:
+                queue.first = after
+            if after is not None:
+                after.previous = before
+            elif queue.last is self:
+                queue.last = before
+            self.queue = self.previous = self.next = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -154,6 +158,20 @@ class Waiter:
             self.greenlet.switch()
 
 
+def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = None) -> Waiter:
+    """A `Waiter` for this greenlet.
+
+    Raises
+    ------
+    BlockingCallError
+        This greenlet is the hub's own.
+    WrongHubError
+        The wait would stop another hub.
+    """
+    refuse_in_hub(hub)
+    return Waiter(hub, timeout, since)
+
+
 def refuse_in_hub(hub: Hub) -> None:
     """Raise `BlockingCallError` in the hub's own greenlet, and `WrongHubError` where a wait would stop another hub."""
     current = getcurrent()
@@ -162,7 +180,13 @@ def refuse_in_hub(hub: Hub) -> None:
             f"a call that has to wait was made in the hub's own greenlet ({hub!r}), as in a callback or a signal "
             f"handler; it would stop everything. {hub.cure}"
         )
-    if current.parent is not hub.greenlet and (other := runs_elsewhere(hub.name, hub)) is not None:
+    if current.parent is hub.greenlet:
+        return
+    if hub.thread_id != unpatched.get_ident():
+        raise WrongHubError(
+            f"{hub!r} was used in thread {unpatched.thread_name()}; there, ask for that thread's own: greenzmq.hub()"
+        )
+    if (other := runs_elsewhere(hub.name, hub)) is not None:
         raise WrongHubError(f"this would wait on {hub!r}, but {other.why}, which the wait would stop; wait on that one")
 
 
@@ -191,31 +215,18 @@ class WaitQueue:
         self.last: Waiter | None = None
 
     def join(self, waiter: Waiter) -> None:
-        """Stand at the end."""
-        waiter.previous, waiter.next = self.last, None
-        if self.last is None:
+        """Stand at the end, until `Waiter.close`."""
+        last = self.last
+        waiter.previous, waiter.next, waiter.queue = last, None, self
+        if last is None:
             self.first = waiter
         else:
-            self.last.next = waiter
+            last.next = waiter
         self.last = waiter
-
-    def leave(self, waiter: Waiter) -> None:
-        """Step out, from wherever; nothing if not in the queue. What an exception has interrupted may be done again."""
-        before, after = waiter.previous, waiter.next
-        if before is not None:
-            before.next = after
-        elif self.first is waiter:
-            self.first = after
-        if after is not None:
-            after.previous = before
-        elif self.last is waiter:
-            self.last = before
-        waiter.previous = waiter.next = None
 
     def forget_all(self) -> None:
         """Nobody in it is ever woken, nor its time over."""
         for waiter in self:
-            self.leave(waiter)
             waiter.close()
 
     def __bool__(self) -> bool:
@@ -231,7 +242,7 @@ class WaitQueue:
 
 def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
     """Let the hub go round at least once, and for `seconds`. Always switches."""
-    waiter = Waiter(hub, seconds if seconds > 0 else None)
+    waiter = new_waiter(hub, seconds if seconds > 0 else None)
     try:
         if seconds <= 0:
             hub.call_next_round(waiter.wake_now)

@@ -17,7 +17,7 @@ from support.inside import state_of
 import greenzmq
 import greenzmq.asyncio
 import greenzmq.gevent
-from greenzmq.sockets.coroutines import CheckedReadiness
+from greenzmq.sockets.coroutines import CheckedState
 from greenzmq.sockets.operations import SocketState
 
 
@@ -127,7 +127,7 @@ def test_greenlets_of_ours(loop_name: str) -> None:  # noqa: F811
     async def main() -> None:
         context = greenzmq.asyncio.Context()
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
-        assert type(state_of(pull)) is CheckedReadiness
+        assert type(state_of(pull)) is CheckedState
 
         def send() -> None:
             for number in range(1000):

@@ -212,7 +212,8 @@ def polls(hub, many):
         numbers = []
         for act in (lambda: None, lambda: pushes[3].send(b"message")):
             act()
-            keep_turn(poller)  # a turn that does not end in between
+            keep_turn(poller)  # turns that do not end in between
+            keep_turn(chosen[3])
             with count_calls() as calls:
                 poller.poll(0)
                 poller.poll(0)

@@ -14,7 +14,7 @@ from support.sockets import descriptor, open_context, tick, until
 from support.waiters import plain
 
 import greenzmq
-from greenzmq.sockets.directions import FEW, Listeners, WaitingListener
+from greenzmq.sockets.listeners import FEW, Listeners, WaitingListener
 
 #: More than Linux allows sets of descriptors to have one of these in common and be in an event loop themselves.
 MANY = 600

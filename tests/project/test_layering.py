@@ -7,6 +7,7 @@ that is written out. What is read is the package that the tests import.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,9 @@ LAYERS = {
     "errors": "",
     "process": "unpatched fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
-    "waiting": "limits waiter events locks scope tasks bridge hub_api",
-    "sockets": "fd_watch fairness directions waiters operations coroutines parts tracker signatures socket zerocopy "
-    "context monitoring",
+    "waiting": "limits waiter events locks scope tasks time_limit bridge hub_api",
+    "sockets": "fairness messages spurious listeners directions fd_watch waiters timeouts operations coroutines "
+    "registry parts calls tracker signatures monitors inherited socket zerocopy context monitoring",
     "polling": "fd_set poll_set entries poller_state poller",
     "proxies": "native green",
     "decorators": "",
@@ -189,6 +190,25 @@ def test_the_order_has_no_stale_lines():
     modules = {*read_package()}
     assert {*order()} <= modules | {prefix for module in modules for prefix in prefixes(module)}
     assert len(order()) == sum(1 + len(modules.split()) for modules in LAYERS.values())
+
+
+def test_the_map_names_every_file():
+    """The map at the head of the package has each folder and file, in the order that the imports keep."""
+    assert greenzmq.__doc__ is not None
+    text = greenzmq.__doc__.partition("names every file::\n")[2].partition("\nThe words")[0]
+    found: list[str] = []
+    folder = ""
+    for line in filter(None, text.splitlines()):
+        indent, names = len(line) - len(line.lstrip()), re.split(r"\s{2,}", line.strip())[0]
+        for name in names.split(", "):
+            if indent == 4 and name.endswith("/"):
+                folder = name[:-1]
+            elif indent == 4:
+                found.append(name)
+            else:
+                found.append(f"{folder}.{name}")
+    folders = {layer for layer, modules in LAYERS.items() if modules} | {"greenzmq", "cli", "__main__"}
+    assert found == [name for name in order() if name not in folders and not name.startswith("testing.")]
 
 
 def test_nothing_is_too_long():

@@ -12,7 +12,7 @@ from programs.close import ROUNDS, WAITS
 from support import torture
 from support.children import Child, Children, need
 from support.hub_thread import new_descriptors, open_descriptors
-from support.inside import expect_eagain, parked_on, replace_waiter, state_of
+from support.inside import expect_eagain, listeners_of, parked_on, receivers_of, replace_waiter, senders_of
 from support.interruptions import Interruption
 from support.invariants import idle
 from support.polling import goes_on
@@ -155,8 +155,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
             # pyzmq's answer to a poll that had not begun is ENOTSUP.
             assert outcome(each) in {None, zmq.ENOTSOCK, zmq.ENOTSUP if name == "poll" else None}, f"{name}, {at}"
         assert not [key for key in hub.hub.watching if key[0] == fd], f"{name}, {at}: a watch is left"
-        ready = state_of(socket)
-        left = ready.parked, [*ready.receiving], [*ready.sending], ready.listeners
+        left = parked_on(socket), receivers_of(socket), senders_of(socket), listeners_of(socket)
         assert not any(left), f"{name}, {at}"
         return interruption.happened
 

@@ -26,8 +26,10 @@ from support.sockets import connected, count_switches, never_switches, open_cont
 from support.waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
 
 import greenzmq
-from greenzmq.sockets.directions import Direction, Receiving, Sending, SpuriousReadiness, whom_to_wake
+from greenzmq.sockets.directions import Direction, Receiving, Sending, whom_to_wake
 from greenzmq.sockets.fairness import FAST_CALLS
+from greenzmq.sockets.messages import PartialMessage
+from greenzmq.sockets.spurious import SpuriousReadiness
 from greenzmq.waiting.waiter import Waiter
 
 TRIPS = 200
@@ -391,10 +393,10 @@ def a_direction(event: int, refused: list[int], owner: str) -> Direction:
     for signal in refused:
         waiter = Waiter(SimpleNamespace(greenlet=None))  # type: ignore[arg-type]
         waiter.spurious = SpuriousReadiness()
-        waiter.spurious.signal = signal
+        waiter.spurious.refused_at(signal)
         direction.join(waiter)
     if owner:
-        direction.mid_message = lambda: OWNERS[owner]  # type: ignore[assignment]
+        direction.mid_message = PartialMessage(OWNERS[owner] or greenlet(), lambda _: None)
     return direction
 
 

@@ -220,7 +220,7 @@ def test_a_proxy_has_a_turn(hub, monkeypatch, turn):
 
         return counted
 
-    replace_in_proxies(monkeypatch, "_receive_message", count)
+    replace_in_proxies(monkeypatch, "receive_message", count)
     with open_context(hub, turn=turn) as context:
         front, push = connected(context, zmq.PULL, zmq.PUSH, **UNLIMITED)
         back, pull = connected(context, zmq.PUSH, zmq.PULL, **UNLIMITED)

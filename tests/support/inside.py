@@ -19,9 +19,10 @@ from greenzmq.hubs import Hub, Watch
 from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
 from greenzmq.proxies import green
-from greenzmq.sockets import directions, fairness, operations, waiters
+from greenzmq.sockets import calls, directions, fairness, fd_watch, operations, registry, timeouts, waiters
 from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
+from greenzmq.waiting import waiter
 from greenzmq.waiting.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -47,27 +48,28 @@ def senders_of(socket: greenzmq.Socket) -> list[Waiter]:
 
 def listeners_of(socket: greenzmq.Socket) -> Any:
     """Those who wait for events and take nothing."""
-    return socket._greenzmq_state.listeners
+    return socket._greenzmq_state.waiters.listeners
 
 
 def parked_on(socket: greenzmq.Socket) -> int:
     """How many greenlets are parked on the socket itself."""
-    return socket._greenzmq_state.parked
+    waiters = socket._greenzmq_state.waiters
+    return sum(1 for queue in (waiters.receiving, waiters.sending, waiters.polling) for _ in queue)
 
 
 def has_waiters(socket: greenzmq.Socket) -> bool:
     """Whether anybody waits, in whatever way."""
-    return socket._greenzmq_state.has_waiters
+    return socket._greenzmq_state.waiters.has_waiters
 
 
 def hub_of(socket: greenzmq.Socket) -> Hub | None:
     """The hub on which greenlets last waited."""
-    return socket._greenzmq_state.hub
+    return socket._greenzmq_state.waiters.fd_watch.hub
 
 
 def watch_of(socket: greenzmq.Socket) -> Watch:
     """The watch on the socket's descriptor, once there was a wait."""
-    watch = socket._greenzmq_state.watch
+    watch = socket._greenzmq_state.waiters.fd_watch.watch
     assert watch is not None
     return watch
 
@@ -79,17 +81,12 @@ def lease_of(socket: greenzmq.Socket) -> Any:
 
 def generation_of(socket: greenzmq.Socket) -> int:
     """How often it has been looked at what the socket can do."""
-    return socket._greenzmq_state.generation
+    return socket._greenzmq_state.waiters.generation
 
 
 def is_exclusive(socket: greenzmq.Socket) -> bool:
     """Whether only green objects know the socket."""
-    return socket._greenzmq_state.exclusive
-
-
-def spare_receiver(socket: greenzmq.Socket) -> Waiter | None:
-    """The waiter that is kept for the next receiver."""
-    return socket._greenzmq_state.receiving.spare
+    return socket._greenzmq_state.waiters.fd_watch.exclusive
 
 
 def is_mid_message(socket: greenzmq.Socket) -> bool:
@@ -99,8 +96,8 @@ def is_mid_message(socket: greenzmq.Socket) -> bool:
 
 def leave_ended_state(socket: greenzmq.Socket) -> None:
     """What is known of a socket that has ended stands under the address of this one, as after a reuse by libzmq."""
-    before = green_socket._by_address[green_socket.address_of(socket)] = operations.SocketState(0)
-    before.wake_all()
+    before = registry._states[registry.address_of(socket)] = operations.SocketState(0)
+    before.waiters.wake_all()
 
 
 # -- the fast path and the turn ---------------------------------------------------------------------------------------
@@ -125,43 +122,41 @@ def end_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
     """The next call that may yield to the hub does so first."""
     state: Any = polled._greenzmq_state
     if isinstance(polled, greenzmq.Poller):
-        state.turn_began = 0
+        state.turn.ends_at = 0
         return
-    state.turn_end = state.budget = 0
+    state.turn.ends_at = state.turn.calls_left = 0
     state.receiving.fast_calls_left = state.sending.fast_calls_left = 0
 
 
 def end_turn_in_the_queue(socket: greenzmq.Socket) -> None:
     """The turn is over, but a sender tries before that is noticed: it yields when it stands in the queue."""
     state = socket._greenzmq_state
-    state.sending.expect_eagain, state.sending.fast_calls_left, state.budget = False, 1, 1
+    state.sending.expect_eagain, state.sending.fast_calls_left = False, 1
+    state.turn.ends_at, state.turn.calls_left = 0, 1
 
 
 def keep_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
     """No turn ends in this test: it has just begun, and lasts."""
     state: Any = polled._greenzmq_state
-    if isinstance(polled, greenzmq.Poller):
-        state.turn_began = time.monotonic() + 3600
-    else:
-        state.turn_end = time.monotonic() + 3600
+    state.turn.ends_at = time.monotonic() + 3600
 
 
 def turn_of(polled: greenzmq.Socket | greenzmq.Poller) -> float:
     """How long a turn lasts, in seconds."""
-    return polled._greenzmq_state.turn
+    return polled._greenzmq_state.turn.seconds
 
 
 def every_call_yields(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    for module in (directions, operations, fairness):
+    for module in (directions, fairness):
         monkeypatch.setattr(module, "FAST_CALLS", 1)
 
 
 def replace_yield(patch: pytest.MonkeyPatch, instead: Callable[[Hub], object]) -> Callable[[Hub], object]:
     """Have a socket's operation call this where it lets the hub go round. What it calls otherwise."""
-    yields = operations.yield_to_hub
-    patch.setattr(operations, "yield_to_hub", instead)
+    yields = fairness.yield_to_hub
+    patch.setattr(fairness, "yield_to_hub", instead)
     return yields
 
 
@@ -170,15 +165,21 @@ def replace_yield(patch: pytest.MonkeyPatch, instead: Callable[[Hub], object]) -
 
 def replace_get(patch: pytest.MonkeyPatch, instead: Callable[..., int]) -> None:
     """Have the engine call ``instead(get, socket, option)`` for each option that it asks for; `get` is the real one."""
-    for module in (waiters, operations):
+    for module in (waiters, operations, timeouts):
         get = module.get_option
         patch.setattr(module, "get_option", lambda socket, option, get=get: instead(get, socket, option))
 
 
 def replace_waiter(patch: pytest.MonkeyPatch, make: Callable[..., Waiter]) -> None:
     """Have sockets and Pollers make their waiters by this."""
-    for module in (operations, green_poller):
-        patch.setattr(module, "Waiter", make)
+    patch.setattr(operations, "Waiter", make)
+    patch.setattr(green_poller, "new_waiter", make)
+
+
+def count_clock(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
+    """Call `count` whenever a wait, or the slow path of a call, reads the clock."""
+    for module in (operations, waiter):
+        patch.setattr(module, "monotonic", lambda: (count(), time.monotonic())[1])
 
 
 def replace_listener(patch: pytest.MonkeyPatch, make: Callable[..., Any]) -> None:
@@ -188,25 +189,27 @@ def replace_listener(patch: pytest.MonkeyPatch, make: Callable[..., Any]) -> Non
 
 def replace_is_signalled(patch: pytest.MonkeyPatch, instead: Callable[..., bool]) -> None:
     """Have a refused sender call this to know whether commands lie unprocessed."""
-    patch.setattr(operations.SocketState, "is_signalled", instead)
+    patch.setattr(fd_watch.FdWatch, "is_signalled", instead)
 
 
 def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Callable[..., Any]:
     """Have sockets call this in place of libzmq's `send`, for whole messages, too. What they call otherwise."""
     send = green_socket._send
-    patch.setattr(green_socket, "_send", instead)
-    patch.setattr(green_socket._send_message, "__defaults__", (instead,))
+    for module in (green_socket, calls):
+        patch.setattr(module, "_send", instead)
+    patch.setattr(calls.send_message, "__defaults__", (instead,))
     return send
 
 
 def replace_recv(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None:
     """Have sockets call this in place of libzmq's `recv`."""
-    patch.setattr(green_socket, "_recv", instead)
+    for module in (green_socket, calls):
+        patch.setattr(module, "_recv", instead)
 
 
 def replace_backend(patch: pytest.MonkeyPatch, instead: Any) -> None:
     """Have sockets take what is neither `send` nor `recv` from this in place of pyzmq's own class."""
-    patch.setattr(green_socket, "BackendSocket", instead)
+    patch.setattr(calls, "BackendSocket", instead)
 
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
