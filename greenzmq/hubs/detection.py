@@ -103,7 +103,7 @@ def _eventlet_busy() -> bool:
 
 
 def _is_waited_for(callback: Any) -> bool:
-    """Whether a listener of eventlet's hub is there for somebody who waits; ours may only be resting."""
+    """Whether a listener of eventlet's hub is there for somebody who waits; ours may only be stopped lazily."""
     owner = getattr(callback, "__self__", None)
     return not (isinstance(owner, Hub) or (isinstance(owner, Watch) and owner.lazily_stopped))
 

@@ -170,7 +170,7 @@ class PlainSocketEntry(FileEntry):
 
     Attributes
     ----------
-    state : Readiness
+    state : SocketState
         Shared with these: what polls find there, they hear of.
     """
 

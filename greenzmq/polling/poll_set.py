@@ -281,7 +281,7 @@ class PollSet:
 
 
 class _OnHub:
-    """Who waits on one hub, and the watches there: started, and not resting, exactly while somebody does."""
+    """Who waits on one hub, and the watches there: started, and not lazily stopped, exactly while somebody does."""
 
     __slots__ = ("waiters", "watches")
 

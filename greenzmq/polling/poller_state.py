@@ -49,11 +49,11 @@ class PollerState:
     unsteady : dict
         The set of entries that every poll looks at.
     has_waitables : bool
-        Other threads may stir it.
+        Whether any of them is no socket and no descriptor; other threads may mark those dirty.
     chooser : Entry or None
         The first green socket whose context says which hub to wait on.
     poll_set : PollSet
-        Of the thread that polled last. The resting sockets are in it, and the unsteady ones once a greenlet has waited.
+        Of the thread that polled last. The silent sockets are in it, and the unsteady ones once a greenlet has waited.
     waiters : dict
         The set of those who wait, all on one hub.
     dirty : bool
@@ -177,7 +177,7 @@ class PollerState:
         return events
 
     def _free_active(self) -> None:
-        """Free the memory of those that were awake: a dict does not do so. A signal handler may stir in between."""
+        """Free the memory of those that were awake: a dict does not do so. Some may be marked dirty in between."""
         emptied, self.active = self.active, {}
         self.active.update(emptied)
 

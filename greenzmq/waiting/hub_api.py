@@ -178,6 +178,10 @@ class GreenHub:
             if ready or (timeout is not None and timeout <= 0):
                 return ready
             raise
+        return self._wait_fd(number, read, write, timeout)
+
+    def _wait_fd(self, fd: int, read: bool, write: bool, timeout: float | None) -> int:
+        """What `wait_fd` does where it can wait: a watch for each direction, and a waiter."""
         waiter = new_waiter(self.hub, timeout)
         ready = 0
 
@@ -188,9 +192,9 @@ class GreenHub:
 
         watches = []
         if read:
-            watches.append(self.hub.watch(number, partial(report, READABLE)))
+            watches.append(self.hub.watch(fd, partial(report, READABLE)))
         if write:
-            watches.append(self.hub.watch(number, partial(report, WRITABLE), write=True))
+            watches.append(self.hub.watch(fd, partial(report, WRITABLE), write=True))
         try:
             for watch in watches:
                 watch.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import socket
 import subprocess
 import sys
 import threading
@@ -191,12 +192,13 @@ def test_a_loop_that_is_just_closed(loop_name: str, noise: list[Any]) -> None:
     pull = context.socket(zmq.PULL)
     pull.bind("inproc://nobody")
     errors: list[Any] = []
+    silent, peer = socket.socketpair()
 
     def work() -> None:
         try:
             pull.recv()
         finally:
-            for wait in (hub.sleep, partial(hub.sleep, 1), partial(hub.wait_fd, 0), greenzmq.GreenEvent().wait):
+            for wait in (hub.sleep, partial(hub.sleep, 1), partial(hub.wait_fd, silent), greenzmq.GreenEvent().wait):
                 with pytest.raises(greenzmq.HubError) as raised:
                     wait()
                 errors.append(raised.value)
@@ -213,6 +215,8 @@ def test_a_loop_that_is_just_closed(loop_name: str, noise: list[Any]) -> None:
     assert task.done
     assert all("is closed: nothing can be waited for" in str(error) for error in errors)
     assert len(errors) == 4
+    silent.close()
+    peer.close()
     zmq.Context.term(context)
     assert noise == []
 

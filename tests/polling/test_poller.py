@@ -107,7 +107,7 @@ def test_results_and_their_order_are_pyzmqs(hub):
 
 
 def test_what_was_reported_is_reported_again_while_it_lasts(hub, context):
-    """Readiness is a level: reported by every poll until somebody receives, whoever that is."""
+    """To be ready is a level: reported by every poll until somebody receives, whoever that is."""
     socket, peer = pair(context)
     poller = greenzmq.Poller()
     poller.register(socket, IN)

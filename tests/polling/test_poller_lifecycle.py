@@ -77,9 +77,9 @@ def test_a_context_that_ends(hub):
     """term() in another greenlet: every poll, waiting, later, in Poller and in Socket, is ContextTerminated."""
     context = greenzmq.Context(hub=hub)
     socket, peer = pair(context)
-    resting = context.socket(zmq.PULL)
+    lazy = context.socket(zmq.PULL)
     poller = greenzmq.Poller()
-    for registered in (resting, socket):
+    for registered in (lazy, socket):
         poller.register(registered, IN)
     tasks = [polling(hub, poller), polling(hub, poller)]
     tasks.append(parked(hub, parked_on, socket.poll))
@@ -91,7 +91,7 @@ def test_a_context_that_ends(hub):
     for timeout in (0, 10, LONG):
         with pytest.raises(zmq.ContextTerminated):
             poller.poll(timeout)
-    for closed in (socket, peer, resting):
+    for closed in (socket, peer, lazy):
         closed.close()
     ending.get()
     raises_enotsock(poller.poll)

@@ -79,12 +79,12 @@ THIEVES = {
     "get_monitor_socket": monitor,
     "recv NOBLOCK": lambda socket: maybe(socket.recv, zmq.NOBLOCK),
     "recv_multipart NOBLOCK": lambda socket: maybe(socket.recv_multipart, zmq.NOBLOCK),
-    "send NOBLOCK": lambda socket: maybe(socket.send, b"thief", zmq.NOBLOCK),
+    "send NOBLOCK": lambda socket: maybe(socket.send, b"rival", zmq.NOBLOCK),
 }
 #: These wait if there is nothing to do.
 PATIENT = {
     IN: {"recv": lambda socket: socket.recv(), "recv_into": lambda socket: socket.recv_into(bytearray(9))},
-    OUT: {"send": lambda socket: socket.send(b"thief"), "send_multipart": lambda socket: socket.send_multipart([b"1"])},
+    OUT: {"send": lambda socket: socket.send(b"rival"), "send_multipart": lambda socket: socket.send_multipart([b"1"])},
 }
 #: Where each socket is connected to besides, so that it may be disconnected.
 spare: WeakKeyDictionary[zmq.Socket, str] = WeakKeyDictionary()
@@ -127,7 +127,7 @@ class Pair:
 
 
 def thefts(context, events):
-    """Each thief's name, a pair whose waiter it robs, and its deed."""
+    """Each rival's name, a pair whose waiter it robs, and its deed."""
     for name, steal in {**THIEVES, **PATIENT[events]}.items():
         made = Pair(context, events)
         yield name, made, partial(steal, made.socket)

@@ -45,7 +45,7 @@ def test_a_socket_and_an_event(hub, context):
 
 
 def test_what_is_set_and_cleared_is_not_reported(hub):
-    """Readiness is a level: an event cleared before the greenlet runs leaves it waiting, for the next set()."""
+    """To be ready is a level: an event cleared before the greenlet runs leaves it waiting, for the next set()."""
     event = greenzmq.GreenEvent()
     poller = greenzmq.Poller()
     poller.register(event, IN)

@@ -65,7 +65,7 @@ class Parent:
         tick(hub, *self.tasks.values())
 
     def receive_again(self) -> None:
-        """Wait on a socket whose watch the loop still has from the last time, resting."""
+        """Wait on a socket whose watch the loop still has from the last time, stopped lazily."""
         socket, peer = self.pairs["rested"]
         task = self.hub.spawn(socket.recv)
         until(self.hub, lambda: receives(socket))

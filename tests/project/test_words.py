@@ -77,5 +77,5 @@ def test_a_retired_word_stands_nowhere(word):
 def test_the_list_of_words_is_in_the_map():
     """A newcomer finds what the words mean where the map of the package is."""
     assert greenzmq.__doc__ is not None
-    for word in ("hub", "watch", "park", "waiter", "fast path", "slow path", "turn"):
+    for word in ("hub", "watch", "park, wake", "waiter", "fast path", "slow path", "turn"):
         assert f"\n{word}\n" in greenzmq.__doc__, word

@@ -211,7 +211,7 @@ def test_commands(hub, control, native):
         assert list(numbers(proxy).values()) == [3, 18, 0, 0, 0, 0, 3, 18]
         assert steer(proxy, b"TERMINATE") == empty
         assert proxy.task.get(10) == 0
-        assert not proxy.steering.poll(0)
+        assert not proxy.controller.poll(0)
 
 
 @BOTH

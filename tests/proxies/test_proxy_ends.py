@@ -113,7 +113,7 @@ def test_a_false_promise_of_room(hub, context, insisted):
     Seen to fail, with thousands of looks at EVENTS, with the proxy waiting for POLLOUT instead of for the task.
     """
     front, client, router, a, b = addressed(hub, context)
-    control, steering = connected(context, zmq.REP, zmq.REQ)
+    control, controller = connected(context, zmq.REP, zmq.REQ)
     task = hub.spawn(greenzmq.proxy_steerable, front, router, None, control)
     for number in range(4):
         client.send_multipart([b"A", b"%d" % number])
@@ -124,8 +124,8 @@ def test_a_false_promise_of_room(hub, context, insisted):
     with count_reads() as reads:
         hub.sleep(0.1)
     assert len(reads) < 20
-    steering.send(b"STATISTICS")
-    received, sent = (int.from_bytes(part, "little") for part in steering.recv_multipart()[0::6])
+    controller.send(b"STATISTICS")
+    received, sent = (int.from_bytes(part, "little") for part in controller.recv_multipart()[0::6])
     assert (received, sent) == (6, 4)  # one message is in hand, and one waits for it
     assert [a.recv() for _ in range(4)] == [b"0", b"1", b"2", b"3"]
     assert insisted == [[b"A", b"2"]] or insisted == [[b"A", b"2"], [b"A", b"3"]]

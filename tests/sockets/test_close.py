@@ -123,8 +123,9 @@ def test_close_between_two_bytecodes(hub, beside):
     """A signal handler, or a finalizer, closes the socket at the k-th bytecode of an operation on it, for each k: the
     operation returns or gets ENOTSOCK, and so do the others that wait; no watch and no waiter is left.
 
-    Seen to fail when `Waiter.park` noted that it was parked after it had asked whether it was woken, when nobody looked
-    at `SocketState.ended`, without `SocketState.steering`, and when a Poller took a socket off its list after the look.
+    Seen to fail when `Waiter.park` noted that it was parked after it had asked whether it was woken, when nobody
+    looked at `SocketState.ended`, without the guarantee of `Watch.start`, and when a Poller took a socket off its
+    list after the look.
     """
     random = seeded_random()
     for name, scene in SCENES.items():

@@ -211,8 +211,8 @@ def receiver_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) 
 
 @beside
 def test_struck_between_two_frames_sent(hub, beside):
-    """A sender is struck inside a message that it gives part by part: libzmq can't take the torso back, so it stands
-    before the next message, once; nobody waits for the dead one's end.
+    """A sender is struck inside a message that it gives part by part: libzmq can't take the partial message back, so it
+    stands before the next message, once; nobody waits for the dead one's end.
 
     Seen to fail when a dead owner kept its hold on the direction, be it by the traceback of what was thrown.
     """
@@ -224,7 +224,7 @@ def sender_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) ->
     begun: list[bool] = []
 
     def send() -> None:
-        push.send(b"torso", zmq.SNDMORE)
+        push.send(b"partial", zmq.SNDMORE)
         begun.append(True)
         hub.sleep(60)
 
@@ -235,7 +235,7 @@ def sender_in_a_message(hub: greenzmq.GreenHub, weapon: Weapon, beside: bool) ->
         victim.interrupt()
         until(hub, lambda: victim.ended)
         other = other or hub.spawn(push.send, b"next")
-        assert pull.recv_multipart() == ([b"torso", b"next"] if begun else [b"next"]), weapon.__name__
+        assert pull.recv_multipart() == ([b"partial", b"next"] if begun else [b"next"]), weapon.__name__
         assert other.join(5)
         push.send(b"last")
         assert pull.recv_multipart() == [b"last"]

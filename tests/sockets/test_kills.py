@@ -113,7 +113,7 @@ def test_filled_again_before_the_sender_runs(hub, context):
     for _ in range(10):
         drain(pull)
         push.get(zmq.EVENTS)
-        fill_up(push, [b"thief"])
+        fill_up(push, [b"rival"])
         hub.sleep()
         check(push)
     drain(pull)

@@ -1,7 +1,7 @@
 """Nobody sleeps on a signal that somebody else has taken.
 
 The situation: a greenlet waits on a socket, its signal has arrived, the hub has not looked, and another greenlet, the
-thief, makes a call that processes the socket's commands. ZMQ_FD is silent from then on.
+rival, makes a call that processes the socket's commands. ZMQ_FD is silent from then on.
 ``tests/peers/lost_wakeup.py`` shows what becomes of the waiter in `zmq.green` and in `eventlet.green.zmq`.
 """
 
@@ -65,7 +65,7 @@ def polled(socket: greenzmq.Socket) -> list[Any]:
     return ready
 
 
-#: What the thief does, whichever way the waiter waits. None of it switches.
+#: What the rival does, whichever way the waiter waits. None of it switches.
 LOOKS: dict[str, Callable[[greenzmq.Socket], object]] = {
     "get": lambda s: s.get(zmq.EVENTS),
     "getsockopt": lambda s: s.getsockopt(zmq.EVENTS),
@@ -140,7 +140,7 @@ def test_receiver_goes_on(hub, context, transport, theft):
 
 @pytest.mark.parametrize("theft", RECEIVES)
 def test_receiver_goes_on_with_the_next(hub, context, theft):
-    """A thief takes the message together with its signal; the waiter goes on with the next one, in the same turn."""
+    """A rival takes the message together with its signal; the waiter goes on with the next one, in the same turn."""
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
     waiter = waiting_receiver(hub, socket)
     as_thief(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[theft](socket)))
@@ -203,7 +203,7 @@ def test_sender_goes_on_over_tcp(hub, theft):
 
 @pytest.mark.parametrize("theft", SENDS)
 def test_sender_goes_on_beside_another(hub, context, theft):
-    """There is room for two and one signal; a thief takes one place and the signal, the waiter gets the other place."""
+    """There is room for two and one signal; a rival takes one place and the signal, the waiter gets the other place."""
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
     waiter = waiting_sender(hub, socket, [b"waiter"])
     drain(peer)
@@ -289,11 +289,11 @@ def test_sender_sees_what_its_own_look_found(hub, context):
     def rival():
         drain(peer)
         socket.get(zmq.EVENTS)  # wakes the waiter, which runs later
-        assert fill_up(socket, [b"thief"])
+        assert fill_up(socket, [b"rival"])
         drain(peer)
         assert signalled(socket)
 
-    time.sleep(0.005)  # the millisecond begins with the thief's first send
+    time.sleep(0.005)  # the millisecond begins with the rival's first send
     from_fd_callback(hub, rival)
     must_finish(hub, waiter, socket)
     assert drain(peer) == [[b"waiter"]]

@@ -99,7 +99,7 @@ class Storm:
                 message.append(self.pull.recv())
 
     def meddle(self) -> None:
-        """A thief, and whoever else takes signals."""
+        """A rival, and whoever else takes signals."""
         while True:
             act = self.random.randrange(5)
             try:

@@ -40,7 +40,7 @@ class Running:
     capture: greenzmq.Socket | None = None
     captured: greenzmq.Socket | None = None
     control: greenzmq.Socket | None = None
-    steering: greenzmq.Socket | None = None
+    controller: greenzmq.Socket | None = None
     task: Any = None
 
     def start(self) -> None:
@@ -88,9 +88,9 @@ def running(
         if capture:
             proxy.capture, proxy.captured = pair(zmq.PUSH, zmq.PULL)
         if control is not None:
-            proxy.control, proxy.steering = context.socket(control[0]), context.socket(control[1])
+            proxy.control, proxy.controller = context.socket(control[0]), context.socket(control[1])
             proxy.control.bind(address("inproc"))
-            proxy.steering.connect(proxy.control.last_endpoint.decode())
+            proxy.controller.connect(proxy.control.last_endpoint.decode())
         if start:
             proxy.start()
         try:
@@ -102,10 +102,10 @@ def running(
 
 def steer(proxy: Running, command: bytes) -> list[bytes] | None:
     """Give a command. What a REP answers, and what everybody answers to STATISTICS."""
-    assert proxy.steering is not None
-    proxy.steering.send(command)
-    if proxy.steering.type == zmq.REQ or command == b"STATISTICS":
-        return proxy.steering.recv_multipart()
+    assert proxy.controller is not None
+    proxy.controller.send(command)
+    if proxy.controller.type == zmq.REQ or command == b"STATISTICS":
+        return proxy.controller.recv_multipart()
     return None
 
 

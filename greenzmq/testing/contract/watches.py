@@ -74,7 +74,7 @@ def check_watch_lifecycle(hub: Hub) -> None:
 
 
 def check_watch_rest(hub: Hub) -> None:
-    """A resting watch is silent; an event stops it, `start` wakes it, and another watch takes its place."""
+    """A lazily stopped watch is silent; an event stops it, `start` wakes it, and another watch takes its place."""
     fired, second_fired = Calls(), Calls()
     with held(hub), pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
@@ -86,19 +86,19 @@ def check_watch_rest(hub: Hub) -> None:
         require(watch.lazily_stopped == watch.started == hub.supports_lazy_stop, "a watch that has called back rests")
         fired.clear()
         park(hub, LOOK)
-        require(not fired, "a resting watch does not fire")
-        require(not (watch.started or watch.lazily_stopped or hub.watching), "an event stops a resting watch")
+        require(not fired, "a lazily stopped watch does not fire")
+        require(not (watch.started or watch.lazily_stopped or hub.watching), "an event stops a lazily stopped watch")
         watch.start()
         until(hub, fired.__len__, "a watch that was stopped while it rested can be started again")
         watch.stop_lazily()
         with watching(hub, ours.fileno(), second_fired) as second:
             second.start()
-            require(not watch.started, "a watch that takes the place of a resting one stops it")
+            require(not watch.started, "a watch that takes the place of a lazily stopped one stops it")
             until(hub, second_fired.__len__, "a second watch takes over from one that rests")
             second.stop_lazily()
             with watching(hub, ours.fileno(), Calls(), write=True) as other:
                 other.start()
-                require(not second.started, "a watch for the other direction stops a resting one, too")
+                require(not second.started, "a watch for the other direction stops a lazily stopped one, too")
 
 
 def check_watch_close(hub: Hub) -> None:
