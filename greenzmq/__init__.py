@@ -36,6 +36,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         bridge          between an asyncio loop's coroutines and its greenlets
         hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     sockets/            one libzmq socket
+        inherited       what a forked child meets that uses its parent's sockets
         fairness        the turn: how long a greenlet may go on before the hub goes round
         messages        who is in the middle of a multipart message
         spurious        readiness that is none
@@ -52,7 +53,6 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         tracker         MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR that tells of another socket's connections
-        inherited       what a forked child meets that uses its parent's sockets
         socket          the green Socket, with the fast path
         zerocopy        pyzmq's thread that frees zero-copy buffers is a native one
         context         the green Context

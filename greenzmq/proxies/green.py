@@ -26,6 +26,7 @@ from ..polling.poller import Poller
 from ..sockets.calls import receive_message, send_message
 from ..sockets.directions import POLLIN, POLLOUT
 from ..sockets.fairness import Turn, default_turn
+from ..sockets.inherited import inherited_message
 from ..sockets.operations import DONTWAIT
 from ..sockets.registry import address_of
 from ..sockets.socket import Socket, receive_directly, send_directly
@@ -124,6 +125,8 @@ def proxy_steerable(
     for name, socket in (required | optional).items():
         if not isinstance(socket, BackendSocket):
             raise TypeError(f"{name} has to be a Socket, not {socket!r}")
+        if isinstance(socket, Socket) and socket._greenzmq_state.waiters.inherited:
+            raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
     sockets = [*required.values(), *optional.values()]
     chooser = None if hub else next((socket for socket in sockets if _choice(socket) is not None), None)
     here = hubs.hub_to_wait_on(hub if chooser is None else _choice(chooser), chooser)

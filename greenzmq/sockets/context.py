@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -114,7 +115,8 @@ class Context(zmq.Context[Made_co]):
 
     def _greenzmq_after_fork(self) -> None:
         self.closed = True
-        self.__dict__["socket"] = refuse_after_fork("context", zmq.ENOTSUP)
+        self.__dict__["socket"] = refuse_after_fork("context", partial(zmq.ZMQError, zmq.ENOTSUP))
+        self.__dict__.update(dict.fromkeys(("get", "set"), refuse_after_fork("context", RuntimeError)))
         for socket in list(self._sockets):
             if isinstance(socket, Socket):
                 socket._greenzmq_after_fork()

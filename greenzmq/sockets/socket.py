@@ -348,8 +348,10 @@ class Socket(zmq.Socket[Received_co]):
         """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
         self._closed = True
         self._greenzmq_state.detach_after_fork()
-        refuse = refuse_after_fork("socket", zmq.ENOTSOCK)
-        self.__dict__.update(dict.fromkeys(REFUSED, refuse), poll=refuse_after_fork("socket", zmq.ENOTSUP))
+        refuse, refuse_poll = (
+            refuse_after_fork("socket", partial(zmq.ZMQError, errno)) for errno in (zmq.ENOTSOCK, zmq.ENOTSUP)
+        )
+        self.__dict__.update(dict.fromkeys(REFUSED, refuse), poll=refuse_poll)
 
     # -- monitoring ---------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ from ..waiting.events import wake_anywhere
 from ..waiting.waiter import WaitQueue
 from .directions import POLLIN, POLLOUT, Direction, Receiving, Sending, whom_to_wake
 from .fd_watch import FdWatch
+from .inherited import inherited_message
 from .listeners import Listener, Listeners
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class SocketWaiters:
         The socket is closed or about to be, or its context has ended. Nobody parks, and no watch is started any more.
     all_woken : bool
         The socket is closed, and all who stand in the queues are woken.
+    inherited : bool
+        It is the parent process's socket.
     """
 
     __slots__ = (
@@ -138,6 +141,7 @@ class SocketWaiters:
         "fd_watch",
         "generation",
         "has_waiters",
+        "inherited",
         "listeners",
         "poll_fd",
         "poll_set",
@@ -162,6 +166,7 @@ class SocketWaiters:
         self.generation = 0
         self.closed = False
         self.all_woken = False
+        self.inherited = False
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -287,7 +292,7 @@ class SocketWaiters:
         try:
             events: int = get_option(socket, EVENTS)
         except zmq.ZMQError:
-            self.wake_all()
+            self._meet_the_end()
             raise
         if self.has_waiters:
             self.on_events(events)
@@ -303,7 +308,7 @@ class SocketWaiters:
         try:
             events: int = get_option(socket, EVENTS)
         except zmq.ZMQError:
-            self.wake_all()
+            self._meet_the_end()
             raise
         if events & listener.events:
             self.forget(listener)
@@ -410,6 +415,12 @@ class SocketWaiters:
             self._wake_queues()
         self._tell_listeners(-1)
 
+    def _meet_the_end(self) -> None:
+        """The socket has ended: wake all; and say so if that is since a fork."""
+        self.wake_all()
+        if self.inherited:
+            raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
+
     def _wake_queues(self) -> None:
         if self.all_woken:
             return
@@ -426,3 +437,4 @@ class SocketWaiters:
         self.listeners.clear()
         self.fd_watch.detach_after_fork()
         self.socket = self.poll_set = None
+        self.inherited = True
