@@ -143,19 +143,19 @@ def test_a_signal_handler_in_the_midst_of_a_look(context, monkeypatch):
     left, right = pair(context)
     poller = greenzmq.Poller()
     poller.register(left, IN)
-    struck = []
+    interrupted = []
 
     def handle(get, socket, option):
         events = get(socket, option)
-        if option == zmq.EVENTS and not struck:
-            struck.append(True)
+        if option == zmq.EVENTS and not interrupted:
+            interrupted.append(True)
             right.send(b"message")
             assert left.poll(0) == IN
         return events
 
     replace_get(monkeypatch, handle)
     assert poller.poll(LONG) == [(left, IN)]
-    assert struck
+    assert interrupted
 
 
 def test_a_poller_for_each_poll_asks_the_kernel_nothing(context):

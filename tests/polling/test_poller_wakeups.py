@@ -53,7 +53,7 @@ def monitor(socket):
     events.close()
 
 
-THIEVES = {
+RIVALS = {
     "get": lambda socket: socket.get(zmq.EVENTS),
     "getsockopt": lambda socket: socket.getsockopt(zmq.EVENTS),
     "EVENTS": lambda socket: socket.EVENTS,
@@ -93,7 +93,7 @@ spare: WeakKeyDictionary[zmq.Socket, str] = WeakKeyDictionary()
 def test_every_call_is_among_the_thieves():
     """Each method of Socket that is green, but for `close`, which lets nobody go on; no other takes signals."""
     methods = {name for name, value in vars(greenzmq.Socket).items() if callable(value) and not name.startswith("_")}
-    names = [*THIEVES, *PATIENT[IN], *PATIENT[OUT]]
+    names = [*RIVALS, *PATIENT[IN], *PATIENT[OUT]]
     assert methods - {re.split(r"[ (]", name.removeprefix("Socket."))[0] for name in names} == {"close"}
 
 
@@ -126,11 +126,11 @@ class Pair:
             socket.close(linger=0)
 
 
-def thefts(context, events):
-    """Each rival's name, a pair whose waiter it robs, and its deed."""
-    for name, steal in {**THIEVES, **PATIENT[events]}.items():
+def calls_of_rivals(context, events):
+    """Each rival's name, a pair whose waiter it takes from, and its call."""
+    for name, take in {**RIVALS, **PATIENT[events]}.items():
         made = Pair(context, events)
-        yield name, made, partial(steal, made.socket)
+        yield name, made, partial(take, made.socket)
         made.close()
 
 
@@ -168,7 +168,7 @@ def in_two_pollers(hub, context, files, made):
 
 
 def of_a_plain_socket(hub, context, files, made):
-    """pyzmq's own object for the same libzmq socket, on which the thieves use the green one."""
+    """pyzmq's own object for the same libzmq socket, on which the rivals use the green one."""
     poller = greenzmq.Poller()
     poller.register(plain(made.socket), made.events)
     return [polling(hub, poller)]
@@ -186,10 +186,10 @@ def test_stolen_from_a_poll(hub, waits, events):
     Seen to fail for a plain socket in a green Poller, which nobody told of what was done with the green one.
     """
     with open_context(hub) as context, Fds() as files:
-        for name, made, steal in thefts(context, events):
+        for name, made, take in calls_of_rivals(context, events):
             tasks = waits(hub, context, files, made)
             made.signal()
-            steal()
+            take()
             goes_on(hub, *tasks, at_once=not signalled(made.socket), after=name)
             for task in tasks:
                 found = task.get()
@@ -208,7 +208,7 @@ def test_ended_during_a_poll(hub, waits):
             tasks = waits(hub, context, files, made)
             ending = hub.spawn(context.term)
             hub.hub.call_soon(await_signal, made.socket)  # blocks the hub till the other thread has sent the signal
-            hub.hub.call_soon(meet_the_end, THIEVES[name], made.socket)
+            hub.hub.call_soon(meet_the_end, RIVALS[name], made.socket)
             until(hub, lambda tasks=tasks: all(task.done for task in tasks))
             for task in tasks:
                 with pytest.raises(zmq.ContextTerminated):
@@ -219,9 +219,9 @@ def test_ended_during_a_poll(hub, waits):
             assert not has_waiters(made.socket), name
 
 
-def meet_the_end(steal, socket):
+def meet_the_end(take, socket):
     with pytest.raises(zmq.ContextTerminated):
-        steal(socket)
+        take(socket)
 
 
 # --- the other way round ----------------------------------------------------------------------------------------------
@@ -275,13 +275,13 @@ def test_stolen_between_two_polls(context):
 
     The next poll reports what is left, and the one after that, and nothing once that is gone.
     """
-    for name, made, steal in thefts(context, IN):
+    for name, made, take in calls_of_rivals(context, IN):
         pollers = [greenzmq.Poller(), greenzmq.Poller()]
         for poller in pollers:
             poller.register(made.socket, IN)
             assert poller.poll(0) == poller.poll(0) == []
         made.signal()
-        steal()
+        take()
         for poller in pollers * 2:
             assert poller.poll(0) == poller.poll(LONG) == [(made.socket, IN)], name
         drain(made.socket)
@@ -293,7 +293,7 @@ CHEAP = ["get", "bind in vain", "unbind unknown", "Socket.poll(0)", "Poller.poll
 
 
 def test_stolen_twice_between_two_polls(context):
-    """As above, with every two thieves, the second message arriving before, between or after their deeds."""
+    """As above, with every two rivals, the second message arriving before, between or after their calls."""
     made = Pair(context, IN)
     poller = greenzmq.Poller()
     poller.register(made.socket, IN)
@@ -304,7 +304,7 @@ def test_stolen_twice_between_two_polls(context):
             if moment == late:
                 made.peer.send(b"1")
             if name:
-                THIEVES[name](made.socket)
+                RIVALS[name](made.socket)
         # Two receivers leave nothing, unless there was one message only when both of them came.
         left = (first, second) != ("recv NOBLOCK",) * 2 or late == 2
         assert poller.poll(0) == [(made.socket, IN)] * left, (late, first, second)

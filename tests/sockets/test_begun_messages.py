@@ -43,7 +43,7 @@ def test_end_inside_a_message_of_a_greenlet_that_is_kept(hub, waits_before):
         def begin() -> None:
             drain(receiver)
             plain(sender).get(zmq.EVENTS)  # so that it finds the room
-            sender.send(b"partial", zmq.NOBLOCK | zmq.SNDMORE)
+            sender.send(b"part", zmq.NOBLOCK | zmq.SNDMORE)
             begun.append(True)
             ends.wait()
 

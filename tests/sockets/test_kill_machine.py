@@ -20,18 +20,18 @@ which = st.integers(0, 99)
 
 
 class Kills(RuleBasedStateMachine):
-    """Greenlets come, wait and are struck; at the end all others go on, and what was sent is what was received."""
+    """Greenlets come, wait and are interrupted; at the end all others go on, and what was sent is what was received."""
 
     def __init__(self, hub: greenzmq.GreenHub) -> None:
         super().__init__()
         self.hub = hub
         # A time limit would make what happens depend on how busy the machine is.
-        self.interruptions = [weapon for weapon in interruptions(hub) if not issubclass(weapon, Limit)]
+        self.interruptions = [way for way in interruptions(hub) if not issubclass(way, Limit)]
         self.opened = open_context(hub)
         self.pull, self.push = connected(self.opened.__enter__(), zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
         self.receivers: list[Target] = []
         self.senders: list[Target] = []
-        self.struck: list[Target] = []
+        self.interrupted: list[Target] = []
         self.number = 0
         self.sent: list[bytes] = []
         self.got: list[list[bytes]] = []
@@ -70,22 +70,22 @@ class Kills(RuleBasedStateMachine):
 
     # -- rules ---------------------------------------------------------------------------------------------------------
 
-    @rule(weapon=which, how=st.sampled_from(["whole", "polling", "parts"]), count=st.integers(1, 3))
+    @rule(way=which, how=st.sampled_from(["whole", "polling", "parts"]), count=st.integers(1, 3))
     @precondition(lambda self: len(self.receivers) < 6)
-    def receive(self, weapon: int, how: str, count: int) -> None:
-        self.receivers.append(self.a_weapon(weapon)(self.hub, getattr(self, f"receive_{how}"), count))
+    def receive(self, way: int, how: str, count: int) -> None:
+        self.receivers.append(self.a_way(way)(self.hub, getattr(self, f"receive_{how}"), count))
 
-    @rule(weapon=which, parts=st.integers(1, 3))
+    @rule(way=which, parts=st.integers(1, 3))
     @precondition(lambda self: len(self.senders) < 6)
-    def send(self, weapon: int, parts: int) -> None:
-        self.senders.append(self.a_weapon(weapon)(self.hub, self.send_whole, parts))
+    def send(self, way: int, parts: int) -> None:
+        self.senders.append(self.a_way(way)(self.hub, self.send_whole, parts))
 
-    @rule(victim=which)
-    @precondition(lambda self: any(victim.started for victim in self.receivers + self.senders))
-    def interrupt(self, victim: int) -> None:
-        started = [victim for victim in self.receivers + self.senders if victim.started]
-        started[victim % len(started)].interrupt()
-        self.struck.append(started[victim % len(started)])
+    @rule(number=which)
+    @precondition(lambda self: any(target.started for target in self.receivers + self.senders))
+    def interrupt(self, number: int) -> None:
+        started = [target for target in self.receivers + self.senders if target.started]
+        started[number % len(started)].interrupt()
+        self.interrupted.append(started[number % len(started)])
 
     @rule()
     def steal_message(self) -> None:
@@ -126,26 +126,26 @@ class Kills(RuleBasedStateMachine):
 
     def let_all_end(self) -> None:
         """Give the receivers messages and the senders room."""
-        until(self.hub, lambda: all(victim.started for victim in self.receivers + self.senders))
-        until(self.hub, lambda: all(victim.ended for victim in self.struck))
+        until(self.hub, lambda: all(target.started for target in self.receivers + self.senders))
+        until(self.hub, lambda: all(target.ended for target in self.interrupted))
         for attempt in range(1000):
-            if all(victim.ended for victim in self.receivers + self.senders):
+            if all(target.ended for target in self.receivers + self.senders):
                 break
-            if not all(victim.ended for victim in self.receivers):
+            if not all(target.ended for target in self.receivers):
                 self.steal_room(1)
             else:
                 self.got += drain(self.pull)
             self.hub.sleep(0 if attempt < 20 else 0.001)
-        hang = [victim for victim in self.receivers + self.senders if not victim.ended]
+        hang = [target for target in self.receivers + self.senders if not target.ended]
         assert not hang, f"{len(hang)} of {len(self.receivers)} receivers and {len(self.senders)} senders hang"
-        for victim in self.receivers + self.senders:
-            assert victim.raised is None or victim in self.struck
-            victim.check()
+        for target in self.receivers + self.senders:
+            assert target.raised is None or target in self.interrupted
+            target.check()
         self.got += drain(self.pull)
         assert sorted(chain(*self.got)) == sorted(self.sent)
         idle(self.pull, self.push)
 
-    def a_weapon(self, number: int) -> type[Target]:
+    def a_way(self, number: int) -> type[Target]:
         return self.interruptions[number % len(self.interruptions)]
 
 

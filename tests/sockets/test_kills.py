@@ -78,11 +78,11 @@ def test_foreign_timeout_around_a_wait(hub):
                 getattr(limit, "cancel", lambda: None)()
             return None
 
-        victim = hub.spawn(limited)
+        target = hub.spawn(limited)
         until(hub, lambda: receives(pull))
         task = waiting_receiver(hub, pull)
-        until(hub, lambda: victim.done)
-        assert victim.get() is not None
+        until(hub, lambda: target.done)
+        assert target.get() is not None
         check(pull)
         push.send(b"m")
         assert task.get() == [b"m"]

@@ -111,7 +111,7 @@ RECEIVES: dict[str, Callable[[greenzmq.Socket], object]] = {
 }
 
 
-def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
+def as_rival(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
     """``act()``, without a switch in between: `socket` is made to believe that its turn has just begun."""
     keep_turn(socket)
     with never_switches():
@@ -122,28 +122,28 @@ def as_thief(socket: greenzmq.Socket, act: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "inproc"])
-@pytest.mark.parametrize("theft", [*LOOKS, *SENDS])
-def test_receiver_goes_on(hub, context, transport, theft):
+@pytest.mark.parametrize("rival_call", [*LOOKS, *SENDS])
+def test_receiver_goes_on(hub, context, transport, rival_call):
     """A receiver whose signal was taken by any such call goes on in the same turn of the hub.
 
     Seen to fail, each line, with the look after that call taken out.
     """
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER, transport)
-    PREPARE.get(theft, lambda s: None)(socket)
+    PREPARE.get(rival_call, lambda s: None)(socket)
     handshake(socket, peer)
     waiter = waiting_receiver(hub, socket)
-    as_thief(socket, lambda: (peer.send(b"m"), await_signal(socket), (LOOKS | SENDS)[theft](socket)))
+    as_rival(socket, lambda: (peer.send(b"m"), await_signal(socket), (LOOKS | SENDS)[rival_call](socket)))
     must_finish(hub, waiter, socket)
     assert waiter.get() == [b"m"]
     idle(socket)
 
 
-@pytest.mark.parametrize("theft", RECEIVES)
-def test_receiver_goes_on_with_the_next(hub, context, theft):
+@pytest.mark.parametrize("rival_call", RECEIVES)
+def test_receiver_goes_on_with_the_next(hub, context, rival_call):
     """A rival takes the message together with its signal; the waiter goes on with the next one, in the same turn."""
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER)
     waiter = waiting_receiver(hub, socket)
-    as_thief(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[theft](socket)))
+    as_rival(socket, lambda: (peer.send(b"1"), peer.send(b"2"), await_signal(socket), RECEIVES[rival_call](socket)))
     must_finish(hub, waiter, socket)
     assert waiter.get() == [b"2"]
     idle(socket)
@@ -165,8 +165,8 @@ def test_receiver_goes_on_before_a_later_one(hub, context):
 # -- a waiting sender -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theft", [*sorted({*LOOKS} - {"disconnect"}), *RECEIVES, "recv", "recv-timeout-0"])
-def test_sender_goes_on(hub, theft):
+@pytest.mark.parametrize("rival_call", [*sorted({*LOOKS} - {"disconnect"}), *RECEIVES, "recv", "recv-timeout-0"])
+def test_sender_goes_on(hub, rival_call):
     """A sender whose signal was taken by any such call goes on in the same turn of the hub.
 
     `disconnect` of a real connection has a test of its own: the connection would be room.
@@ -179,41 +179,41 @@ def test_sender_goes_on(hub, theft):
     }
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
-        PREPARE.get(theft, lambda s: None)(socket)
+        PREPARE.get(rival_call, lambda s: None)(socket)
         waiter = waiting_sender(hub, socket, [b"waiter"])
-        as_thief(socket, lambda: (drain(peer), await_signal(socket), calls[theft](socket)))
+        as_rival(socket, lambda: (drain(peer), await_signal(socket), calls[rival_call](socket)))
         must_finish(hub, waiter, socket)
-        until(hub, lambda: [b"waiter"] in drain(peer) or theft.startswith("connect"))
+        until(hub, lambda: [b"waiter"] in drain(peer) or rival_call.startswith("connect"))
         idle(socket)
 
 
-@pytest.mark.parametrize("theft", ["get", "poll-0", "bind-inproc", "connect-fails", "recv-noblock"])
-def test_sender_goes_on_over_tcp(hub, theft):
+@pytest.mark.parametrize("rival_call", ["get", "poll-0", "bind-inproc", "connect-fails", "recv-noblock"])
+def test_sender_goes_on_over_tcp(hub, rival_call):
     """The same over tcp, where room is announced by another thread."""
-    call = LOOKS.get(theft) or (lambda s: again(s.recv, zmq.NOBLOCK))
+    call = LOOKS.get(rival_call) or (lambda s: again(s.recv, zmq.NOBLOCK))
     with open_context(hub) as context:
         socket, peer = connected(context, zmq.DEALER, zmq.DEALER, "tcp", **TIGHT)
         waiter = waiting_sender(hub, socket, [b"waiter"])
         while not signalled(socket, 0.01):
             drain(peer)
-        as_thief(socket, lambda: call(socket))
+        as_rival(socket, lambda: call(socket))
         must_finish(hub, waiter, socket)
         idle(socket)
 
 
-@pytest.mark.parametrize("theft", SENDS)
-def test_sender_goes_on_beside_another(hub, context, theft):
+@pytest.mark.parametrize("rival_call", SENDS)
+def test_sender_goes_on_beside_another(hub, context, rival_call):
     """There is room for two and one signal; a rival takes one place and the signal, the waiter gets the other place."""
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
     waiter = waiting_sender(hub, socket, [b"waiter"])
     drain(peer)
     await_signal(socket)
-    if theft == "send-noblock":
+    if rival_call == "send-noblock":
         # Within a millisecond of another send libzmq does not look at its commands, and may see no room.
         with suppress(zmq.Again):
-            as_thief(socket, lambda: SENDS[theft](socket))
+            as_rival(socket, lambda: SENDS[rival_call](socket))
     else:
-        SENDS[theft](socket)  # stands behind the waiter
+        SENDS[rival_call](socket)  # stands behind the waiter
     must_finish(hub, waiter, socket)
     assert [b"waiter"] in drain(peer)
     idle(socket)
@@ -230,7 +230,7 @@ def test_disconnect_takes_the_signal_of_a_sender(hub, context):
     waiter = waiting_sender(hub, socket, [b"waiter"])
     drain(other)
     await_signal(socket)
-    as_thief(socket, lambda: socket.disconnect(leaving.last_endpoint.decode()))
+    as_rival(socket, lambda: socket.disconnect(leaving.last_endpoint.decode()))
     must_finish(hub, waiter, socket)
     assert drain(other) == [[b"waiter"]]
 
@@ -238,8 +238,8 @@ def test_disconnect_takes_the_signal_of_a_sender(hub, context):
 # -- both at once, and the waiter itself ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theft", ["get", "poll-0", "bind-inproc"])
-def test_both_go_on(hub, context, theft):
+@pytest.mark.parametrize("rival_call", ["get", "poll-0", "bind-inproc"])
+def test_both_go_on(hub, context, rival_call):
     """One look finds a message and room: the receiver and the sender that wait go on, both."""
     socket, peer = connected(context, zmq.DEALER, zmq.DEALER, sndhwm=1, rcvhwm=1)
     receiver = waiting_receiver(hub, socket)
@@ -247,7 +247,7 @@ def test_both_go_on(hub, context, theft):
     drain(peer)
     peer.send(b"m")
     await_signal(socket)
-    as_thief(socket, lambda: LOOKS[theft](socket))
+    as_rival(socket, lambda: LOOKS[rival_call](socket))
     must_finish(hub, receiver, socket)
     assert sender.done
     assert receiver.get() == [b"m"]
@@ -362,7 +362,7 @@ def test_bind_to_an_early_connection(hub, context):
     early.connect(where)
     early.send(b"early")
     waiter = waiting_receiver(hub, socket)
-    as_thief(socket, lambda: socket.bind(where))
+    as_rival(socket, lambda: socket.bind(where))
     assert not signalled(socket)
     must_finish(hub, waiter, socket)
     assert waiter.get() == [b"early"]
@@ -376,7 +376,7 @@ def test_connect_makes_writable(hub, context):
     for _ in range(5):
         hub.sleep()
     assert not waiter.done
-    as_thief(socket, lambda: socket.connect(sink.last_endpoint.decode()))
+    as_rival(socket, lambda: socket.connect(sink.last_endpoint.decode()))
     assert not signalled(socket)
     must_finish(hub, waiter, socket)
     assert drain(sink) == [[b"m"]]
@@ -395,7 +395,7 @@ def test_answer_of_a_rep_lets_the_next_receive(hub, context):
         hub.sleep()
     assert not workers[1].done
     assert not signalled(rep)
-    as_thief(rep, lambda: rep.send(b"answer"))
+    as_rival(rep, lambda: rep.send(b"answer"))
     assert not signalled(rep)
     must_finish(hub, workers[1], rep)
 
@@ -431,7 +431,7 @@ def test_question_of_a_req_lets_it_receive(hub, context):
     assert rep.recv() == b"question"
     rep.send(b"answer")
     await_signal(req)
-    as_thief(req, lambda: fails(req.send, b"out of turn"))
+    as_rival(req, lambda: fails(req.send, b"out of turn"))
     must_finish(hub, waiter, req)
     assert waiter.get() == [b"answer"]
 

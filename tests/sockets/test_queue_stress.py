@@ -1,4 +1,4 @@
-"""Thousands of messages through one socket at each end, with greenlets that come, go, are killed, time out and steal.
+"""Thousands of messages through one socket at each end; greenlets come, go, are killed, time out, and take signals.
 
 A failure prints its seed; ``GREENZMQ_SEED=n pytest tests/sockets/test_queue_stress.py`` runs with that one.
 """
@@ -38,9 +38,9 @@ class Storm:
         self.sent: list[int] = []
         self.got: list[list[bytes]] = []
         self.interruptions = interruptions(hub)
-        self.victims: dict[str, list[Target]] = {"send": [], "receive": []}
+        self.targets: dict[str, list[Target]] = {"send": [], "receive": []}
         self.tasks: list[greenzmq.Task[Any]] = []  # those that are not killed before the end
-        self.ends: Counter[str] = Counter()  # of victims, by weapon; of waits, by EAGAIN
+        self.ends: Counter[str] = Counter()  # of targets, by way; of waits, by EAGAIN
 
     @property
     def over(self) -> bool:
@@ -119,7 +119,7 @@ class Storm:
 
     def expose(self, what: str) -> None:
         """One more greenlet that may be killed."""
-        self.victims[what].append(self.random.choice(self.interruptions)(self.hub, getattr(self, what)))
+        self.targets[what].append(self.random.choice(self.interruptions)(self.hub, getattr(self, what)))
 
     def run(self) -> None:
         for _ in range(CROWD):
@@ -131,38 +131,38 @@ class Storm:
             self.hub.sleep(self.random.choice([0, 0, 0.001]))
             check(self.pull, self.push)
             what = self.random.choice(["send", "receive"])
-            for victim in self.random.sample(self.victims[what], self.random.randrange(3)):
-                if victim.started and not isinstance(victim, Limit):  # whose time ends by itself
-                    victim.interrupt()
+            for target in self.random.sample(self.targets[what], self.random.randrange(3)):
+                if target.started and not isinstance(target, Limit):  # whose time ends by itself
+                    target.interrupt()
             self.replace_the_dead()
 
     def replace_the_dead(self) -> None:
-        for what, victims in self.victims.items():
-            for victim in [victim for victim in victims if victim.ended]:
-                victims.remove(victim)
-                self.bury(victim)
+        for what, targets in self.targets.items():
+            for target in [target for target in targets if target.ended]:
+                targets.remove(target)
+                self.bury(target)
                 self.expose(what)
 
-    def bury(self, victim: Target) -> None:
-        victim.check()
-        if victim.raised is not None:
-            self.ends[type(victim).__name__] += 1
+    def bury(self, target: Target) -> None:
+        target.check()
+        if target.raised is not None:
+            self.ends[type(target).__name__] += 1
 
     def stop(self) -> None:
         """The senders end by themselves: with receivers at work nobody is left waiting for room."""
-        until(self.hub, lambda: all(victim.ended for victim in self.victims["send"]))
+        until(self.hub, lambda: all(target.ended for target in self.targets["send"]))
         until(self.hub, lambda: all(task.done for task in self.tasks[:2]))
         until(self.hub, lambda: len(self.got) >= len(self.sent))
         for task in self.tasks:
             task.kill(block=False)
-        until(self.hub, lambda: all(victim.started for victim in self.victims["receive"]))
-        for victim in self.victims["receive"]:
-            victim.interrupt()
+        until(self.hub, lambda: all(target.started for target in self.targets["receive"]))
+        for target in self.targets["receive"]:
+            target.interrupt()
         until(self.hub, lambda: all(task.done for task in self.tasks))
-        for victims in self.victims.values():
-            until(self.hub, lambda victims=victims: all(victim.ended for victim in victims))
-            for victim in victims:
-                self.bury(victim)
+        for targets in self.targets.values():
+            until(self.hub, lambda targets=targets: all(target.ended for target in targets))
+            for target in targets:
+                self.bury(target)
 
 
 @pytest.mark.torture
@@ -170,7 +170,7 @@ class Storm:
     ("pattern", "transport"), [("PULL-PUSH", "inproc"), ("PULL-PUSH", "tcp"), ("PAIR-PAIR", "inproc")]
 )
 def test_storm(hub, pattern, transport):
-    """Every message whose `send` returned is received exactly once, whole; no other one is; what comes out of a victim
+    """Every message whose `send` returned is received exactly once, whole; no other one is; what comes out of a target
     is what was thrown; and nobody waits for nothing.
 
     Seen to fail, with mixed messages, when who was woken did not ask whether somebody was inside a message. In the long

@@ -224,7 +224,7 @@ def test_woken_sender_stands_back(hub):
 )
 def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
     """When the greenlet inside a message dies the socket is not blocked for good: who comes later sees that it is dead,
-    who waits already is told when it is collected; what others send is at most joined to the partial message.
+    who waits already is told when it is collected; what others send is at most joined to the parts that have gone.
 
     Seen to fail, with "kept", when only the collection of the greenlet was noticed; with "waiting", when the waiting
     greenlet's own frame kept the dead one alive.
@@ -233,7 +233,7 @@ def test_death_inside_a_message_lets_others_go_on(hub, keep, waits_before):
         resume = []
 
         def begin() -> None:
-            sender.send(b"partial", zmq.SNDMORE)
+            sender.send(b"part", zmq.SNDMORE)
             resume.append(True)
             while len(resume) < 2:
                 hub.sleep()
@@ -263,7 +263,7 @@ def test_peer_that_goes_inside_a_message(hub, context):
     for _ in range(100):
         sender, receiver = connected(context, zmq.PUSH, zmq.PULL)
         sender.get(zmq.EVENTS)
-        sender.send(b"partial", zmq.SNDMORE)
+        sender.send(b"part", zmq.SNDMORE)
         receiver.close()
         assert signalled(sender, 5)
         sender.get(zmq.EVENTS)
@@ -278,7 +278,7 @@ def test_peer_that_goes_inside_a_message(hub, context):
             socket.close()
 
 
-# -- thieves and timeouts ---------------------------------------------------------------------------------------------
+# -- rivals and timeouts ---------------------------------------------------------------------------------------------
 
 
 def test_robbed_receiver_waits_for_the_next(hub):

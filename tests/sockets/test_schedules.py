@@ -1,7 +1,7 @@
-"""Exceptions, closes, ends of contexts and thieves at every switch of a greenlet: nothing is lost, nobody hangs.
+"""Exceptions, closes, ends of contexts and rivals at every switch of a greenlet: nothing is lost, nobody hangs.
 
-The walk: a small program runs again and again, and at the k-th switch of one greenlet, the victim, something happens;
-k grows until the victim ends before its k-th switch. The turn is cut down to one operation, so that every operation
+The walk: a small program runs again and again, and at the k-th switch of one greenlet, the target, something happens;
+k grows until the target ends before its k-th switch. The turn is cut down to one operation, so that every operation
 that may let the hub go round does so.
 """
 
@@ -39,9 +39,9 @@ def walk(program: Callable[[int], Disturbance]) -> None:
     """Run `program` for each k."""
     for k in range(60):
         if not program(k).happened:
-            assert k > 1, "the victim hardly switched: this proves nothing"
+            assert k > 1, "the target hardly switched: this proves nothing"
             return
-    raise AssertionError("the victim switches without end")
+    raise AssertionError("the target switches without end")
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def receive_some(socket: greenzmq.Socket, got: list[list[bytes]], count: int = M
 
 
 def receive_parts(socket: greenzmq.Socket, got: list[list[bytes]], count: int = MESSAGES) -> None:
-    """The victim that receives part by part; what it has begun when it dies, the next one finishes."""
+    """The target that receives part by part; what it has begun when it dies, the next one finishes."""
     while len(got) < count:
         got.append([socket.recv()])
         got[-1].append(socket.recv())
@@ -265,12 +265,12 @@ def use(
     return [*pings, hub.spawn(stop_echo), answers]
 
 
-# -- thieves in the hub -----------------------------------------------------------------------------------------------
+# -- rivals in the hub -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theft", ["events", "recv", "send", "bind", "shadow"])
+@pytest.mark.parametrize("rival_call", ["events", "recv", "send", "bind", "shadow"])
 @at_each_moment
-def test_thief_at_each_switch(hub, moment, theft):
+def test_rival_at_each_switch(hub, moment, rival_call):
     """At any switch of a receiver something in the hub uses its socket, never blocking: no message is lost, nobody
     hangs.
     """
@@ -279,14 +279,14 @@ def test_thief_at_each_switch(hub, moment, theft):
         with pair(hub, zmq.DEALER, zmq.DEALER) as (_, one, other):
             got: list[list[bytes]] = []
             stolen: list[Any] = []
-            thefts = {
+            calls_of_rivals = {
                 "events": lambda: one.get(zmq.EVENTS),
-                "recv": lambda: steal(one, stolen),
+                "recv": lambda: take(one, stolen),
                 "send": lambda: again_or(one.send, b"x", zmq.NOBLOCK),
                 "bind": lambda: one.bind("tcp://127.0.0.1:*"),
-                "shadow": lambda: steal(greenzmq.Socket.shadow(one.underlying), stolen),
+                "shadow": lambda: take(greenzmq.Socket.shadow(one.underlying), stolen),
             }
-            disturbance = Disturbance(hub, k, moment, thefts[theft])
+            disturbance = Disturbance(hub, k, moment, calls_of_rivals[rival_call])
             with disturbance():
                 tasks = [hub.spawn(disturbance.watch, receive_some, one, got), hub.spawn(receive_some, one, got)]
                 sender = hub.spawn(send_some, other, numbered(), [])
@@ -301,7 +301,7 @@ def test_thief_at_each_switch(hub, moment, theft):
     walk(program)
 
 
-def steal(socket: greenzmq.Socket, stolen: list[Any]) -> None:
+def take(socket: greenzmq.Socket, stolen: list[Any]) -> None:
     try:
         stolen.append(socket.recv_multipart(zmq.NOBLOCK))
     except zmq.Again:

@@ -38,28 +38,28 @@ class Interruption:
         self.at, self.act = at, act
         self.count = 0
         self.happened = False
-        self._victim: Any = None
+        self._target: Any = None
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, interrupted."""
-        self._victim = getcurrent()
+        self._target = getcurrent()
         before = sys.gettrace()
         sys.settrace(self._enter)
         try:
             return function(*args)
         finally:
-            self._victim = None
+            self._target = None
             sys.settrace(before)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if getcurrent() is not self._victim or not frame.f_code.co_filename.startswith(_PACKAGE):
+        if getcurrent() is not self._target or not frame.f_code.co_filename.startswith(_PACKAGE):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "opcode" and getcurrent() is self._victim:
+        if event == "opcode" and getcurrent() is self._target:
             if self.count == self.at:
                 self.happened = True
                 self.act()

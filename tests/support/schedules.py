@@ -40,19 +40,19 @@ class Disturbance:
     def __init__(self, hub: greenzmq.GreenHub, at: int, moment: str, act: Callable[[], object] | None = None) -> None:
         self.hub = hub.hub
         self.at, self.moment, self.act = at, moment, act
-        self.victim: Any = None
+        self.target: Any = None
         self.switches = 0
         self.happened = False
 
     def watch(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, with this greenlet as the one that is watched. None if `Stop` has ended it."""
-        self.victim = getcurrent()
+        self.target = getcurrent()
         try:
             return function(*args)
         except Stop:
             return None
         finally:
-            self.victim = None
+            self.target = None
 
     @contextmanager
     def __call__(self) -> Iterator[Disturbance]:
@@ -65,7 +65,7 @@ class Disturbance:
 
     def _switch(self) -> object:
         switch = type(self.hub).switch
-        if getcurrent() is not self.victim:
+        if getcurrent() is not self.target:
             return switch(self.hub)
         here = self.switches == self.at
         self.switches += 1
@@ -90,5 +90,5 @@ class Disturbance:
     def _in_hub(self) -> None:
         if self.act is not None:
             self.act()
-        elif self.victim is not None:
-            self.victim.throw(Stop)
+        elif self.target is not None:
+            self.target.throw(Stop)

@@ -14,12 +14,12 @@ import greenzmq
 
 __all__ = ["Limit", "Target", "interruptions"]
 
-#: Seconds that a time limit gives its victim to get to where it is to be struck.
+#: Seconds that a time limit gives its target to get to where it is to be interrupted.
 LIMIT = 0.004
 
 
 class Target:
-    """A greenlet that runs a function until it is struck.
+    """A greenlet that runs a function until it is interrupted.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Target:
     """
 
     foreign = False
-    at_once = False  # the blow falls inside `interrupt`, which is then not for the victim itself to call
+    at_once = False  # the interruption happens inside `interrupt`, which is then not for the target itself to call
     expected: type[BaseException] = GreenletExit
 
     def __init__(self, hub: greenzmq.GreenHub, function: Callable[..., Any], *args: Any) -> None:
@@ -54,7 +54,7 @@ class Target:
             self.ended = True
 
     def limited(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)``, under a limit if that is the weapon."""
+        """``function(*args)``, under a limit if that is the way."""
         return function(*args)
 
     def interrupt(self) -> None:

@@ -92,11 +92,11 @@ PACKAGE = str(Path(greenzmq.__file__).parent)
 HUBS = str(Path(greenzmq.__file__).parent / "hubs")
 
 
-class StruckError(Exception):
+class HandlerError(Exception):
     pass
 
 
-class Strike:
+class RaiseAt:
     """Raises where the greenlet enters the k-th function of greenzmq, as a signal handler may. Not in a hub's.
 
     Nor in a finalizer, or what that calls: Python reports what is raised there, and goes on.
@@ -116,7 +116,7 @@ class Strike:
                 self.at -= 1
                 if self.at < 0 and not self.happened:
                     self.happened = True
-                    raise StruckError
+                    raise HandlerError
 
         sys.settrace(enter)
         try:
@@ -132,7 +132,7 @@ def in_finalizer(frame: Any) -> bool:
     return frame is not None
 
 
-STRICKEN: dict[
+INTERRUPTED: dict[
     str, tuple[Callable[[greenzmq.Socket], object], Callable[[greenzmq.Socket, greenzmq.Socket], object]]
 ] = {
     "recv": (lambda one: one.recv(), lambda _, other: other.send(b"")),
@@ -144,18 +144,18 @@ STRICKEN: dict[
 }
 
 
-@pytest.mark.parametrize("operation", STRICKEN)
+@pytest.mark.parametrize("operation", INTERRUPTED)
 def test_an_exception_in_the_midst(hub, operation):
     """A signal handler raises at the k-th function that a wait calls, for each k: nothing is left of the wait, and the
     socket goes on. (A message that was received when it came is lost, as with pyzmq's own.)
 
     Seen to fail, by waiters that stayed in the queue for ever, when what ends a wait was not done again.
     """
-    call, must_finish = STRICKEN[operation]
+    call, must_finish = INTERRUPTED[operation]
     for at in itertools.count():
         with open_context(hub) as context:
             one, other = connected(context, zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1)
-            interrupt = Strike(at)
+            interrupt = RaiseAt(at)
             task = hub.spawn(interrupt.call, call, one)
             for _ in range(3):
                 hub.sleep()
@@ -163,7 +163,7 @@ def test_an_exception_in_the_midst(hub, operation):
                 must_finish(one, other)
             try:
                 task.get()
-            except (StruckError, zmq.Again):
+            except (HandlerError, zmq.Again):
                 pass
             for _ in range(3):
                 hub.sleep()

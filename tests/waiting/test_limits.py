@@ -156,7 +156,7 @@ def test_inner_limit_inside_of_an_outer_one(hub: GreenHub) -> None:
 
 
 def test_inner_limit_does_not_take_the_place_of_an_outer_one(hub: GreenHub) -> None:
-    """An inner limit that strikes while the outer one unwinds the block does not save the block from the outer one.
+    """An inner limit that ends while the outer one unwinds the block does not save the block from the outer one.
 
     Seen to fail when an inner limit knew nothing of outer ones: the loop went on without a limit.
     """
