@@ -227,7 +227,7 @@ def test_an_exception_of_the_handler(hub, connection):
     at_each_bytecode(scene, 1)
 
 
-def strike() -> None:
+def fail() -> None:
     raise RaisedError
 
 
@@ -240,7 +240,7 @@ def test_wait_fd_meets_an_exception(hub, connection):
     connection[0].recv(1)
 
     def scene(at: int) -> bool:
-        interruption = StartInterruption(at, strike)
+        interruption = StartInterruption(at, fail)
         task = hub.spawn(interruption.call, partial(hub.wait_fd, fd, timeout=0.001))
         try:
             assert task.get() == 0
@@ -287,7 +287,7 @@ def test_a_poller_meets_an_exception(hub):
         def scene(at: int) -> bool:
             poller = greenzmq.Poller()
             poller.register(reader, IN)
-            interruption = StartInterruption(at, strike)
+            interruption = StartInterruption(at, fail)
             task = hub.spawn(interruption.call, poller.poll, 1)
             try:
                 assert task.get() == []
