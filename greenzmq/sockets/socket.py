@@ -3,9 +3,9 @@
 Fast path: the call is made at once, under NOBLOCK; `Direction.fast_calls_left` says that nobody else
 needs to hear of it.
 Everything else is `SocketState.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
-signals of ZMQ_FD, or do so through a method that is here (``tests/test_parity.py`` has the list, with reasons).
+signals of ZMQ_FD, or do so through a method that is here (``tests/project/test_parity.py`` has the list, with reasons).
 
-The bytecodes of the fast path are counted (``tests/test_path_length.py``). To write ``fast_calls_left =
+The bytecodes of the fast path are counted (``tests/sockets/test_path_length.py``). To write ``fast_calls_left =
 fast_calls_left - 1`` saves one of ``-= 1``, which pays for ``-flags``: None is as false as 0, but it has no negative,
 and so is a TypeError.
 """
