@@ -366,11 +366,12 @@ class _AsyncioWatch(Watch):
         hub = self.hub
         hub.check_open()
         stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write) if hub.on_libuv else None
+        fire = self._fire_soon if hub.on_libuv else self._fire
         if stand_in is None:
-            (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, self._fire)
+            (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, fire)
             return
         try:
-            hub.loop.add_reader(stand_in.fd, self._fire)
+            hub.loop.add_reader(stand_in.fd, fire)
         finally:
             if self._stand_in is not stand_in:  # a signal handler has closed this watch, before the line above
                 hub.loop.remove_reader(stand_in.fd)
@@ -391,6 +392,19 @@ class _AsyncioWatch(Watch):
                 pass
         if stand_in is not None:
             stand_in.close()
+
+    def _fire_soon(self, *_: object) -> None:
+        """On libuv: `_fire`, but not from within its poll; still in this round.
+
+        Fact: while libuv's uv__io_poll calls back, its loop points to a list on the C stack, which it searches whenever
+        a descriptor is closed or watched no more (linux.c, uv__platform_invalidate_fd). Consequence: a greenlet that is
+        switched to from there, and whose stack lies where the loop's was, sends libuv into its own frames, and the
+        process crashes. Choice: greenlets are let go on by `call_soon`, which uvloop serves outside of the poll.
+        """
+        if self.lazily_stopped:
+            self.stop()
+        elif self.started:
+            self.hub.loop.call_soon(self._fire)
 
     def _fire(self, *_: object) -> None:
         if self.lazily_stopped:

@@ -88,6 +88,8 @@ def test_a_call_that_need_not_wait(loop_name: str, monkeypatch: pytest.MonkeyPat
 def test_a_call_that_waits(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's event on the descriptor is all it needs: no callback and no future, no watch and no greenlet is new.
 
+    On uvloop it is one callback: to switch within libuv's poll would crash; see `_AsyncioWatch._fire_soon`.
+
     Seen to fail, by one callback and one future each, when the task waits for a future; by one ``add_reader`` each when
     `Watch.stop` takes the registration back.
     """
@@ -99,7 +101,8 @@ def test_a_call_that_waits(loop_name: str, monkeypatch: pytest.MonkeyPatch) -> N
                 for _ in range(CALLS):
                     asyncio.get_running_loop().call_soon(push.send, b"x", zmq.NOBLOCK)
                     await run(pull.recv)
-                assert counts == {"call_soon": CALLS}  # this test's own
+                ours = CALLS if loop_name == "uvloop" else 0
+                assert counts == {"call_soon": CALLS + ours}  # CALLS are this test's own
 
     run_on(loop_name, main())
 
