@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 import tracemalloc
 from collections.abc import Iterator
 
@@ -122,6 +123,8 @@ def test_what_waiting_costs(hub, context, first):
 def test_what_pollers_cost(context):
     """A Poller of one socket takes less than 800 bytes, and a socket more in it less than 500.
 
+    On Python 3.10, whose objects have a dict each, a Poller takes less than 1,000.
+
     These were 2,900 and 1,040 when each Poller had a set of its own, and each entry references of its own.
     """
     sockets = [context.socket(zmq.PULL) for _ in range(200)]
@@ -135,7 +138,8 @@ def test_what_pollers_cost(context):
         entry = (tracemalloc.get_traced_memory()[0] - before) / len(sockets)
     finally:
         tracemalloc.stop()
-    assert (each < 800, entry < 500) == (True, True), (each, entry)
+    most = 1000 if sys.version_info < (3, 11) else 800
+    assert (each < most, entry < 500) == (True, True), (each, entry)
 
 
 def one_of(sockets):
