@@ -27,6 +27,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
         limits          times as programs give them
+        reasons         what a wait may be for
         waiter          the one place where a greenlet parks
         events          GreenEvent, and what else can be waited for
         locks           a lock for greenlets of any hub, and threads

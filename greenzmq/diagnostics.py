@@ -1,8 +1,8 @@
 """Who waits, for what, since when, and where in the code: for the owner of a program that hangs.
 
-Nothing is written down while a program runs. A parked greenlet has a `Waiter`, which the garbage collector knows of,
-and a stack, in whose frames stands what it waits for: `_DESCRIBERS` says which of our functions to look at, and how.
-So to ask costs a walk over all objects of the process (some 10 ms for a million), and not to ask costs nothing.
+No list is kept while a program runs. A parked greenlet has a `Waiter`, which the garbage collector knows of, and which
+has been given what the wait is for: `Waiter.reason`, put into words only here. So to ask costs a walk over all objects
+of the process (some 10 ms for a million), and not to ask costs next to nothing.
 
 With ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment a program dumps when it gets that signal; see `dump_on_signal`.
 """
@@ -20,24 +20,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
-from types import CodeType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
-from .polling.poller import Poller
-from .proxies import green as proxies
-from .proxies import native as native_proxies
-from .sockets.context import Context
+from .polling.poller_state import PollerState
 from .sockets.directions import POLLIN, POLLOUT, Direction
-from .sockets.monitoring import MonitorEvents
-from .sockets.operations import SocketState
-from .sockets.tracker import MessageTracker
-from .waiting.events import Linkable
-from .waiting.hub_api import GreenHub
-from .waiting.waiter import Waiter, yield_to_hub
+from .sockets.socket import Socket
+from .waiting.reasons import DESCRIPTOR, NEXT_TURN, POLL, PROXY, SLEEP, THREAD, Reason
+from .waiting.waiter import Waiter
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -278,10 +272,9 @@ def _waiters() -> list[Waiter]:
 def waiter_of(greenlet: greenlet) -> Waiter | None:
     """What a greenlet is parked with; None if it runs, is about to, or merely lets others have their turn."""
     for frame in _frames(greenlet.gr_frame):
-        if _is(frame, Waiter.park):
-            waiter: Waiter = frame.f_locals["self"]
-            turn = frame.f_back is not None and _subject(frame.f_back) is _NEXT_TURN
-            return waiter if waiter.parked and not turn else None
+        waiter = _parked_in(frame)
+        if waiter is not None:
+            return waiter if waiter.parked and waiter.reason is not NEXT_TURN else None
     return None
 
 
@@ -290,17 +283,15 @@ def describe(waiter: Waiter) -> ParkedGreenlet | None:
     greenlet = getattr(waiter, "greenlet", None)  # none before the wait, nor when it is over
     if greenlet is None:
         return None
+    reason, queue = waiter.reason, waiter.queue  # before the question whether it is parked: `Waiter.close` drops them
     frames = list(_frames(sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame))
-    at = next((n for n, f in enumerate(frames) if _is(f, Waiter.park) and f.f_locals.get("self") is waiter), None)
+    at = next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
     if at is None or not waiter.parked:
         return None
     end = next((n for n, f in enumerate(frames[at:], at) if not f.f_code.co_filename.startswith(_LIBRARY)), len(frames))
     ours, theirs = frames[at:end], frames[end:]
     public = [frame.f_code.co_name for frame in ours if _is_public(frame)]
-    subjects = [subject for frame in ours if (subject := _subject(frame)) is not None]
-    subject = subjects[-1] if subjects else _WaitedFor("")
-    if subjects and subjects[0] is _NEXT_TURN:  # of whatever it does
-        subject = _NEXT_TURN
+    subject = _subject(reason, queue)
     behind = None if subject.message_owner is greenlet else subject.message_owner
     behind_stack = () if behind is None else _stack(_frames(_top_of(behind, waiter.hub)))
     return ParkedGreenlet(
@@ -342,7 +333,7 @@ def _top_of(greenlet: greenlet, hub: Hub) -> FrameType | None:
 def _stack(frames: Iterable[FrameType]) -> tuple[traceback.FrameSummary, ...]:
     """The frames that are not the library's, nor, of one that waits in the library, the runtime's below that."""
     frames = list(frames)
-    at = next((number for number, frame in enumerate(frames) if _is(frame, Waiter.park)), 0)
+    at = next((number for number, frame in enumerate(frames) if _is_parking(frame)), 0)
     return tuple(_summary(frame) for frame in frames[at:] if not frame.f_code.co_filename.startswith(_LIBRARY))
 
 
@@ -353,15 +344,19 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _is(frame: FrameType, function: Callable[..., object]) -> bool:
-    return frame.f_code is function.__code__
+def _is_parking(frame: FrameType) -> bool:
+    return frame.f_code is Waiter.park.__code__
+
+
+def _parked_in(frame: FrameType) -> Waiter | None:
+    """The waiter of a frame of `Waiter.park`. Nothing else here, or anywhere in greenzmq, reads a local of a frame."""
+    return frame.f_locals.get("self") if _is_parking(frame) else None
 
 
 def _is_public(frame: FrameType) -> bool:
     """Whether a program may have made this call."""
-    owner = type(frame.f_locals.get("self")).__name__
     name, file = frame.f_code.co_name, frame.f_code.co_filename
-    return not (owner.startswith("_") or name.startswith(("_", "<")) or file.startswith(_HUBS))
+    return not (name.startswith(("_", "<")) or file.startswith(_HUBS))
 
 
 def _summary(frame: FrameType) -> traceback.FrameSummary:
@@ -374,7 +369,7 @@ def _summary(frame: FrameType) -> traceback.FrameSummary:
 
 @dataclass(frozen=True)
 class _WaitedFor:
-    """What a frame waits for."""
+    """A reason, in words."""
 
     what: str
     direction: str = ""
@@ -382,13 +377,18 @@ class _WaitedFor:
     message_owner: greenlet | None = None
 
 
-_NEXT_TURN = _WaitedFor("its next turn")
-
-
-def _subject(frame: FrameType) -> _WaitedFor | None:
-    look = _DESCRIBERS.get(frame.f_code)
+def _subject(reason: Reason, queue: object) -> _WaitedFor:
+    """What the `reason` of a waiter in `queue` tells."""
     try:
-        return None if look is None else look(frame.f_locals)
+        if reason is None:
+            return _WaitedFor("for what nobody has said")
+        if type(reason) is tuple:
+            return _KINDS[reason[0]](*reason[1:])
+        if isinstance(reason, PollerState):
+            return _poller(reason)
+        if isinstance(reason, Socket) and isinstance(queue, Direction):
+            return _operation(reason, queue)
+        return _WaitedFor(_describe(reason))
     except Exception as error:  # in a __repr__, for example; and in another thread all of it may be changing
         return _WaitedFor(f"? ({error!r})")
 
@@ -420,69 +420,52 @@ def _names(events: int) -> str:
     return "|".join(name for event, name in known if events & event)
 
 
-def _operation(local: dict[str, Any]) -> _WaitedFor:
-    direction: Direction = local["direction"]
+def _operation(socket: Socket, direction: Direction) -> _WaitedFor:
+    monitored = socket._greenzmq_monitored
+    if monitored is not None:
+        return _monitor(monitored())
     owner = None if direction.mid_message is None else direction.mid_message.owner()
-    return _WaitedFor(_describe(local["socket"]), _names(direction.event), local["socket"], owner)
+    return _WaitedFor(_describe(socket), _names(direction.event), socket, owner)
 
 
-def _socket_poll(local: dict[str, Any]) -> _WaitedFor:
-    events = _names(local["events"])
-    return _WaitedFor(f"{_describe(local['socket'])} {events}", events, local["socket"])
+def _monitor(socket: Any) -> _WaitedFor:
+    return _WaitedFor("events of " + ("a socket that is gone" if socket is None else _describe(socket)), "", socket)
 
 
-def _poller_poll(local: dict[str, Any]) -> _WaitedFor:
-    entries = list(local["self"]._greenzmq_state.entries.values())
+def _socket_poll(socket: Any, events: int) -> _WaitedFor:
+    return _WaitedFor(f"{_describe(socket)} {_names(events)}", _names(events), socket)
+
+
+def _poller(state: PollerState) -> _WaitedFor:
+    entries = list(state.entries.values())
     shown = [f"{_describe(entry.what)} {_names(entry.events)}" for entry in entries[:_SHOWN]]
     more = ["…"] * (len(entries) > _SHOWN)
     return _WaitedFor(f"one of {len(entries)}: {', '.join(shown + more)}")
 
 
-def _proxy(local: dict[str, Any]) -> _WaitedFor:
-    what = f"{_describe(local['frontend'])} <-> {_describe(local['backend'])}"
-    for name in ("capture", "control"):
-        if local[name] is not None:
-            what += f", {name} {_describe(local[name])}"
+def _proxy(frontend: Any, backend: Any, capture: Any, control: Any) -> _WaitedFor:
+    what = f"{_describe(frontend)} <-> {_describe(backend)}"
+    for name, socket in (("capture", capture), ("control", control)):
+        if socket is not None:
+            what += f", {name} {_describe(socket)}"
     return _WaitedFor(what)
 
 
-def _wait_fd(local: dict[str, Any]) -> _WaitedFor:
-    directions = "|".join(name for name, wanted in (("in", local["read"]), ("out", local["write"])) if wanted)
-    return _WaitedFor(f"fd {local['number']} {directions}", directions)
+def _descriptor(number: int, read: bool, write: bool) -> _WaitedFor:
+    directions = "|".join(name for name, wanted in (("in", read), ("out", write)) if wanted)
+    return _WaitedFor(f"fd {number} {directions}", directions)
 
 
-def _in_thread(local: dict[str, Any]) -> _WaitedFor:
-    return _WaitedFor(getattr(local["function"], "__qualname__", None) or repr(local["function"]))
+def _in_thread(function: Any) -> _WaitedFor:
+    return _WaitedFor(getattr(function, "__qualname__", None) or repr(function))
 
 
-def _monitor(local: dict[str, Any]) -> _WaitedFor:
-    socket = local["self"]._socket
-    return _WaitedFor(f"events of {_describe(socket)}", "", socket)
-
-
-def _pause(local: dict[str, Any]) -> _WaitedFor:
-    return _WaitedFor("") if local["seconds"] > 0 else _NEXT_TURN
-
-
-def _own(local: dict[str, Any]) -> _WaitedFor:
-    return _WaitedFor(_describe(local["self"]))
-
-
-#: Our functions in whose frames stands what they wait for. Of those on a stack the outermost counts.
-_DESCRIBERS: dict[CodeType, Callable[[dict[str, Any]], _WaitedFor]] = {
-    function.__code__: look
-    for function, look in (
-        (SocketState.perform, _operation),
-        (SocketState.poll, _socket_poll),
-        (Poller.poll, _poller_poll),
-        (proxies.proxy_steerable, _proxy),
-        (native_proxies.run_native, _proxy),
-        (GreenHub.wait_fd, _wait_fd),
-        (GreenHub.run_in_thread, _in_thread),
-        (MonitorEvents.__next__, _monitor),
-        (MessageTracker.wait, _own),
-        (Context.term, _own),
-        (Linkable._wait, _own),
-        (yield_to_hub, _pause),
-    )
+#: For each kind of `greenzmq.waiting.reasons`, what makes words of it.
+_KINDS: dict[str, Callable[..., _WaitedFor]] = {
+    POLL: _socket_poll,
+    DESCRIPTOR: _descriptor,
+    THREAD: _in_thread,
+    PROXY: _proxy,
+    NEXT_TURN[0]: lambda: _WaitedFor("its next turn"),
+    SLEEP[0]: lambda: _WaitedFor(""),
 }

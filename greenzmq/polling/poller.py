@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..hubs import Choice
+    from ..waiting.reasons import Reason
 
 __all__ = ["Poller", "select", "zmq_poll"]
 
@@ -44,12 +45,17 @@ class Poller(zmq.Poller):
 
     _greenzmq_default_hub: ClassVar[Choice | None] = None
     _greenzmq_state: PollerState
+    _greenzmq_reason: Reason = None  # what is told of who polls, if there is more to tell than what is registered
 
     def __init__(self, *, hub: Choice | GreenHub | None = None) -> None:
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
         self._greenzmq_state = PollerState(choice or self._greenzmq_default_hub)
+
+    def _greenzmq_serve(self, reason: Reason) -> None:
+        """Have this told, as a `Waiter.reason`, of those who poll."""
+        self._greenzmq_reason = reason
 
     # -- what is polled -----------------------------------------------------------------------------------------------
 
@@ -132,7 +138,7 @@ class Poller(zmq.Poller):
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
                 warn_once()
             return ready
-        waiter = new_waiter(state.get_hub(self), seconds, entered)
+        waiter = new_waiter(state.get_hub(self), seconds, entered, self._greenzmq_reason or state)
         try:
             state.join(waiter)
             if state.dirty:  # when there was no waiter to wake yet

@@ -31,6 +31,7 @@ from ..sockets.operations import DONTWAIT
 from ..sockets.registry import address_of
 from ..sockets.socket import Socket, receive_directly, send_directly
 from ..sockets.waiters import EVENTS
+from ..waiting.reasons import PROXY
 from ..waiting.tasks import Task
 from ..waiting.waiter import yield_to_hub
 from .native import run_native
@@ -266,6 +267,7 @@ class _Proxy:
     def __init__(self, hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> None:
         self.hub = hub
         self.control = control
+        self.reason = (PROXY, frontend, backend, capture, control)
         self.paused = False
         there = _Flow(hub, frontend, backend, capture)
         self.ways = [there]
@@ -304,6 +306,7 @@ class _Proxy:
         poller = self.pollers.get(key)
         if poller is None:
             poller = self.pollers[key] = Poller(hub=self.hub)
+            poller._greenzmq_serve(self.reason)
             for socket, events in zip(self.sockets, key, strict=True):
                 poller.register(socket, events)
         tasks = [what for what in wanted if isinstance(what, Task)]

@@ -17,6 +17,7 @@ from ..errors import WrongHubError
 from ..polling.poller import Poller
 from ..sockets.socket import Socket
 from ..waiting.events import GreenEvent
+from ..waiting.reasons import PROXY, Reason
 from ..waiting.tasks import NativeCall, Task
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Lease:
 def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> int:
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
     lease = Lease(frontend, backend, capture)
+    reason = (PROXY, frontend, backend, capture, control)
     with ExitStack() as undo:  # what has been done, if it cannot begin
         undo.callback(lease.end)
         frontend.get(zmq.EVENTS)  # an ended context has an error of its own here; a new socket would not
@@ -77,10 +79,10 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
         call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
         undo.pop_all()
     try:
-        _relay_commands(hub, call, ours, control, lease)
-        return call.get(hub)
+        _relay_commands(hub, call, ours, control, lease, reason)
+        return call.get(hub, reason)
     finally:
-        Task(hub, _end, (hub, call, ours, theirs, lease)).join()
+        Task(hub, _end, (hub, call, ours, theirs, lease))._wait(hub, None, reason)
 
 
 def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq.Socket[bytes]]:
@@ -94,10 +96,11 @@ def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq
     return ours, theirs
 
 
-def _relay_commands(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease) -> None:
+def _relay_commands(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease, reason: Reason) -> None:
     """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):
+        poller._greenzmq_serve(reason)
         for what in (call, lease.recalled, socket):
             if what is not None:
                 poller.register(what, zmq.POLLIN)

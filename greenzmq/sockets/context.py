@@ -151,7 +151,7 @@ class Context(zmq.Context[Made_co]):
             except HubError as refusal:
                 self._greenzmq_end_without_hub(refusal)
             else:
-                self._greenzmq_end().get(hub)
+                self._greenzmq_end().get(hub, self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ class MonitorEvents:
             theirs = open_monitor(Socket, socket, self._events | _STOPPED, address)
         self._theirs: zmq.Socket[Any] | None = theirs
         self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
+        self._monitor.__dict__["_greenzmq_monitored"] = weakref.ref(socket)
 
     def __iter__(self) -> Self:
         return self

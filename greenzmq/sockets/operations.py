@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from .. import hubs
 from ..errors import HubError, WrongHubError
 from ..waiting.events import wake_anywhere
+from ..waiting.reasons import POLL
 from ..waiting.waiter import Waiter, refuse_to_wait
 from .fairness import Turn
 from .listeners import WaitingListener
@@ -295,9 +296,9 @@ class SocketState:
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
         """`timeout` is in milliseconds, and counts from `began_at` on; a negative one waits for ever."""
-        current, fd_watch = getcurrent(), self.waiters.fd_watch
+        fd_watch = self.waiters.fd_watch
         hub = fd_watch.hub
-        if hub is None or fd_watch.watch is None or hub.greenlet is not current.parent:
+        if hub is None or fd_watch.watch is None or hub.greenlet is not getcurrent().parent:
             hub = self.bind_hub(socket)
         elif direction.first is not None:
             hub.check_switch()
@@ -305,7 +306,7 @@ class SocketState:
             direction.begin_wait()
         if direction.mid_message is not None:
             direction.mid_message.watch_exit()
-        return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at)
+        return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at, socket)
 
     def _try_again(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
@@ -424,7 +425,7 @@ class SocketState:
         ready = waiters.check_events(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self.bind_hub(socket), seconds, began_at)
+        waiter = Waiter(self.bind_hub(socket), seconds, began_at, (POLL, socket, events))
         listener = WaitingListener(events, partial(wake_anywhere, waiter))
         try:
             waiters.enter(socket, waiter)

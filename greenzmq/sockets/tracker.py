@@ -92,7 +92,7 @@ def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
 
 
 def _wait(tracker: zmq.MessageTracker, seconds: float | None) -> None:
-    waiter = new_waiter(hubs.hub_to_wait_on(), seconds)
+    waiter = new_waiter(hubs.hub_to_wait_on(), seconds, None, tracker)
     try:
         for event in _events(tracker):
             while not (event.is_set() or waiter.expired):

@@ -108,7 +108,7 @@ class _Call(_Completion):
         self._hub = hub
         self._call = call
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """In its greenlet."""
         self._greenlet = getcurrent()
         try:
@@ -235,7 +235,7 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     if hub.deferred_cancellations:
         _raise_late_cancellation(hub)
     call = _Call(hub, partial(function, *args, **kwargs) if args or kwargs else function)
-    call._task = hub.begin(call.run)
+    call._task = hub.begin(call._run)
     if not call.ended:
         await call
     result: T = call.outcome()
@@ -286,7 +286,7 @@ def await_(awaitable: Awaitable[T]) -> T:
                 "await_() is for greenlets, this is a coroutine or a callback of the loop: write await instead, or, "
                 "for code that cannot, await greenzmq.asyncio.run(function, *args)"
             )
-        waiter = new_waiter(hub)
+        waiter = new_waiter(hub, reason=awaitable)
     except BaseException:
         if isinstance(awaitable, Coroutine):
             awaitable.close()  # else it complains that it was never awaited

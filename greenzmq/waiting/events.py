@@ -45,6 +45,7 @@ from .waiter import Waiter, new_waiter, refuse_to_wait
 
 if TYPE_CHECKING:
     from ..hubs import Choice, Hub
+    from .reasons import Reason
 
 __all__ = ["GreenEvent", "Linkable", "Waitable", "hub_here", "park_for", "wake_anywhere"]
 
@@ -93,11 +94,14 @@ class Linkable:
             self._links.pop(link, None)
             link(self)
 
-    def _wait(self, hub: Hub, timeout: float | None) -> bool:
-        """Park this greenlet on its `hub` until it is ready, or for `timeout` seconds; 0 looks only. Whether it was."""
+    def _wait(self, hub: Hub, timeout: float | None, reason: Reason = None) -> bool:
+        """Park this greenlet on its `hub` until it is ready, or for `timeout` seconds; 0 looks only. Whether it was.
+
+        `reason` is what to tell of the wait, if not this object.
+        """
         if self.ready() or (timeout is not None and timeout <= 0):
             return self.ready()
-        waiter = new_waiter(hub, timeout)
+        waiter = new_waiter(hub, timeout, None, self if reason is None else reason)
         try:
             return park_for(waiter, self) or self.ready()
         finally:

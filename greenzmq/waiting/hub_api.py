@@ -12,6 +12,7 @@ from .. import hubs
 from ..errors import HubError
 from ..process import unpatched
 from .limits import as_limit, as_seconds
+from .reasons import DESCRIPTOR, THREAD
 from .tasks import NativeCall, Task
 from .time_limit import TimeLimit
 from .waiter import new_waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
@@ -182,7 +183,7 @@ class GreenHub:
 
     def _wait_fd(self, fd: int, read: bool, write: bool, timeout: float | None) -> int:
         """What `wait_fd` does where it can wait: a watch for each direction, and a waiter."""
-        waiter = new_waiter(self.hub, timeout)
+        waiter = new_waiter(self.hub, timeout, None, (DESCRIPTOR, fd, read, write))
         ready = 0
 
         def report(event: int) -> None:
@@ -217,7 +218,7 @@ class GreenHub:
         Switches: always.
         """
         refuse_to_wait(self.hub)
-        return NativeCall(function, *args, **kwargs).get(self.hub)
+        return NativeCall(function, *args, **kwargs).get(self.hub, (THREAD, function))
 
     def __repr__(self) -> str:
         return f"<GreenHub of {self.hub!r}>"

@@ -26,6 +26,7 @@ from .waiter import interrupt
 
 if TYPE_CHECKING:
     from ..hubs.base import Hub
+    from .reasons import Reason
 
 __all__ = [
     "NativeCall",
@@ -410,9 +411,12 @@ class NativeCall(Outcome[T]):
                 raise
             self._run(context, function, args, kwargs)
 
-    def get(self, hub: Hub) -> T:
-        """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches."""
-        self._wait(hub, None)
+    def get(self, hub: Hub, reason: Reason = None) -> T:
+        """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches.
+
+        `reason` is what to tell of the wait, if not this object.
+        """
+        self._wait(hub, None, reason)
         return self._result()
 
     def _run(

@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from ..errors import BlockingCallError, HubError, WrongHubError
 from ..hubs.detection import runs_elsewhere
 from ..process import unpatched
+from .reasons import NEXT_TURN, SLEEP, Reason
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -42,6 +43,9 @@ class Waiter:
         Seconds from `since` on after which `park` returns False; None waits for ever.
     since : float, optional
         When the wait began, as `time.monotonic` counts; None means now.
+    reason : object, optional
+        What the wait is for; see `greenzmq.waiting.reasons`. A socket stands for the direction whose queue the waiter
+        enters. `close` drops it.
 
     Attributes
     ----------
@@ -68,6 +72,7 @@ class Waiter:
         "parked",
         "previous",
         "queue",
+        "reason",
         "since",
         "spurious",
         "timeout",
@@ -80,9 +85,12 @@ class Waiter:
     next: Waiter | None
     spurious: Any
 
-    def __init__(self, hub: Hub, timeout: float | None = None, since: float | None = None) -> None:
+    def __init__(
+        self, hub: Hub, timeout: float | None = None, since: float | None = None, reason: Reason = None
+    ) -> None:
         self.greenlet: greenlet = getcurrent()
         self.hub = hub
+        self.reason = reason
         self.woken = self.expired = self.parked = self.yielded = False
         self.queue = self.previous = self.next = self._timer = self.spurious = None
         self.timeout = timeout
@@ -94,6 +102,8 @@ class Waiter:
         """Give control to the hub until `wake`, or until the time is over. Switches unless woken before.
 
         May be called again. Whether it was woken; that is forgotten: the next call waits for another wake-up.
+
+        `greenzmq.diagnostics` finds the waiter of a parked greenlet by `self` in this frame.
         """
         self.parked = True  # before the question: a signal handler may wake it between that and the switch
         try:
@@ -128,7 +138,7 @@ class Waiter:
         self.hub.call_soon_threadsafe(self.wake)
 
     def close(self) -> None:
-        """Leave the queue, drop the timer, and the greenlet, which a traceback would keep. For a ``finally``.
+        """Leave the queue, drop the timer, and what a traceback would keep: greenlet and reason. For a ``finally``.
 
         Idempotent, so that cleanup interrupted by a signal handler's exception can be repeated.
         """
@@ -147,7 +157,7 @@ class Waiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.greenlet = None  # type: ignore[assignment]  # nobody asks for it any more
+        self.greenlet = self.reason = None  # type: ignore[assignment]  # nobody asks for them any more
 
     def _expire(self) -> None:
         self.expired = True
@@ -158,7 +168,7 @@ class Waiter:
             self.greenlet.switch()
 
 
-def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = None) -> Waiter:
+def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = None, reason: Reason = None) -> Waiter:
     """A `Waiter` for this greenlet.
 
     Raises
@@ -169,7 +179,7 @@ def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = Non
         The wait would stop another hub.
     """
     refuse_in_hub(hub)
-    return Waiter(hub, timeout, since)
+    return Waiter(hub, timeout, since, reason)
 
 
 def refuse_in_hub(hub: Hub) -> None:
@@ -242,7 +252,7 @@ class WaitQueue:
 
 def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
     """Let the hub go round at least once, and for `seconds`. Always switches."""
-    waiter = new_waiter(hub, seconds if seconds > 0 else None)
+    waiter = new_waiter(hub, seconds, None, SLEEP) if seconds > 0 else new_waiter(hub, None, None, NEXT_TURN)
     try:
         if seconds <= 0:
             hub.call_next_round(waiter.wake_now)

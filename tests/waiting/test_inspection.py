@@ -160,6 +160,7 @@ def test_both_ends_of_the_bridge(loop_name):
             assert of(pull)[0].call == "recv"
             (awaiting,) = of_task(task)
             assert awaiting.call == "await_"
+            assert awaiting.what.startswith("<coroutine object run ")
             assert awaiting.place.startswith(f"{__file__}:")
             push.send(b"x")
             assert await task == b"x"
