@@ -388,7 +388,7 @@ class _AsyncioWatch(Watch):
                     other = self.hub.watching.get((self.fd, self.write))
                     if other is not None:  # a signal handler has closed this one, and the loop has one place for both
                         other._arm()
-            except (OSError, RuntimeError, ValueError):  # the number is a transport's by now, or nobody's
+            except (KeyError, OSError, RuntimeError, ValueError):  # the number is a transport's by now, or nobody's
                 pass
         if stand_in is not None:
             stand_in.close()

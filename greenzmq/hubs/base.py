@@ -261,7 +261,7 @@ class Watch(abc.ABC):
             self._arm()
         except BaseException as error:
             self._drop()
-            if not (self.closed and isinstance(error, (OSError, ValueError, WatchError))):
+            if not (self.closed and isinstance(error, (KeyError, OSError, ValueError, WatchError))):
                 raise  # else the descriptor was closed with the watch
         if self.closed:  # meanwhile: what `close` took out of the loop, `_arm` may have put back
             self._drop()
