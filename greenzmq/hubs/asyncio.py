@@ -1,12 +1,13 @@
 """The hub of asyncio: greenlets on the running loop, be it the standard library's or uvloop.
 
-The loop runs in a greenlet like any other, mostly the thread's main one. Greenlets spawned here have it as their
-parent: a loop callback switches into one of them, and comes back when that one parks. The greenlet of the loop itself,
-with all its coroutines and callbacks, can not park: that would stop the loop. Its way in is ``await
-greenzmq.asyncio.run(...)``.
+The loop runs in an ordinary greenlet, usually the thread's main one. Greenlets spawned here have that greenlet as their
+parent: a callback of the loop switches into one of them, and goes on when that one parks. The loop's own greenlet runs
+all coroutines and callbacks. It cannot park, since that would stop the loop. A coroutine calls greenlet code by
+``await greenzmq.asyncio.run(...)``.
 
-``asyncio.run`` ends by cancelling the tasks, then closing the asynchronous generators. The hub has one of these, which
-ends the greenlets that still wait (`LoopEnded`): they are no tasks, so ``all_tasks()`` does not have them.
+``asyncio.run`` ends by cancelling the tasks, and then closing the asynchronous generators. Greenlets are no tasks, so
+``all_tasks()`` does not contain them. The hub therefore has an asynchronous generator of its own. When the loop closes
+it, it ends the greenlets that still wait (`LoopEnded`).
 """
 
 from __future__ import annotations
@@ -35,40 +36,41 @@ __all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_
 
 _running_loop = asyncio._get_running_loop
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
-if sys.version_info < (3, 12):  # where that is not written in C
+if sys.version_info < (3, 12):  # there asyncio.current_task is written in Python, and slower than this
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
-_ATTRIBUTE = "_greenzmq_hub"  # on the loop; they are collected together
+_ATTRIBUTE = "_greenzmq_hub"  # the loop's attribute for its hub, so that the two are collected together
 
 
 class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what it is made of
     """Raised in greenlets that still wait when ``asyncio.run`` ends, as `asyncio.CancelledError` is in its tasks.
 
-    A `GreenletExit` too, which ends code that knows nothing of asyncio.
+    It is a `GreenletExit`, too: that ends a greenlet whose code knows nothing of asyncio, without a report.
     """
 
 
 class AsyncioHub(Hub):
-    """See `Hub`. Exists as long as its loop; each ``asyncio.run`` has a new one.
+    """See `Hub`. It lives as long as its loop, so each ``asyncio.run`` has a new one.
 
     Attributes
     ----------
     loop : asyncio.AbstractEventLoop
         The loop.
     stepping : asyncio.Task, optional
-        The task in whose step the running greenlet was switched into, if any: by `begin`, or when it was collected.
+        The asyncio task that was running when the current greenlet was switched into, if any: by `begin`, or because
+        the greenlet was collected.
     idle : list
-        Greenlets for `begin`.
+        Greenlets for `begin` to use again.
     on_libuv : bool
         Whether this is uvloop; see `StandIn`.
     in_watch_callback : bool
-        Whether the loop is in a watch's callback, so that it is back there when the running greenlet stops.
+        Whether the loop is in a watch's callback. Control comes back to that when the running greenlet stops.
     on_return : tuple, optional
-        What the loop is to call then; see `call_on_return`.
+        What the callback calls then; see `call_on_return`.
     timers : TimerHeap
-        What is due later. The loop itself has one handle for all of them.
+        The pending timers. The loop itself has a single handle for all of them.
     deferred_cancellations : dict
-        The tasks whose cancellation has given way to a result; kept by `greenzmq.asyncio`.
+        The tasks whose cancellation was put off in favour of a result; written by `greenzmq.waiting.bridge`.
     """
 
     name = "asyncio"
@@ -135,8 +137,8 @@ class AsyncioHub(Hub):
 
     @property
     def greenlet(self) -> greenlet:
-        # Loops that take turns in one thread have the same greenlet, but only one of them runs: a socket's waiter has
-        # to see that it has come to another hub.
+        # Loops that run one after another in a thread have the same greenlet. A socket compares this greenlet to see
+        # whether it is still on the same hub, so a hub whose loop does not run returns one that never equals it.
         return self._greenlet if _running_loop() is self.loop else self._nowhere
 
     @property
@@ -147,7 +149,7 @@ class AsyncioHub(Hub):
         return _AsyncioWatch(self, fd, callback, write)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        if not self.loop.is_closed():  # else what it would resume is gone: a socket is closed after its loop
+        if not self.loop.is_closed():  # a socket may be closed after its loop; then no greenlet is left to resume
             self.loop.call_soon(callback, *args)
             self._wake_from_handler()
 
@@ -168,21 +170,26 @@ class AsyncioHub(Hub):
         return timer
 
     def _wake_from_handler(self) -> None:
-        """While asyncio is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""
+        """Wake the loop if it sleeps in select(): then the caller is a signal handler.
+
+        After a signal handler has returned, select() goes on sleeping (PEP 475), and the loop would not see what the
+        handler has scheduled.
+        """
         if self._hears_signals and getcurrent() is self._loop_greenlet and _is_asleep():
             self.loop.call_soon_threadsafe(int)
 
     def _set_timer_handle(self, when: float, seconds: float) -> None:
         """Have the loop call `_run_due_timers` at `when`, in `seconds`.
 
-        The handle stays when its timers are cancelled: most waits set a timer that is no earlier, and need no new one.
+        The handle is kept when its timers are cancelled: the next wait's timer is usually not earlier, and then needs
+        no new handle.
         """
         if self._timer_handle is not None:
             self._timer_handle.cancel()
         self._timer_handle, self._timer_due = self.loop.call_later(seconds, self._run_due_timers), when
 
     def _run_due_timers(self) -> None:
-        """Run the timers that are due, if any: uvloop counts in whole milliseconds, and may call too early."""
+        """Run the timers that are due. There may be none: uvloop rounds to milliseconds, and may call too early."""
         self._timer_handle = None
         try:
             for timer in self.timers.pop_due(monotonic()):
@@ -202,8 +209,8 @@ class AsyncioHub(Hub):
     def call_on_return(self, callback: Callable[[Any], object], argument: Any, context: Any) -> None:
         """Call ``callback(argument)`` in the loop once the running greenlet has stopped.
 
-        In the round of the loop that has let it go on if that is possible, else in the next. For one that was let go on
-        by a descriptor it is: a round is half of what a short wait costs.
+        If a watch's callback has switched into the greenlet, the call is made when control returns to that callback, in
+        the same round of the loop. Otherwise it is made in the next round. A round is half of a short wait's cost.
         """
         if self.in_watch_callback and self.on_return is None:
             self.on_return = (context, callback, argument)
@@ -216,8 +223,9 @@ class AsyncioHub(Hub):
         current, task = getcurrent(), current_task(self.loop)
         ours = getattr(current, HUB_ATTRIBUTE, None) is self or self._is_ours(current)
         if not ours or (task is not None and task is not self.stepping):
-            # To another library's bridge the switch would look like the end of a step (SQLAlchemy: something to await),
-            # and the loop would think that a task whose step began in here is still in it (an eager one).
+            # A library such as SQLAlchemy, which runs code in a greenlet of its own, would take the switch for one of
+            # its own: for something to await. And if a task's eager start called this, the loop would go on believing
+            # that this task runs.
             raise BlockingCallError(
                 f"a call that has to wait was made on {self!r} in a greenlet of another library, or in a coroutine's "
                 f"eager start. {self.cure}"
@@ -227,7 +235,7 @@ class AsyncioHub(Hub):
         self.check_switch()
         current = getcurrent()
         reference = None if isinstance(current, Worker) else weakref.ref(current)
-        del current  # what is parked here and forgotten by all others has to be collected
+        del current  # a parked greenlet to which nothing else refers has to be collected, so this frame must not
         if reference is not None:
             self._parked.add(reference)
         try:
@@ -240,10 +248,10 @@ class AsyncioHub(Hub):
                     self._left.set()
 
     def begin(self, job: Callable[[], None]) -> asyncio.Task[Any] | None:
-        """Run ``job()`` in a greenlet, for a coroutine. It shares this context, and does not raise.
+        """Run ``job()`` in a greenlet, for a coroutine whose `contextvars` context it shares. It must not raise.
 
-        Switches: into that greenlet, until it parks or ends. If this is another library's greenlet, to which the way
-        back would not lead, the job begins in the next round of the loop.
+        Switches: into that greenlet, until it parks or ends. If the coroutine runs in another library's greenlet, the
+        job begins in the next round of the loop: a greenlet that parks switches to the loop's greenlet, not to that.
 
         Returns
         -------
@@ -251,7 +259,7 @@ class AsyncioHub(Hub):
             The task whose coroutine this is.
         """
         worker = self.idle.pop() if self.idle else Worker(self.greenlet)
-        if worker.dead:  # code that had a reference to it has thrown an exception into it
+        if worker.dead:  # other code has kept a reference to it, and has thrown an exception into it
             worker = Worker(self.greenlet)
         setattr(worker, HUB_ATTRIBUTE, self)
         worker.job = job
@@ -281,15 +289,17 @@ class AsyncioHub(Hub):
         return current is not None
 
     def _note_greenlet(self) -> None:
-        """In a callback, which runs in the loop's own greenlet; a coroutine may be in another library's."""
+        """Remember the loop's greenlet. Called by the loop: a coroutine may run in another library's greenlet."""
         current = getcurrent()
         if current is not self._loop_greenlet:
             self.idle.clear()
             self._greenlet = self._loop_greenlet = current
 
     def _greenzmq_after_fork(self) -> None:
-        """The loop goes on only to end, by `asyncio.run`. Nothing that it does with its epoll, and with the socket by
-        which its threads wake it, may reach the parent.
+        """In a forked child, where the loop only ends, by `asyncio.run`: protect the parent's loop from that.
+
+        The epoll, and the sockets by which threads wake the loop, are shared with the parent. So their numbers get new
+        files here.
         """
         self.inherited = True
         if unpatched.epoll is None or self.loop.is_closed():
@@ -307,7 +317,10 @@ class AsyncioHub(Hub):
     # -- the end of the loop ------------------------------------------------------------------------------------------
 
     def _start_end(self) -> None:
-        """Have the loop close `_end`; without its finalizer, which is no use and noisy in a loop that nobody closes."""
+        """Register `_end` with the loop, which closes it at its end.
+
+        Without the loop's finalizer for generators: that would only print an error if the loop is never closed.
+        """
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(finalizer=None)
         try:
@@ -321,14 +334,14 @@ class AsyncioHub(Hub):
         try:
             yield
         finally:
-            if self.loop.is_running():  # else it is collected together with the loop
+            if self.loop.is_running():  # else the generator is being collected together with the loop
                 await self._end_greenlets()
 
     async def _end_greenlets(self) -> None:
-        """Raise `LoopEnded` in each greenlet that waits, once, and let them clean up."""
+        """Raise `LoopEnded` once in each greenlet that waits, and wait until they have cleaned up."""
         self._left = asyncio.Event()
         ended: set[object] = set()
-        await asyncio.sleep(0)  # for those that have yet to begin
+        await asyncio.sleep(0)  # let greenlets begin that are scheduled
         while self._parked:
             for reference in self._parked - ended:
                 self.loop.call_soon(self._throw_loop_ended, reference)
@@ -345,7 +358,7 @@ class AsyncioHub(Hub):
 
 
 def _is_asleep() -> bool:
-    """Whether this greenlet, the loop's, was interrupted where asyncio waits for descriptors, and not in a callback."""
+    """Whether the loop's greenlet was interrupted where asyncio waits for descriptors, and not in a callback."""
     name, frame = "", cast("FrameType | None", sys._getframe(1))
     while frame is not None and frame.f_code.co_name != "_run_once":
         name, frame = frame.f_code.co_name, frame.f_back
@@ -373,7 +386,7 @@ class _AsyncioWatch(Watch):
         try:
             hub.loop.add_reader(stand_in.fd, fire)
         finally:
-            if self._stand_in is not stand_in:  # a signal handler has closed this watch, before the line above
+            if self._stand_in is not stand_in:  # a signal handler has closed this watch, before `add_reader` worked
                 hub.loop.remove_reader(stand_in.fd)
 
     def _disarm(self) -> None:
@@ -386,9 +399,11 @@ class _AsyncioWatch(Watch):
                 else:
                     (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
                     other = self.hub.watching.get((self.fd, self.write))
-                    if other is not None:  # a signal handler has closed this one, and the loop has one place for both
+                    # A signal handler has closed this watch and started another one. The loop has one place for each
+                    # descriptor, so the line above has removed the other one: register that again.
+                    if other is not None:
                         other._arm()
-            except (KeyError, OSError, RuntimeError, ValueError):  # the number is a transport's by now, or nobody's
+            except (KeyError, OSError, RuntimeError, ValueError):  # closed, or a transport's by now
                 pass
         if stand_in is not None:
             stand_in.close()

@@ -1,26 +1,26 @@
 """The contract between greenzmq and an event loop.
 
-A hub is an event loop that greenlets can switch to. This module says what greenzmq needs of one, and no more: watch a
-file descriptor, run a callback soon or later, switch. Everything that users call (`spawn`, `sleep`, `timeout`,
-sockets, pollers) is written once on top of it, in `greenzmq.waiting` and the modules above.
+A hub is an event loop that greenlets can switch to. This module defines what greenzmq needs of one, and no more: watch
+a file descriptor, run a callback soon or later, switch. Everything that users call (`spawn`, `sleep`, `timeout`,
+sockets, pollers) is written once, on top of this contract, in `greenzmq.waiting` and the folders that import it.
 
 The rules that hold for every backend:
 
-1.  There is at most one `Hub` for a loop, and a loop belongs to one native thread. But for `Hub.call_soon_threadsafe`
-    nothing here may be called from another thread.
+1.  There is at most one `Hub` for a loop, and a loop belongs to one native thread. Only `Hub.call_soon_threadsafe` may
+    be called from another thread.
 2.  Callbacks run in the hub's own greenlet (`Hub.greenlet`). They must not block. They may switch into a greenlet that
     is parked in this hub, and go on when that one parks again.
 3.  Only `Hub.switch` switches greenlets. Everything else returns at once and may be called from any greenlet of the
     thread, from a callback, and from a signal handler.
-4.  A callback that raises an `Exception` is reported as the runtime reports such things; it harms neither the loop,
-    nor the watch or timer that called it, nor the callbacks beside it. `KeyboardInterrupt` and `SystemExit` reach the
-    thread's main greenlet.
-5.  A hub keeps alive what it is going to call: the callbacks of started watches, the lazily stopped among them, of
-    pending timers and of scheduled calls. It keeps nothing else: a stopped watch and a cancelled timer can be collected
-    together with their owner.
+4.  If a callback raises an `Exception`, the error is reported in the way of the runtime. The loop goes on, and so do
+    the watch or timer that made the call, and all other callbacks. `KeyboardInterrupt` and `SystemExit` are raised in
+    the thread's main greenlet.
+5.  A hub keeps alive what it is going to call: the callbacks of started watches (lazily stopped ones included), of
+    pending timers, and of scheduled calls. It keeps nothing else alive: a stopped watch and a cancelled timer can be
+    collected together with their owner.
 
-`greenzmq.testing.check_hub` is this contract as code. To write a backend, subclass `Hub`, `Watch` and `Timer`, and
-name the hub in the entry-point group ``greenzmq.hubs``.
+`greenzmq.testing.check_hub` tests a hub against this contract. To write a backend, subclass `Hub`, `Watch` and `Timer`,
+and name the hub in the entry-point group ``greenzmq.hubs``.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "main_greenlet"]
 
-#: The attribute of a greenlet that names the hub on which it was spawned.
+#: The attribute of a greenlet that holds the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
 #: The attribute of a pooled greenlet (`greenzmq.hubs.workers.Worker`): a list of functions to call when its current
-#: call ends. It outlives the call, so that code which would test `greenlet.dead` uses `at_call_end` as well.
+#: call ends. The greenlet lives on after the call, so `greenlet.dead` does not tell that it has ended.
 CALL_END_CALLBACKS = "_greenzmq_at_end"
 
 
@@ -55,19 +55,20 @@ class Hub(abc.ABC):
     name : str
         The name under which the registry knows this kind of hub, such as ``"gevent"``. Set by each backend.
     cure : str
-        What to do instead of waiting in the hub's own greenlet; ends the message of that error.
+        What to do instead of waiting in the hub's own greenlet: the last sentence of that error's message.
     thread_id : int
-        The native thread whose loop this is, as `_thread.get_ident` numbers it.
+        The native thread of the loop, as numbered by `_thread.get_ident`.
     thread_name : str
-        The same for messages.
+        The thread's name, for messages.
     watching : dict
-        The started watches, the lazily stopped among them, by ``(fd, write)``. Kept by `Watch`; backends may read it.
+        The started watches, lazily stopped ones included, by ``(fd, write)``. Written by `Watch`; backends may read it.
     inherited : bool
-        This is a forked child and the loop is the parent's, of no use here. Set by backends that cannot take it over.
+        This is a forked child and the loop is the parent's, which cannot be used here. Set by backends that cannot take
+        the loop over.
     supports_lazy_stop : bool
         Whether `Watch.stop_lazily` leaves a watch with the loop. Backends set it to False if that would do harm.
     local : dict
-        Whatever the layers above keep once for each hub. Backends leave it alone.
+        For the code above this contract: objects of which it has one for each hub. Backends do not touch it.
     """
 
     name: ClassVar[str]
@@ -84,15 +85,15 @@ class Hub(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def current(cls) -> Self | None:
-        """This thread's running or existing hub of this kind, or None.
+        """Return this thread's hub of this kind, or None if it has none.
 
-        Creates nothing, imports nothing. The same object each time as long as the loop lives.
+        Creates nothing and imports nothing. Returns the same object as long as the loop lives.
         """
 
     @classmethod
     @abc.abstractmethod
     def get(cls) -> Self:
-        """This thread's hub of this kind; a new one where there is none and the runtime allows one to be made.
+        """Return this thread's hub of this kind. If there is none, make one, where the runtime allows that.
 
         Raises
         ------
@@ -103,7 +104,7 @@ class Hub(abc.ABC):
     @property
     @abc.abstractmethod
     def greenlet(self) -> greenlet:
-        """The greenlet in which the loop and all its callbacks run. A call that has to wait is an error in there."""
+        """The greenlet in which the loop and all its callbacks run. A call that has to wait is an error in it."""
 
     @property
     @abc.abstractmethod
@@ -112,10 +113,11 @@ class Hub(abc.ABC):
 
     @abc.abstractmethod
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
-        """A stopped watch that will call ``callback()`` whenever `fd` is readable (or writable), level-triggered.
+        """Make a watch, not started, that calls ``callback()`` while `fd` is readable (or writable): level-triggered.
 
-        Touches no system state: a bad descriptor, or a second watch on the same one, shows at `Watch.start`. That
-        leaves the file's flags as they are: another process may have it, too, and rely on its reads to block.
+        Changes nothing in the system: a bad descriptor, or a second watch on the same one, is an error of
+        `Watch.start`. A backend's `Watch.start` does not change the file's flags (``O_NONBLOCK``): other processes may
+        have the same file open, and rely on blocking reads.
 
         Parameters
         ----------
@@ -124,19 +126,19 @@ class Hub(abc.ABC):
         callback : callable
             Called without arguments in the hub's greenlet, once in each round of the loop in which `fd` is ready.
         write : bool
-            Watch for room to write instead of something to read.
+            Watch whether `fd` is writable, instead of readable.
         """
 
     @abc.abstractmethod
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Run ``callback(*args)`` in the hub, in the order of these calls, after what it is doing now.
+        """Run ``callback(*args)`` in the hub, after what it is doing now. Callbacks run in the order of these calls.
 
-        A callback that goes on calling `call_soon` does not starve watches and timers.
+        A callback that schedules itself again and again does not keep watches and timers from being served.
         """
 
     @abc.abstractmethod
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
-        """`call_soon` for other native threads: wakes a loop that is asleep. Order is kept for each calling thread.
+        """`call_soon` for other native threads: it wakes a loop that sleeps. The calls of one thread stay in order.
 
         Does nothing once the loop is closed for good.
         """
@@ -145,40 +147,39 @@ class Hub(abc.ABC):
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Run ``callback(*args)`` in the hub once `seconds` have gone by, never earlier; 0 or less means soon.
 
-        However far away that is: what the system cannot wait for at once is waited for in steps. Infinity means
-        never. NaN has no place in the order of timers; `greenzmq.waiting.limits` refuses it where a
-        program gives a time.
+        Any number is allowed: a time that is too long for one system call is waited for in steps, and infinity means
+        never. Only NaN is not, since it cannot be ordered; `greenzmq.waiting.limits` refuses it in what programs pass.
         """
 
     @abc.abstractmethod
     def switch(self) -> object:
-        """Give control to the loop until somebody switches back into this greenlet.
+        """Give control to the loop until a callback, or other code, switches back into this greenlet.
 
-        Returns what it was switched with, raises what was thrown into it. The only method here that switches; not to be
-        called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
+        Returns what was passed to that switch, or raises what was thrown into the greenlet. This is the only method
+        here that switches. It must not be called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
     def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
         """`call_soon`, but not before the loop has looked at its watches and timers.
 
-        For backends whose loop first runs on with what is called soon, for a while.
+        To be overridden by backends whose loop runs callbacks that are scheduled meanwhile in the same round.
         """
         self.call_soon(callback, *args)
 
     def hold(self) -> None:  # noqa: B027  # most have nothing to do
-        """Until `release`, notice `call_soon_threadsafe` of other threads even while no greenlet is in `switch`.
+        """Until `release`, run the `call_soon_threadsafe` calls of other threads even while no greenlet is in `switch`.
 
-        For backends that notice such a call by a listener in their loop, which they remove while no greenlet waits.
-        Their watches are stopped lazily only meanwhile.
+        To be overridden by backends that remove their listener for such calls from the loop while no greenlet waits. A
+        watch of theirs is stopped lazily only while a greenlet waits or holds.
         """
 
     def release(self) -> None:  # noqa: B027
-        """Take one `hold` back."""
+        """Undo one `hold`."""
 
     def check_switch(self) -> None:  # noqa: B027  # most have nothing to add
-        """Raise what `switch` would raise in this greenlet, for a call that does something before it waits.
+        """Raise the error that `switch` would raise in this greenlet. For calls that do something before they wait.
 
-        For backends on whose loops there are greenlets that cannot park.
+        To be overridden by backends on whose loops some greenlets cannot park.
         """
 
     def __repr__(self) -> str:
@@ -188,24 +189,25 @@ class Hub(abc.ABC):
 class Watch(abc.ABC):
     """One file descriptor's registration with a hub; started and stopped many times. Made by `Hub.watch`.
 
-    After `stop`, `stop_lazily` or `close` has returned the callback is not called again, not even for an event that
-    the loop had already collected. Backends fill in `_arm` and `_disarm`, and call `_fire` when the descriptor is
+    After `stop`, `stop_lazily` or `close` has returned, the callback is not called again, not even for an event that
+    the loop had already collected. Backends implement `_arm` and `_disarm`, and call `_fire` when the descriptor is
     ready.
 
-    A signal handler, or a finalizer, may `close` a watch between any two bytecodes, also while it is being started or
-    stopped, and start another one in its place. Then this one is stopped when that call returns, and the other one is
-    not; a `start` that had yet to begin raises `WatchError`.
+    A signal handler or a finalizer may close a watch between any two bytecodes, also while it is being started or
+    stopped, and may start another watch on the same descriptor. When the interrupted call returns, the closed watch is
+    stopped, and the other one is still started. If the interrupted `start` had not got to work yet, it raises
+    `WatchError`.
 
     Attributes
     ----------
     started : bool
         ``hub.watching[fd, write] is self`` exactly while this is true.
     can_stop_lazily : bool
-        It has called back since it was started, so the loop has come to know the descriptor; False on a hub that does
-        not stop lazily.
+        It has called back since it was started, so the loop has registered the descriptor by now. Always False on a hub
+        that does not support lazy stops.
     lazily_stopped : bool
-        See `stop_lazily`. Only while started. The caller of `stop_lazily` may clear this flag instead of calling
-        `start`.
+        See `stop_lazily`. True only while `started` is. Whoever called `stop_lazily` may clear this flag instead of
+        calling `start`.
     """
 
     __slots__ = (
@@ -231,7 +233,7 @@ class Watch(abc.ABC):
         self.closed = False
 
     def start(self) -> None:
-        """Call the callback from now on. Nothing if started already.
+        """Call the callback from now on. Does nothing if the watch is started already.
 
         Raises
         ------
@@ -246,7 +248,7 @@ class Watch(abc.ABC):
         if self.closed:
             raise WatchError(f"the watch on file descriptor {self.fd} is closed; make a new one with hub.watch()")
         key = (self.fd, self.write)
-        for write in (False, True):  # either may be left from another file under this number
+        for write in (False, True):  # a lazily stopped watch may be left from an earlier file with this number
             other = self.hub.watching.get((self.fd, write))
             if other is not None and other.lazily_stopped:
                 other.stop()
@@ -262,35 +264,36 @@ class Watch(abc.ABC):
         except BaseException as error:
             self._drop()
             if not (self.closed and isinstance(error, (KeyError, OSError, ValueError, WatchError))):
-                raise  # else the descriptor was closed with the watch
-        if self.closed:  # meanwhile: what `close` took out of the loop, `_arm` may have put back
+                raise
+            # Else a signal handler has closed the watch, and then its descriptor: the error is only a result of that.
+        if self.closed:  # by a signal handler, during `_arm`, which may have registered it again after the close
             self._drop()
 
     def stop(self) -> None:
-        """Call the callback no more. Nothing if stopped already."""
+        """Stop calling the callback. Does nothing if the watch is stopped already."""
         if self.started or self.hub.watching.get((self.fd, self.write)) is self:
             self._drop()
 
     def _drop(self) -> None:
-        """Leave the hub's table and the loop. May be called again, by a signal handler that interrupts it, too."""
+        """Leave `Hub.watching` and the loop. Idempotent; a signal handler may call it in the middle of another call."""
         self.lazily_stopped = self.can_stop_lazily = False
         watching, key = self.hub.watching, (self.fd, self.write)
         if watching.get(key) is self:
             found = watching.pop(key, None)
-            if found is not self and found is not None:  # a signal handler has closed this one, and started that
+            if found is not self and found is not None:  # a signal handler has put another watch there: put it back
                 watching[key] = found
         self._disarm()
-        self.started = False  # last: until then `stop` has something to do
+        self.started = False  # last: if an exception interrupts this, a second `stop` does the rest
 
     def stop_lazily(self) -> None:
-        """Call the callback no more, for a while: a `stop` that costs nothing, nor does the `start` after it.
+        """Stop calling the callback, but leave the watch with the loop: this costs nothing, nor does the next `start`.
 
-        The registration stays with the loop until `start`, or until the first event, which stops the watch. So does the
-        start of another watch on the descriptor.
+        The watch is really stopped by the first event, which it does not report, or when another watch on the
+        descriptor is started.
 
-        A watch that has not called back yet is stopped at once: libev and libuv register a descriptor only when the
-        loop goes round, and abort the process if it was closed before, by another thread or by code that does not know
-        of the watch.
+        A watch that has not called back yet is stopped at once. For libev and libuv register a descriptor only in the
+        loop's next round, and abort the process if it is closed by then; other threads, or code that does not know of
+        the watch, may close it.
         """
         if self.can_stop_lazily:
             self.lazily_stopped = True
@@ -298,25 +301,25 @@ class Watch(abc.ABC):
             self.stop()
 
     def close(self) -> None:
-        """Stop for good and free what the loop holds. Has to come before the descriptor itself is closed."""
-        self.closed = True  # first: a `start` that this interrupts checks it at its end
+        """Stop for good, and free what the loop keeps for it. To be called before the descriptor is closed."""
+        self.closed = True  # first: if this has interrupted a `start`, that checks the flag at its end
         self.stop()
 
     def detach_after_fork(self, keep: object = None) -> None:
-        """`close` in a forked child, after the hub's own cleanup: the parent's watch is to go on.
+        """Close the watch in a forked child, without an effect on the parent's. Called after the hub's own cleanup.
 
         Parameters
         ----------
         keep : object
-            What has to live for as long as the loop knows of the watch, such as the file itself.
+            An object, such as the file itself, that has to live until the loop has forgotten the watch.
         """
         self.close()
 
     def _fire(self, *_: object) -> None:
-        """For backends: the descriptor is ready.
+        """Called by backends when the descriptor is ready.
 
-        Those whose loop wants something done around the callback write all of this anew, since each Python call more
-        makes every wait longer.
+        Backends that have to do something around the callback override this and repeat its lines, instead of calling
+        it: a further Python call would make every wait longer.
         """
         if self.lazily_stopped:
             self.stop()
@@ -326,12 +329,13 @@ class Watch(abc.ABC):
 
     @abc.abstractmethod
     def _arm(self) -> None:
-        """Register with the loop. A `_disarm` that comes in the midst of this is followed by another one."""
+        """Register with the loop. If a signal handler calls `_disarm` during this call, `_disarm` is called again."""
 
     @abc.abstractmethod
     def _disarm(self) -> None:
-        """Take back what `_arm` has done, or has begun to do; nothing if there is nothing. Must not raise, even if the
-        descriptor is gone.
+        """Undo what `_arm` has done, also if it was interrupted or has failed. Must not raise, even if `fd` is closed.
+
+        Does nothing if there is nothing to undo.
         """
 
 
@@ -342,11 +346,11 @@ class Timer(abc.ABC):
 
     @abc.abstractmethod
     def cancel(self) -> None:
-        """The call will not be made. Nothing if it was made or cancelled already; frees the callback at once."""
+        """Do not make the call, and free the callback at once. Does nothing after the call, or if cancelled already."""
 
 
 def at_call_end(callback: Callable[[], object]) -> None:
-    """Have ``callback()`` called in this greenlet when its current call ends. Nothing if the greenlet is not pooled."""
+    """Have ``callback()`` called when the current call of this pooled greenlet ends. Does nothing in any other."""
     callbacks = getattr(getcurrent(), CALL_END_CALLBACKS, None)
     if callbacks is not None:
         callbacks.append(callback)

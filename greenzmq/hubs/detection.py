@@ -1,8 +1,8 @@
-"""Which hub this greenlet runs on, asked without side effects.
+"""Find out on which hub this greenlet runs, without side effects.
 
-Nothing here imports a runtime or creates a hub: a runtime that is not in `sys.modules` runs nothing, and each has a
-probe that only looks. An installed package is no evidence of its use, and neither is an imported asyncio, since
-``import eventlet`` pulls it in.
+Nothing here imports a runtime or creates a hub. A runtime that is not in `sys.modules` cannot be running; for each of
+the others, a `_Probe` only reads what is there. That a package is installed does not mean that the program uses it. Nor
+does an imported asyncio, since ``import eventlet`` imports it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Decision:
     Attributes
     ----------
     name : str
-        The hub's name in the registry, or whatever was given instead of a name.
+        The hub's name in the registry; or the class or hub that was given instead of a name.
     rule : int
-        The rule of "How the hub is chosen" in the README that decided.
+        The number of the rule that decided, as in "How the hub is chosen" in the README.
     why : str
-        The same in words.
+        The reason in words.
     speaker : str
-        Who has said so, for messages, where rule 1 has decided and it is no context or namespace.
+        For messages, if rule 1 decided: what has named the hub, unless that was a context or a namespace.
     """
 
     name: Any
@@ -48,8 +48,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Probe:
-    """How to look at one runtime: its hub's greenlet in this thread, whether it has patched, and whether anybody waits
-    for that hub, so that it must not stand still.
+    """Functions that inspect one runtime.
+
+    They return its hub's greenlet in this thread, whether it has monkey-patched the process, and whether its hub is
+    busy: something waits for it to run, so that no other wait may stop it.
     """
 
     name: str
@@ -59,7 +61,7 @@ class _Probe:
 
 
 def _loaded(module: str, name: str) -> Any:
-    """What `module` has under `name`; None if it is not imported, or not that far: another thread may be at it."""
+    """The attribute `name` of `module`. None if it is not imported, or another thread is still importing it."""
     return getattr(sys.modules.get(module), name, None)
 
 
@@ -77,7 +79,7 @@ def _gevent_busy() -> bool:
     loop = _gevent_greenlet().loop
     if loop is None:
         return False
-    # On libuv gevent does not count. Some of the handles there are the loop's own.
+    # On libuv gevent keeps no count of active watchers, so go through the handles, without those of the loop itself.
     handles = loop.debug() if hasattr(loop, "debug") else ()
     waiting = (handle.active and handle.ref and handle.watcher is not loop for handle in handles)
     return bool(loop._callbacks or loop.activecnt or any(waiting))
@@ -103,7 +105,7 @@ def _eventlet_busy() -> bool:
 
 
 def _is_waited_for(callback: Any) -> bool:
-    """Whether a listener of eventlet's hub is there for somebody who waits; ours may only be stopped lazily."""
+    """Whether something waits for a listener of eventlet's hub. For our wake-up, and a lazily stopped watch, not."""
     owner = getattr(callback, "__self__", None)
     return not (isinstance(owner, Hub) or (isinstance(owner, Watch) and owner.lazily_stopped))
 
@@ -129,14 +131,14 @@ _SELECTOR = _Probe("selector", _selector_greenlet, lambda: False, _selector_busy
 
 
 def detect() -> Decision:
-    """Rules 2 to 6: what this greenlet, thread and process show.
+    """Apply rules 2 to 6, by what this greenlet, thread and process show.
 
     Raises
     ------
     BlockingCallError
         An asyncio loop runs in this thread and this is not one of its greenlets (rule 3).
     AmbiguousHubError
-        Both gevent and eventlet live in this thread (rule 4) or have patched this process (rule 5).
+        Both gevent and eventlet have a hub in this thread (rule 4) or have patched this process (rule 5).
     """
     alive = _alive(_RUNTIMES)
     return (
@@ -149,16 +151,17 @@ def detect() -> Decision:
 
 
 def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
-    """What this greenlet runs on if that is not `hub`, or what else a wait on `hub` would stop; None if nothing is.
+    """Return the other hub that a wait on `hub` in this greenlet would stop. None if there is none.
 
-    A main greenlet runs on no hub. But where others wait for one, a wait on another makes them wait, too.
+    That is the hub on which this greenlet runs, if it is not `hub`. A main greenlet runs on no hub; but if another hub
+    of this thread is busy, a wait on `hub` would stop that one.
 
     Parameters
     ----------
     name : str
-        The hub's name.
+        The name of the hub to wait on.
     hub : Hub or None
-        The hub; None if it does not exist yet in this thread.
+        That hub; None if it does not exist yet in this thread.
     """
     greenlet: Any = getcurrent()
     while hub is not None and greenlet is not None:
@@ -176,18 +179,18 @@ def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
 def coroutine_loop() -> Any:
     """The asyncio loop that is running in this thread; None if there is none.
 
-    The loop of eventlet's asyncio hub "runs" for green threads and for the main greenlet, too, and is not meant. In a
-    forked child this hub says so of the parent's loop, in whatever thread has forked.
+    Not meant is the loop of eventlet's asyncio hub: for asyncio it is "running" in green threads and in the main
+    greenlet, too. In a forked child, the parent's loop may still be noted as running, in whatever thread has forked.
     """
     running_loop = _loaded("asyncio.events", "_get_running_loop")
     loop = None if running_loop is None else running_loop()
     if loop is None or loop is getattr(_eventlet_hub(), "loop", None):
         return None
-    here = threading.get_ident()  # patched or not, as asyncio has asked
+    here = threading.get_ident()  # the loop's `_thread_id` is from this function, which may be monkey-patched
     return loop if getattr(loop, "_thread_id", here) in (here, unpatched.get_ident()) else None
 
 
-#: The greenlets of hubs that were there before a fork. Who waits for them here is a copy, whom the parent serves.
+#: The greenlets of hubs that existed before a fork. What waits on them in the child is a copy, and is not counted.
 _inherited: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -200,13 +203,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_debugged_coroutine() -> bool:
-    """Whether this is a coroutine, or a callback, on an asyncio loop in debug mode, and no greenlet that could wait."""
+    """Whether this is a coroutine or a callback on an asyncio loop in debug mode, and not a greenlet that can wait."""
     loop = coroutine_loop()
     return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, _SELECTOR))) is None
 
 
 def asyncio_debugs() -> bool:
-    """Whether asyncio is in debug mode here: the running loop, or else any that the process is going to start."""
+    """Whether the running asyncio loop is in debug mode; if none runs, whether a new one would be."""
     loop = coroutine_loop()
     if loop is not None:
         return bool(loop.get_debug())
@@ -215,7 +218,7 @@ def asyncio_debugs() -> bool:
 
 
 def _by_work(hub: Hub | None) -> Decision | None:
-    """A hub of this thread other than `hub` for which somebody waits."""
+    """A hub of this thread, other than `hub`, that is busy."""
     for probe in (*_RUNTIMES, _SELECTOR):
         greenlet = probe.greenlet()
         if greenlet is None or greenlet in _inherited or (hub is not None and greenlet is hub.greenlet):
@@ -236,10 +239,11 @@ def _alive(probes: tuple[_Probe, ...]) -> dict[str, Any]:
 
 
 def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
-    """Rule 2. On eventlet's asyncio hub a loop is "running" in ordinary green threads, so this comes before rule 3.
+    """Rule 2: this greenlet is a hub's greenlet, or a descendant of one, or is marked as a task of ours.
 
-    Tasks of ours are marked, and only they run on an asyncio loop: other libraries' greenlets are its children, too,
-    and must not be switched away from.
+    It comes before rule 3, because on eventlet's asyncio hub a loop is "running" in ordinary green threads. On an
+    asyncio loop only the mark counts. Greenlets of other libraries are descendants of the loop's greenlet, too, and
+    must not be switched away from.
     """
     greenlet: Any = getcurrent()
     while greenlet is not None:
@@ -254,7 +258,7 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
 
 
 def _by_running_loop() -> Decision | None:
-    """Rule 3."""
+    """Rule 3: an asyncio loop runs in this thread."""
     if coroutine_loop() is not None:
         raise BlockingCallError(
             "an asyncio loop is running in this thread, and a call that waits would stop it; "
@@ -264,7 +268,7 @@ def _by_running_loop() -> Decision | None:
 
 
 def _by_life(alive: dict[str, Any]) -> Decision | None:
-    """Rule 4."""
+    """Rule 4: a green runtime has a hub in this thread."""
     if len(alive) > 1:
         patched = [probe.name for probe in _RUNTIMES if probe.patched()]
         if len(patched) != 1:
@@ -276,7 +280,10 @@ def _by_life(alive: dict[str, Any]) -> Decision | None:
 
 
 def _by_patch() -> Decision | None:
-    """Rule 5. Patched is not cooperative: in gevent's threadpool modules look patched, too, and there is no hub."""
+    """Rule 5: a green runtime has patched this process. In the main thread only.
+
+    In other threads a patch is no evidence: in a thread of gevent's pool, modules are patched, but there is no hub.
+    """
     patched = [probe.name for probe in _RUNTIMES if probe.patched()]
     if not patched or not unpatched.is_main_thread():
         return None
@@ -286,7 +293,7 @@ def _by_patch() -> Decision | None:
 
 
 def _default() -> Decision:
-    """Rule 6."""
+    """Rule 6: otherwise, our own loop."""
     return Decision("selector", 6, "no green runtime is at work in this thread")
 
 

@@ -1,13 +1,13 @@
 """The hub of eventlet, on each of its loops: epolls, poll, selects, kqueue, asyncio.
 
-An eventlet hub removes a descriptor when a listener's callback raises, has no call that other threads may make, and
-sleeps on when a signal handler schedules something. The adapter adds what is missing: it reports exceptions by itself,
-and it has a `Wakeup`.
+An eventlet hub lacks three things. It removes a descriptor when a listener's callback raises; it has no method that
+other threads may call; and it goes on sleeping when a signal handler schedules something. The adapter here reports
+exceptions itself, and has a `Wakeup` for the other two.
 
-eventlet's own tests, and those of its users, fail if a listener is left in the hub. So there is one of ours only while
-somebody needs it: a greenlet that is parked by `EventletHub.switch`, or a task of ours that has not ended (`Hub.hold`).
-When the last of them leaves, the wake-up and every lazily stopped watch are taken out. What other threads schedule
-after that runs when the next greenlet comes; until then there is none that could notice.
+The tests of eventlet, and of its users, fail if a listener is left in the hub. So the adapter has its listeners there
+only while they are needed: while a greenlet is parked by `EventletHub.switch`, or a task has not ended (`Hub.hold`).
+When the last of these leaves, the listener of the wake-up and all lazily stopped watches are removed. A callback that
+another thread schedules after that runs when the next greenlet parks or holds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .base import Hub, Timer, Watch, main_greenlet
 
 __all__ = ["EventletHub"]
 
-#: Seconds, a day: a later timer is waited for in steps, since epoll takes no more than 24 days at once.
+#: Seconds, a day. A later timer is waited for in steps, since epoll cannot wait for more than 24 days at once.
 _LONGEST = 86400
 
 
@@ -45,11 +45,11 @@ class EventletHub(Hub):
         self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._scheduled_in: greenlet | None = None  # the hub greenlet that has a timer for _run_soon
-        self._calling = False  # the hub runs a callback of ours, and goes round after it
+        self._calling = False  # the hub runs a callback of ours, so it will see what is scheduled now
         self._closed = False
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
-        self._needed = 0  # by how many greenlets
+        self._needed = 0  # how many greenlets are parked or hold
         register_after_fork(self, hub=True)
 
     @classmethod
@@ -68,7 +68,7 @@ class EventletHub(Hub):
 
     @property
     def greenlet(self) -> greenlet:
-        """See `Hub.greenlet`. Another one after the hub died of a `KeyboardInterrupt`."""
+        """See `Hub.greenlet`. It is replaced by another one if a `KeyboardInterrupt` has ended it."""
         return self._hub.greenlet  # type: ignore[no-any-return]
 
     @property
@@ -125,16 +125,17 @@ class EventletHub(Hub):
                 watch.stop()
 
     def _is_interrupted(self) -> bool:
-        """Whether this is a signal handler that interrupted the hub itself, asleep or not (or a foreign callback).
+        """Whether the caller may be a signal handler that has interrupted the hub itself. (Or a callback of others.)
 
-        A handler that ran in the hub's sleep is followed by more sleep (PEP 475), and one that ran while the hub
-        prepared its timers has its own timer thrown away. What it schedules goes by way of the wake-up instead.
+        If the handler has interrupted the hub's sleep, the sleep goes on after it (PEP 475). If it has interrupted the
+        hub while that prepared its timers, a timer that it adds may get lost. So what it schedules has to go through
+        the wake-up.
         """
         return not self._calling and getcurrent() is self._hub.greenlet
 
     def _schedule(self) -> None:
-        # One eventlet timer runs all calls of a round. hub.abort() throws timers away, and then the hub's greenlet is
-        # dead or another one.
+        # One eventlet timer runs all calls of a round. hub.abort() discards timers; after it, the hub's greenlet is
+        # dead or another one, by which a lost timer is noticed here.
         loop = self._hub.greenlet
         if not loop.dead and self._scheduled_in is loop:
             return
@@ -158,11 +159,10 @@ class EventletHub(Hub):
                 self._calling = False
 
     def _run(self, callback: Callable[..., object], args: tuple[Any, ...] = ()) -> None:
-        """Run a callback for the loop. What is raised is printed, as eventlet does; system exceptions go to the main
-        greenlet.
+        """Run a callback for the loop. An exception is printed, as by eventlet.
 
-        Eventlet lets the latter through, which ends the hub's greenlet, and on its asyncio loop leaves it in a state in
-        which no new one can run.
+        System exceptions are thrown into the main greenlet. Eventlet itself would let them end the hub's greenlet. On
+        its asyncio loop, no new greenlet could then run the hub.
         """
         self._calling = True
         try:
@@ -178,7 +178,9 @@ class EventletHub(Hub):
         if self._needed and not self._closed:
             hub = self._hub
             self._listener = hub.add(hub.READ, self._wakeup.fd, self._woken, _ignore, self._listen_again)
-            self._listener.greenlet = hub.greenlet  # the one that comes by here shall not live as long as the hub
+            # The listener holds the greenlet that has added it. Let that be the hub's, and not the current one, which
+            # would be kept alive.
+            self._listener.greenlet = hub.greenlet
 
     def _listen_again(self) -> None:
         self._listener = None
@@ -200,9 +202,9 @@ class EventletHub(Hub):
         self._wakeup.close()
 
     def _greenzmq_after_fork(self) -> None:
-        """Eventlet goes on with what it shares with the parent. Take new ones, leave the old as they are."""
+        """In a forked child: make a new epoll and a new wake-up. Eventlet would go on with those of the parent."""
         _renew_kernel_set(self._hub)
-        if self.thread_id != unpatched.get_ident():  # another thread's, which is gone
+        if self.thread_id != unpatched.get_ident():  # the hub of another thread, which does not exist in the child
             self._closed = True
             return
         _remove(self._hub, self._listener)
@@ -236,14 +238,14 @@ class _EventletWatch(Watch):
         self._check()
         try:
             listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
-        except RuntimeError as error:  # a signal handler has added one since the question above
+        except RuntimeError as error:  # a signal handler has added a listener since the check above
             raise WatchError(str(error)) from error
-        listener.greenlet = hub.greenlet  # the one that called start() shall not live as long as the watch
+        listener.greenlet = hub.greenlet  # as in `_listen`: do not keep the greenlet that has called `start`
         if self.hub._is_interrupted():
             self.hub._wakeup.notify()
 
     def _check(self) -> None:
-        # poll() and select() find a bad descriptor only in the loop, where there is no caller to raise it to.
+        # poll() and select() would find a bad descriptor only in the loop, where the error could not reach the caller.
         if not self._checked and sys.platform != "win32":
             os.fstat(self.fd)
             self._checked = True
@@ -252,13 +254,13 @@ class _EventletWatch(Watch):
         _remove(self.hub._hub, self._listener())
 
     def _listener(self) -> Any:
-        """What the hub has for this watch, be it that `add` has failed after it was noted; None if it has nothing."""
+        """The hub's listener for this watch, also one that `add` left there when it failed. None if there is none."""
         hub = self.hub._hub
         listener = hub.listeners[hub.WRITE if self.write else hub.READ].get(self.fd)
         return listener if listener is not None and listener.cb == self._fire else None
 
     def stop_lazily(self) -> None:
-        """See `Watch.stop_lazily`. While nobody is parked it is `stop`, to leave nothing in the hub."""
+        """See `Watch.stop_lazily`. While no greenlet is parked or holds, it is `stop`, to leave nothing in the hub."""
         if self.hub._needed:
             super().stop_lazily()
         else:
@@ -272,8 +274,10 @@ class _EventletWatch(Watch):
             self.hub._run(self.callback)
 
     def _obsolete(self) -> None:
-        """A socket of eventlet's was opened on this number. Mostly the watch outlived its descriptor; but it may be a
-        second object for the same one. Starting the watch again shows which.
+        """Called by eventlet when a socket was opened with this number: eventlet takes the listener for outdated.
+
+        Usually the descriptor was closed before the watch. But the new socket may be a second object for the same
+        descriptor. Starting the watch again shows which it is.
         """
         self.hub.call_soon(self._arm_again)
 
@@ -296,7 +300,7 @@ class _EventletTimer(Timer):
 
 
 def _remove(hub: Any, listener: Any) -> None:
-    """Remove a listener that the hub may have dropped by itself, of a descriptor that may be gone."""
+    """Remove a listener. The hub may have dropped it already, and its descriptor may be closed."""
     if listener is not None and not listener.spent:
         try:
             hub.remove(listener)
@@ -305,7 +309,7 @@ def _remove(hub: Any, listener: Any) -> None:
 
 
 def _renew_kernel_set(hub: Any) -> None:
-    """Give an eventlet hub an epoll of its own, with all that is in the one it has."""
+    """Replace the epoll of an eventlet hub, which is shared with the parent process, by one with the same members."""
     loop: Any = getattr(hub, "loop", None)
     if hasattr(getattr(loop, "_selector", None), "get_map"):  # not uvloop's
         inherited, loop._selector = loop._selector, type(loop._selector)()

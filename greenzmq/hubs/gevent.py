@@ -1,7 +1,7 @@
 """The hub of gevent, on each of its loops: libev-cext, libev-cffi, libuv-cffi.
 
-All of them stop a watcher whose callback raised, and the two cffi loops throw the exception into the main greenlet
-besides. So what the loop calls here reports by itself (`GeventHub._run`), and the loop never sees an exception.
+All three loops stop a watcher whose callback has raised; the two cffi loops also throw the exception into the main
+greenlet. Therefore every function here that a loop calls catches exceptions and reports them itself (`GeventHub._run`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .base import Hub, Timer, Watch
 
 __all__ = ["GeventHub"]
 
-_READ, _WRITE = 1, 2  # gevent.core.READ, gevent.core.WRITE: of the default loop, but all have these
-#: Seconds, 30 years: libuv's numbers do not go on for ever.
+_READ, _WRITE = 1, 2  # gevent.core.READ and WRITE have these values on every loop
+#: Seconds, 30 years: the longest time for a timer on libuv, whose integers would overflow.
 _NEVER = 1e9
 
 
@@ -35,7 +35,7 @@ class GeventHub(Hub):
     """See `Hub`. Once the gevent hub is destroyed, `call_soon` and `call_later` raise; the rest does nothing."""
 
     name = "gevent"
-    greenlet: Any = None  # no property: each wait reads it
+    greenlet: Any = None  # an attribute and no property, since each wait reads it
 
     def __init__(self, hub: Any) -> None:
         super().__init__()
@@ -43,15 +43,16 @@ class GeventHub(Hub):
         self._loop = hub.loop
         kind = type(self._loop).__module__
         self._coarse = "libuv" in kind
-        # gevent's own destroy() of a libuv loop hangs over what is still watched, and such a loop goes on for it.
+        # On libuv a watcher that is still started makes gevent's destroy() of the loop hang, and keeps the loop running
+        # when nothing else does.
         self.supports_lazy_stop = not self._coarse
         runtime = "libuv-cffi" if self._coarse else "libev-cext" if kind.endswith("corecext") else "libev-cffi"
         self._variant = f"{runtime}, {self._loop.backend}"
         self._parked = 0
         self._closed = False
         self._from_threads: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        # loop.run_callback_threadsafe changes a list of libuv's without a lock; an async watcher does not. libev-cext
-        # never lets go of a watcher that was started when its loop is destroyed, hence the weak reference.
+        # An async watcher, because loop.run_callback_threadsafe changes a list of the libuv loop without a lock. With a
+        # weak reference, because libev-cext keeps a started watcher for ever if its loop is destroyed.
         self._wakeup = self._loop.async_(ref=False)
         self._wakeup.start(_take_from_threads, weakref.ref(self))
         register_after_fork(self, hub=True)
@@ -84,22 +85,23 @@ class GeventHub(Hub):
         self._from_threads.append((callback, args))
         try:
             self._wakeup.send()
-        except Exception:  # each loop raises another one when it has been destroyed
+        except Exception:  # after the loop was destroyed; each kind of loop raises another exception
             if self._loop.ptr and not self._closed:
                 raise
             self._from_threads.clear()
 
     def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
-        # gevent's loops run up to 1,000 callbacks, those that come meanwhile too, before they look at anything else.
+        # By the async watcher, since gevent's loops run up to 1,000 callbacks, and also those that are scheduled
+        # meanwhile, before they serve watchers.
         self.call_soon_threadsafe(callback, *args)
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return _GeventTimer(self, seconds, callback, args)
 
     def switch(self) -> object:
-        # A loop without anything to wait for ends with LoopExit, and calls from threads are nothing that it knows of.
-        # So it waits for the wake-up while somebody is parked here, and only then: gevent.wait() and hub.join() return
-        # when the loop ends.
+        # A gevent loop that has nothing to wait for ends with LoopExit. It does not know that another thread may call
+        # us, so while a greenlet is parked here the wake-up counts as something to wait for (`ref`). Otherwise it must
+        # not count: gevent.wait() and hub.join() return only when the loop ends.
         if not self._parked:
             self._wakeup.ref = True
         self._parked += 1
@@ -111,7 +113,10 @@ class GeventHub(Hub):
                 self._wakeup.ref = False
 
     def _run(self, callback: Callable[..., object], args: tuple[Any, ...], context: object) -> None:
-        """Call for the loop. What is raised goes gevent's way: printed, system errors into the main greenlet."""
+        """Run a callback for the loop. An exception is reported in gevent's way.
+
+        That is: it is printed, or thrown into the main greenlet if it is a system error.
+        """
         try:
             callback(*args)
         except BaseException:
@@ -136,8 +141,10 @@ class GeventHub(Hub):
             self._wakeup.close()
 
     def _greenzmq_after_fork(self) -> None:
-        """Have the loop take a new epoll. Else libuv, even in a child that only ends, stops its watchers in the epoll
-        that it shares with the parent. gevent's own `os.fork` does this once more, which does no harm.
+        """In a forked child: have the loop make a new epoll.
+
+        Without this, libuv would stop the parent's watchers, since the epoll is shared, even in a child that does
+        nothing but end. gevent's own `os.fork` does the same a second time, which does no harm.
         """
         if self._loop.ptr:
             self._loop.reinit()
@@ -153,7 +160,7 @@ def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:
 
 
 class _GeventWatch(Watch):
-    """See `Watch`. The watcher of libev or libuv is made at the first start and kept, but for that of a `StandIn`."""
+    """See `Watch`. The loop's watcher is made at the first start and kept; one for a `StandIn` at each start."""
 
     __slots__ = ("_io", "_stand_in")
 
@@ -169,25 +176,25 @@ class _GeventWatch(Watch):
         if io is None:
             fd, events = self.fd, _WRITE if self.write else _READ
             if sys.platform != "win32":
-                os.fstat(fd)  # not every release of gevent raises for a bad descriptor, and some loop over it
+                os.fstat(fd)  # raises for a bad descriptor; some releases of gevent do not, and loop for ever
             stand_in = self._stand_in = StandIn.if_needed(fd, self.write) if self.hub._coarse else None
             if stand_in is not None:
                 fd, events = stand_in.fd, _READ
             io = self._io = self.hub._loop.io(fd, events)
         try:
             io.start(self._fire)
-        except (AttributeError, TypeError):  # of cffi: a signal handler has closed it
+        except (AttributeError, TypeError):  # raised by cffi if a signal handler has closed it
             if self._io is io:
                 raise
         finally:
-            if self._io is not io:  # closed by a signal handler, and it may have been started after that
+            if self._io is not io:  # a signal handler has closed this watch, but `io` may have been started after that
                 io.close()
 
     def _disarm(self) -> None:
         io = self._io
         if io is not None and self.hub._loop.ptr:
             io.stop()
-        if self.closed or self._stand_in is not None:  # the next start may find another file under this number
+        if self.closed or self._stand_in is not None:  # a stand-in is for one file; `fd` may be another one next time
             self._close_io()
 
     def _close_io(self) -> None:
@@ -209,7 +216,9 @@ class _GeventWatch(Watch):
                 self.hub._report(self)
 
     def stop_lazily(self) -> None:
-        """See `Watch.stop_lazily`. The watcher no longer keeps the loop going; parked greenlets do
+        """See `Watch.stop_lazily`.
+
+        Besides, the watcher no longer keeps the loop running (`ref`). While a greenlet is parked, the wake-up does that
         (`GeventHub.switch`).
         """
         if self.can_stop_lazily:
@@ -227,13 +236,13 @@ class _GeventWatch(Watch):
         self._close_io()
 
     def detach_after_fork(self, keep: object = None) -> None:
-        # To stop a watcher libuv goes to its epoll at once, which is the parent's, too, until gevent.reinit(). And of a
-        # watcher whose file was closed before it would abort.
+        # Later, in the loop: libuv stops a watcher in its epoll at once, and that is shared with the parent until
+        # gevent.reinit(). `keep` keeps the file open until then, since libuv would abort if it were closed before.
         self.hub._loop.run_callback(_close_disowned, self, keep)
 
     def __del__(self) -> None:
-        # libuv holds what is not closed, and the next watch on this number would get it. Any thread's collector may
-        # come here, and a loop is touched in its own thread only.
+        # A watcher that is not closed stays with libuv, which would return it to the next watch on this number. The
+        # garbage collector may call this in any thread, but a loop may be touched in its own thread only.
         io = self._io
         if io is None or not self.hub._loop.ptr:
             return
@@ -258,8 +267,8 @@ class _GeventTimer(Timer):
             self._watcher = hub._loop.run_callback(self._fire)
             return
         if hub._coarse:
-            # libuv cuts both its clock and the delay down to milliseconds: count in these from the start, so that
-            # none is early and those that are due in turn stay in turn. The half guards against rounding.
+            # libuv rounds both its clock and the delay down to milliseconds. So compute the delay in whole milliseconds
+            # here, rounded up: no timer is early then, and timers stay in order. The half prevents a loss by rounding.
             now = monotonic()
             seconds = (math.ceil((now + min(seconds, _NEVER)) * 1000) - math.floor(now * 1000) + 0.5) / 1000
         self._watcher = hub._loop.timer(seconds)

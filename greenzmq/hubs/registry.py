@@ -1,7 +1,7 @@
-"""Hubs by name: the built-in ones, those of other packages, and the errors for a name that leads nowhere.
+"""Hubs by name: the built-in ones, those of other packages, and the errors for a name that cannot be used.
 
-Other packages name their hubs in the entry-point group ``greenzmq.hubs``. What they write there may be wrong, and what
-it leads to may be broken. That is an error for a program that uses this hub, and for no other.
+Other packages name their hubs in the entry-point group ``greenzmq.hubs``. Such an entry may be wrong, or the module
+that it names may be broken. That is an error only for a program that uses this hub.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class KnownHub:
     Attributes
     ----------
     name : str
-        What to pass as ``hub=`` and to `use_hub`.
+        The name to pass as ``hub=`` and to `use_hub`.
     path : str
-        Where its class is: ``"package.module:Class"``.
+        The place of its class: ``"package.module:Class"``.
     package : str
         The package that it needs; empty if it needs none.
     installed : bool
-        Whether that package can be imported here. Not imported to find out.
+        Whether that package is installed here. It is not imported for that.
     fault : str
-        Why the name leads nowhere, if that shows without an import: the entry point of some package is wrong.
+        Why the name cannot be used, if an entry point is wrong in a way that shows without an import. Else empty.
     """
 
     name: str
@@ -59,11 +59,11 @@ _BUILT_IN = (
     ("asyncio", "greenzmq.hubs.asyncio:AsyncioHub", ""),
 )
 _ALIASES = {"threading": "selector"}
-#: What is asked for under a name that no hub has, and cannot be guessed from how it is spelled.
+#: Advice for names that no hub has, where the name meant cannot be guessed from the spelling.
 _UVLOOP = "uvloop is a loop for the asyncio hub: say 'asyncio', and run your program with uvloop.run(main())"
 _MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
 
-_classes: dict[str, type[Hub]] = {}  # by the names under which they were found
+_classes: dict[str, type[Hub]] = {}  # those imported so far, by the name or path that was given
 
 
 def known_hubs() -> list[KnownHub]:
@@ -82,12 +82,12 @@ def install_line(package: str) -> str:
 
 
 def hub_class(choice: Choice) -> type[Hub]:
-    """The class that `choice` means; imports it, and so its runtime.
+    """Return the class that `choice` names. Imports it, and with it its runtime.
 
     Raises
     ------
     UnknownHubError
-        No hub has this name, or what is found there is not a hub, or it cannot be imported.
+        No hub has this name; or the object found there is not a hub, or cannot be imported.
     MissingHubError
         The runtime is not installed.
     """
@@ -124,7 +124,7 @@ def _load(name: str) -> type[Hub]:
         raise UnknownHubError(f"hub {name!r}{source} cannot be imported: {error}. {_installed()}") from error
     except (ImportError, AttributeError) as error:
         raise UnknownHubError(f"hub {name!r}{source} cannot be imported: {error}. {_installed()}") from error
-    except Exception as error:  # whatever somebody else's module does when it is imported
+    except Exception as error:  # a module of another package may raise anything when it is imported
         raise UnknownHubError(
             f"hub {name!r}{source} cannot be imported: {type(error).__name__}: {error}. {_installed()}"
         ) from error
@@ -132,7 +132,7 @@ def _load(name: str) -> type[Hub]:
 
 
 def _find(name: str) -> tuple[str, str, str]:
-    """The path and the package behind a name; and, for messages, which package gave it, unless it is our own."""
+    """The path of a hub's class, the package that it needs, and, for messages, which other package has named it."""
     alias = _ALIASES.get(name, name)
     for known, path, package in _BUILT_IN:
         if alias == known:
@@ -152,7 +152,7 @@ def _find(name: str) -> tuple[str, str, str]:
 
 
 def _installed(asked: str = "") -> str:
-    """What there is, and which names lead nowhere besides the one that was asked for."""
+    """For messages: the hubs that are installed, and the names, besides `asked`, that cannot be used."""
     known = known_hubs()
     said = f"Installed here: {', '.join(hub.name for hub in known if hub.installed)}."
     faults = [f"Of no use: {hub.name!r} ({hub.fault})." for hub in known if hub.fault and hub.name != asked]
@@ -160,7 +160,7 @@ def _installed(asked: str = "") -> str:
 
 
 def _suggestion(name: str) -> str:
-    """What may have been meant by a wrong name, as a sentence."""
+    """A sentence with the name that may have been meant by a wrong one; empty if there is none."""
     asked = name.strip().lower()
     if asked in _MEANT:
         return f"{_MEANT[asked]}. "
@@ -173,7 +173,7 @@ def _suggestion(name: str) -> str:
 
 
 def _foreign() -> dict[str, list[EntryPoint]]:
-    """By their names, those that point to different places; a built-in name is nobody else's."""
+    """The entry points of other packages, by name. Equal ones count once, and those with a built-in name not at all."""
     taken = {*_ALIASES, *(name for name, _, _ in _BUILT_IN)}
     found: dict[str, list[EntryPoint]] = {}
     for entry in _entry_points():
@@ -188,7 +188,7 @@ def _foreign() -> dict[str, list[EntryPoint]]:
 def _entry_points() -> Iterable[EntryPoint]:
     try:
         return entry_points(group=GROUP)
-    except Exception:  # a file of some package that cannot be read takes all of them away: leave that package out
+    except Exception:  # one package's file that cannot be read makes this fail for all: leave that package out
         return [entry for distribution in distributions() for entry in _entries_of(distribution)]
 
 
@@ -200,7 +200,7 @@ def _entries_of(distribution: Any) -> list[EntryPoint]:
 
 
 def _fault(name: str, entries: list[EntryPoint]) -> str:
-    """What is wrong with a name as its packages give it; empty if nothing is."""
+    """Why the entry points for a name cannot be used; empty if they can."""
     if len(entries) > 1:
         places = " and ".join(f"{entry.value!r} of {_origin(entry)}" for entry in entries)
         return f"it is given twice, as {places}; say 'package.module:Class' instead"
@@ -225,5 +225,5 @@ def _is_path(path: str) -> bool:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ValueError:  # it is being imported, or was put there by hand
+    except ValueError:  # its module has no spec: it was put into sys.modules by hand
         return package in sys.modules

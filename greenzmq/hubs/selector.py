@@ -1,9 +1,11 @@
-"""The hub of plain Python: a greenlet that loops over epoll, or over what `selectors` has for the system.
+"""The hub of plain Python: a greenlet that runs a loop over epoll, or over what `selectors` offers on the system.
 
-In a program without a green runtime this is what waits: the main greenlet parks, the loop's greenlet sleeps in
-``epoll`` or ``kqueue``, and to the caller it is an ordinary blocking call that Ctrl-C ends. Greenlets spawned on it run
-meanwhile. One round of the loop: the callbacks that were scheduled before the round, the timers that are due, the
-descriptors that are ready.
+It is used in programs without a green runtime. When the main greenlet makes a call that has to wait, it parks, and the
+loop's greenlet sleeps in ``epoll`` or ``kqueue``. To the program this looks like an ordinary blocking call, which
+Ctrl-C ends; but greenlets spawned on the hub run meanwhile.
+
+A round of the loop runs the callbacks that were scheduled before it, then finds the timers that are due, whose
+callbacks come first in the next round, and then calls the watches of the descriptors that are ready.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from .base import Hub, Timer, Watch, main_greenlet
 
 __all__ = ["SelectorHub"]
 
-#: Seconds that the loop sleeps at most: epoll takes no more than 24 days.
+#: Seconds that the loop sleeps at most: epoll cannot wait for more than 24 days at once.
 _LONGEST = 86400
-#: The mask of a descriptor while it is not known which one the selector has.
+#: Noted as the mask of a descriptor while it is not known which mask the selector has.
 _IN_DOUBT = -1
 
 
@@ -36,7 +38,7 @@ class SelectorHub(Hub):
     """See `Hub`."""
 
     name = "selector"
-    greenlet: Any = None  # no property: each wait reads it
+    greenlet: Any = None  # an attribute and no property, since each wait reads it
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class SelectorHub(Hub):
         return cls.current() or _hubs.set(cls())
 
     def has_work(self) -> bool:
-        """Whether a greenlet waits here, a timer runs, or a call is due."""
+        """Whether a greenlet waits here, or a timer or a callback is pending."""
         return bool(self._parked or self._timers or self._ready)
 
     @property
@@ -96,7 +98,7 @@ class SelectorHub(Hub):
             self._parked.discard(reference)
 
     def close(self) -> None:
-        """End the loop and free its descriptors; for the end of the thread."""
+        """End the loop and free its descriptors. Called at the end of the thread."""
         if not self._closed:
             self._closed = True
             if self.greenlet:
@@ -106,10 +108,10 @@ class SelectorHub(Hub):
             self._selector.close()
 
     def _end_parked(self) -> None:
-        """End what is parked here, as Python does when the last reference to a greenlet goes.
+        """Raise `GreenletExit` in each parked greenlet, as Python does when the last reference to one goes.
 
-        Nobody can resume it any more, nor can it be collected: its frames, which only this thread could unwind, hold
-        what holds it.
+        Nothing can resume them after the loop's end. They could not be collected either: their frames, which only this
+        thread can unwind, refer to the objects that refer to them.
         """
         here = getcurrent()
         for reference in list(self._parked):
@@ -123,7 +125,11 @@ class SelectorHub(Hub):
                 _report()
 
     def _wake_from_handler(self) -> None:
-        """While the loop is in select() only a signal handler runs, after which select() goes on sleeping (PEP 475)."""
+        """Wake the loop if it sleeps in select(): then the caller is a signal handler.
+
+        After a signal handler has returned, select() goes on sleeping (PEP 475), and the loop would not see what the
+        handler has scheduled.
+        """
         if self._asleep:
             self._wakeup.notify()
 
@@ -134,13 +140,13 @@ class SelectorHub(Hub):
             except GreenletExit:
                 return
             except BaseException as error:
-                # KeyboardInterrupt and SystemExit are the main greenlet's, by rule 4 of base.py. So is what keeps the
-                # loop from asking the system; to report that and go round would have no end.
+                # KeyboardInterrupt and SystemExit go to the main greenlet, by rule 4 of base.py. So does an error of
+                # select() itself: if the loop reported it and went on, it would meet it again in every round.
                 main_greenlet().throw(error)
 
     def _round(self) -> None:
         ready = self._ready
-        for _ in range(len(ready)):
+        for _ in range(len(ready)):  # not those that are scheduled meanwhile, or watches would never be served
             callback, args = ready.popleft()
             try:
                 callback(*args)
@@ -156,14 +162,15 @@ class SelectorHub(Hub):
             return 0 if self._ready else None
         now = monotonic()
         if when <= now:
-            # They have waited longer than what is ready by now.
+            # In front: they were due before the callbacks that are ready now were scheduled.
             self._ready.extendleft((timer.run, ()) for timer in reversed(list(self._timers.pop_due(now))))
         return 0 if self._ready else min(max(when - now, 0), _LONGEST)
 
     def _wait(self, seconds: float | None) -> None:
         self._asleep = True
         try:
-            # A signal handler that ran before _asleep was set has left its callback in _ready.
+            # Read `_ready` after `_asleep` is set: a signal handler that ran before that has not woken the loop, but
+            # its callback is in `_ready`.
             events = self._selector.select(0 if self._ready else seconds)
         finally:
             self._asleep = False
@@ -178,17 +185,17 @@ class SelectorHub(Hub):
         if watch is None:
             if fd == self._wakeup.fd:
                 self._wakeup.drain()
-            return  # else it was stopped since
+            return  # or the watch was stopped by a callback of this round
         try:
             watch._fire()
         except Exception:
             _report()
 
     def _register(self, fd: int) -> None:
-        """Bring the selector up to date with the watches on `fd`, and with those that a signal handler adds meanwhile.
+        """Update the selector to the watches that are started on `fd`, also to those a signal handler starts meanwhile.
 
-        While a change is under way its descriptor is noted as `_IN_DOUBT`, and so it stays if an exception comes: the
-        next change is made whatever it is.
+        During a change the descriptor's mask is noted as `_IN_DOUBT`. If an exception interrupts the change, it stays
+        so. Then it differs from any mask that is wanted, and the next call makes the change.
         """
         while (wanted := self._wanted(fd)) != (registered := self._registered.get(fd, 0)):
             if not wanted:
@@ -213,10 +220,13 @@ class SelectorHub(Hub):
             self._ready.append(waiting.popleft())
 
     def _greenzmq_after_fork(self) -> None:
-        """The selector and the wake-up sockets are shared with the parent: take new ones, leave the old as they are."""
+        """In a forked child: make a new selector and new wake-up sockets, since the old ones are the parent's, too.
+
+        To close the old ones here has no effect on the parent.
+        """
         self._selector.close()
         self._wakeup.close()
-        if SelectorHub.current() is not self:  # another thread's, which is gone
+        if SelectorHub.current() is not self:  # the hub of another thread, which does not exist in the child
             self._closed = True
             return
         self._selector = new_selector()
@@ -238,7 +248,7 @@ class _SelectorWatch(Watch):
         if not self.hub._closed:
             try:
                 self.hub._register(self.fd)
-            except OSError:  # of a descriptor that is gone one direction is watched still
+            except OSError:  # the descriptor is closed, and its other direction is still watched
                 self.hub._forget(self.fd)
 
 

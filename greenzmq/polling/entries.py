@@ -1,4 +1,7 @@
-"""What is registered in a Poller: an entry for each object, which looks, and which has the Poller told."""
+"""The entries of a Poller, one for each registered object. An entry polls its object, and marks the Poller dirty.
+
+"Dirty" means that an event may have come for an entry since the last poll.
+"""
 
 from __future__ import annotations
 
@@ -32,27 +35,27 @@ _FD = int(zmq.FD)
 
 
 class PollerProtocol(Protocol):
-    """The Poller, as far as its entries know it."""
+    """The part of a Poller (`PollerState`) that its entries use."""
 
     poll_set: PollSet
     waiters: Any
 
     def mark_dirty(self, entry: Entry) -> None:
-        """Something may have come to `entry`."""
+        """An event may have come for `entry`: poll it in the next poll, and wake the greenlets that wait."""
 
 
 class Entry:
-    """One registered object; also the `Listener` that a socket tells of its events.
+    """One registered object. For a socket, the entry is also the `Listener` that the socket wakes.
 
     Attributes
     ----------
     what, events, order
-        The object, what is asked of it, and its place in the order of registration.
-    owner : Owner or None
-        The Poller; None when it is unregistered.
+        The object, the events to poll it for, and its place in the order of registration.
+    owner : PollerProtocol or None
+        The Poller; None once the object is unregistered.
     is_steady : bool
-        It tells when to look at it again. Else it is looked at in each poll, and put into the thread's `PollSet` before
-        each wait.
+        The object calls `wake` when it may have become ready, so it need not be polled before. One that is not steady
+        is polled in each poll, and put into the thread's `PollSet` before each wait.
     """
 
     __slots__ = ("events", "order", "owner", "what")
@@ -65,12 +68,15 @@ class Entry:
         self.order = order
 
     def ask_for(self, events: int) -> None:
-        """Be told of these from now on, in place of those before; the next poll looks at it."""
+        """Replace the events that it is polled for. The caller has it polled in the next poll."""
         self.forget()
         self.events = events
 
     def wake(self, _: object = None) -> None:
-        """Look at this one in the next poll, and at once if a greenlet waits in one. For a waitable, in any thread."""
+        """The object may be ready: have it polled, at once if a greenlet waits in the Poller.
+
+        A `Waitable` calls this in any thread.
+        """
         owner = self.owner
         if owner is not None:
             owner.mark_dirty(self)
@@ -81,16 +87,19 @@ class Entry:
         return owner is not None and bool(owner.waiters)
 
     def poll_entry(self) -> int:
-        """Which of its events it has. With none it tells when it may have some, if it is steady."""
+        """Return the events for which the object is ready.
+
+        If there are none and the entry is steady, the object will call `wake` when there may be some.
+        """
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Be told no more."""
+        """Undo what `poll_entry` has arranged: the object does not call `wake` any more."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """`forget`, for good. Another thread may be about to wake a waitable all the same."""
-        self.owner = None
+        """`forget`, for good."""
+        self.owner = None  # first: another thread may be about to call `wake`
         self.forget()
 
 
@@ -112,7 +121,8 @@ class SocketEntry(Entry):
         """See `Entry.forget`."""
         state = self.what._greenzmq_state
         state.waiters.forget(self)
-        if not (state.waiters.fd_watch.exclusive or state.waiters.listeners):  # it may be closed without a word now
+        # A socket that is not exclusive may be closed without our notice, and must not stay in the set for nothing.
+        if not (state.waiters.fd_watch.exclusive or state.waiters.listeners):
             state.waiters.leave_poll_set()
 
 
@@ -126,7 +136,7 @@ class WaitableEntry(Entry):
         return POLLIN if self.what.ready() or self._link() else 0
 
     def _link(self) -> bool:
-        """Have it call `wake`; whether it became ready before."""
+        """Link `wake`. Returns whether the object had become ready before: then the link may never be called."""
         self.what.unlink(self.wake)
         self.what.rawlink(self.wake)
         return bool(self.what.ready())
@@ -137,7 +147,7 @@ class WaitableEntry(Entry):
 
 
 class FileEntry(Entry):
-    """A plain descriptor, or an object with a ``fileno()``, which may mean another one at each poll.
+    """A plain descriptor, or an object with a ``fileno()``. The number may mean another file at each poll.
 
     Attributes
     ----------
@@ -154,24 +164,24 @@ class FileEntry(Entry):
 
     @property
     def fd_events(self) -> int:
-        """What to watch its descriptor for."""
+        """The events to watch its descriptor for."""
         return self.events
 
     def number(self) -> int:
-        """The number of its descriptor."""
+        """The descriptor's number, now."""
         return fileno(self.what)
 
     def forget(self) -> None:
-        """Nothing: the Poller takes it out of the `PollSet`."""
+        """Do nothing: the Poller itself takes the entry out of the `PollSet`."""
 
 
 class PlainSocketEntry(FileEntry):
-    """A socket that is not green: of what is done to it, nobody tells but green objects for the same.
+    """A plain pyzmq socket. Operations on it do not recheck for others, so it is not steady.
 
     Attributes
     ----------
     state : SocketState
-        Shared with these: what polls find there, they hear of.
+        Shared with green objects that shadow the same socket: a read of ``EVENTS`` here wakes their waiters, too.
     """
 
     __slots__ = ("state",)
@@ -182,7 +192,7 @@ class PlainSocketEntry(FileEntry):
 
     @property
     def fd_events(self) -> int:
-        """It signals by being readable, whatever the events."""
+        """Always ``POLLIN``: ZMQ_FD becomes readable whichever event comes."""
         return POLLIN
 
     def number(self) -> int:
@@ -199,7 +209,7 @@ class PlainSocketEntry(FileEntry):
 
 
 def make_entry(owner: PollerProtocol, what: Any, events: int, order: int) -> Entry:
-    """The entry for one object, of the kind that it needs."""
+    """Make the entry for an object, of the class that fits it."""
     kind: type[Entry] = FileEntry
     if isinstance(what, Socket):
         kind = SocketEntry
@@ -211,14 +221,14 @@ def make_entry(owner: PollerProtocol, what: Any, events: int, order: int) -> Ent
 
 
 def is_waitable(what: Any) -> bool:
-    """Whether it is polled by the protocol of `Waitable`."""
+    """Whether an object is polled as a `Waitable`. One that is also a socket or has a ``fileno()`` is not."""
     if isinstance(what, (int, BackendSocket)) or hasattr(what, "fileno"):
         return False
     return isinstance(what, Waitable)
 
 
 def fileno(what: Any) -> int:
-    """The number of a descriptor, or pyzmq's error for what has none."""
+    """The number of a descriptor. Raises pyzmq's error for an object that has none."""
     if isinstance(what, int):
         return what
     if not hasattr(what, "fileno"):

@@ -1,8 +1,8 @@
-"""Which of many file descriptors are ready: asked once, or of a set that one watch stands for.
+"""Which of many file descriptors are ready: `ready_now` asks the system once, `FdSet` keeps a set of them.
 
-epoll and kqueue keep a set in the kernel and are descriptors themselves, readable while one of theirs is ready:
-asking costs one system call however many there are, and a hub watches one descriptor instead of thousands. Where the
-system has neither, the hub watches each.
+epoll and kqueue keep the set in the kernel. To ask it is one system call, however many descriptors are in it. The set
+is a descriptor itself, which is readable while one of its members is ready: so a hub watches one descriptor instead of
+thousands. Where the system has neither, the hub watches each member.
 """
 
 from __future__ import annotations
@@ -22,36 +22,40 @@ if TYPE_CHECKING:
 __all__ = ["POLLERR", "POLLIN", "POLLOUT", "FdSet", "ready_now"]
 
 POLLIN, POLLOUT, POLLERR, POLLPRI = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.POLLERR), int(zmq.POLLPRI)
-#: poll(2)'s names of the same; the same numbers everywhere that has epoll. All else is an error to zmq_poll (zmq.cpp).
+#: The flags of poll(2) and epoll for the same events. Any other flag is an error to zmq_poll (zmq.cpp).
 _IN, _PRI, _OUT = 1, 2, 4
 
 
 class FdSet:
-    """File descriptors and the events that are wanted of them, as ``zmq.POLLIN`` and so on.
+    """File descriptors and the events to watch them for, as ``zmq.POLLIN`` and so on.
 
     Attributes
     ----------
     outdated : bool
-        The last answer of `ready` has a file that was closed in this set but is open elsewhere. The kernel keeps such a
-        file, a duplicate's or a forked child's, under the number that it had here, and cannot be told to forget it:
-        `renew` is the cure.
+        The last answer of `ready` contained a stale file, and the set has to be renewed (`renew`). A file is stale if
+        this process closed its descriptor while the set still had it, and a duplicate or a forked child keeps the file
+        open. The kernel goes on reporting it under its old number, and cannot be told to forget it.
     """
 
     def __init__(self) -> None:
         self._wanted: dict[int, int] = {}
-        self._without_poll: dict[int, int] = {}  # files, which poll(2) calls ready at all times, and closed descriptors
-        self._stray: set[int] = set()  # numbers under which the kernel may still report a file that was closed here
+        # Members that the kernel does not take, with what to report of them: plain files, which are always ready, and
+        # closed descriptors, which are an error.
+        self._without_poll: dict[int, int] = {}
+        self._stray: set[int] = set()  # numbers under which the kernel may still report a stale file
         self.outdated = False
         self._epoll = unpatched.epoll is not None
         self._kernel: Any = self._new_kernel_set()  # None when closed
 
     def want(self, fd: int, events: int) -> None:
-        """Ask for `events` of `fd`, and for its errors; 0 takes it out. What was under this number may be closed since.
+        """Watch `fd` for `events`, and for errors; 0 takes it out of the set.
+
+        The number may mean another file than at the last call for it: the earlier one may have been closed since.
 
         Raises
         ------
         OSError
-            The system has no room for another one.
+            The system has no room for another member.
         """
         had_poll = fd in self._wanted and fd not in self._without_poll
         self._without_poll.pop(fd, None)
@@ -61,28 +65,29 @@ class FdSet:
                 self._discard(fd)
             return
         self._wanted[fd] = events
-        if fd < 0:  # poll(2) passes over these
+        if fd < 0:  # poll(2) ignores negative numbers
             self._without_poll[fd] = 0
             return
         try:
             self._enter(fd, events, had_poll)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EBADF, errno.EINVAL):
-                raise  # EINVAL: it is closed, and this set itself has got its number
+                raise
+            # EPERM: a plain file. EBADF: closed. EINVAL: closed, and the kernel's set itself has got its number.
             if had_poll:
                 self._stray.add(fd)
             self._without_poll[fd] = events & (POLLIN | POLLOUT) if error.errno == errno.EPERM else POLLERR
 
     def ready(self) -> list[tuple[int, int]]:
-        """What is ready now, and for what."""
+        """The members that are ready now, with their events. Sets `outdated`."""
         found = self._ask_kernel()
         self.outdated = self._is_outdated(found)
         return [*self._without_poll.items(), *found]
 
     def watches(self, hub: Hub, callback: Callable[[], object]) -> list[Watch]:
-        """Stopped watches that call back while anything is ready.
+        """Make watches, not started, that call back while any member is ready.
 
-        Valid until the next `want`; where the kernel `keeps` the set, until `renew` or `close`.
+        They are valid until the next `want`; where the kernel `keeps` the set, until `renew` or `close`.
         """
         if self._kernel is None:
             return []
@@ -95,18 +100,18 @@ class FdSet:
 
     @property
     def keeps(self) -> bool:
-        """Whether the kernel keeps the set, so that one watch stands for whatever is in it."""
+        """Whether the kernel keeps the set, so that one watch is enough for all its members."""
         return hasattr(self._kernel, "fileno")
 
     def renew(self) -> None:
-        """Begin a new set with what is wanted. `watches` are to be closed before, and made anew."""
+        """Replace the kernel's set by a new one with the same members. The caller closes the `watches` before."""
         wanted = dict(self._wanted)
         self.close()
         for fd, events in wanted.items():
             self.want(fd, events)
 
     def close(self) -> None:
-        """Want nothing any more, and free the kernel's set until something is wanted again."""
+        """Take all members out, and free the kernel's set. The next `want` makes a new one."""
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
             kernel.close()
@@ -115,9 +120,12 @@ class FdSet:
         self._stray.clear()
 
     def _is_outdated(self, found: list[tuple[int, int]]) -> bool:
-        """Whether the kernel has reported files that were closed here. Numbers in doubt are left out for a second look.
+        """Whether the kernel has reported a stale file.
 
-        To renew the set whenever such a number is ready would cost what is registered, not what is ready.
+        It has for certain if the number is no member. If the number is a member that is in `_stray`, the report may be
+        for the member or for a stale file. Then the member is taken out for a moment: what the kernel still reports
+        under this number is stale. To renew the set without this test would cost time for each member, and not only for
+        those that are ready.
         """
         if any(fd not in self._wanted or fd in self._without_poll for fd, _ in found):
             return True
@@ -142,7 +150,7 @@ class FdSet:
         if unpatched.epoll is None:
             return unpatched.DefaultSelector()
         kernel = unpatched.epoll()
-        os.set_blocking(kernel.fileno(), False)  # nobody reads it, and so no hub needs a stand-in for it
+        os.set_blocking(kernel.fileno(), False)  # harmless, as nobody reads it; spares hubs on libuv a `StandIn`
         return kernel
 
     def _enter(self, fd: int, events: int, known: bool) -> None:
@@ -157,14 +165,14 @@ class FdSet:
                 self._kernel.modify(fd, mask)
             else:
                 self._kernel.register(fd, mask)
-        except FileNotFoundError:  # the number is another file's now
+        except FileNotFoundError:  # the number means another file now; the earlier one may be stale
             self._stray.add(fd)
             self._kernel.register(fd, mask)
-        except FileExistsError:  # a file that was closed here, and is open elsewhere, has got its number back
+        except FileExistsError:  # a stale file is under its old number again, as after dup2
             self._kernel.modify(fd, mask)
 
     def _enter_selector(self, fd: int, events: int) -> None:
-        """A selector does not notice that a number is another file's now, and takes no empty mask."""
+        """Register `fd` anew. A selector does not notice if the number means another file, and takes no empty mask."""
         if fd in self._kernel.get_map():
             self._kernel.unregister(fd)
         if events:
@@ -173,14 +181,14 @@ class FdSet:
     def _discard(self, fd: int) -> None:
         try:
             self._kernel.unregister(fd)
-        except (KeyError, OSError, ValueError):  # closed meanwhile: mostly the kernel has forgotten it
+        except (KeyError, OSError, ValueError):  # closed; the kernel has forgotten it, unless it is stale
             self._stray.add(fd)
 
 
 def ready_now(wanted: dict[int, int]) -> dict[int, int]:
-    """What is ready of the events that are wanted of each descriptor, and what has failed; as zmq_poll has it.
+    """Ask the system once: the events, of those wanted, for which each descriptor is ready, and errors; as zmq_poll.
 
-    The numbers mean what they mean now. One that is closed has failed, and a negative one is passed over.
+    A closed descriptor is reported with an error, and a negative number is ignored.
     """
     masks = {fd: _to_poll(events) for fd, events in wanted.items() if fd >= 0}
     return {fd: _from_poll(mask) for fd, mask in unpatched.poll(masks)}

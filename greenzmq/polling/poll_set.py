@@ -1,17 +1,20 @@
-"""Where the descriptors of all of a thread's Pollers are watched: one set, with one watch on the hub.
+"""`PollSet`: one set with the descriptors of all Pollers of a thread, and one watch for it on the hub.
 
-Linux allows at most 500 sets that are themselves in an event loop to have a descriptor in common (eventpoll.c,
-path_limits), and some loops abort the process at the next one. So Pollers do not have sets of their own. In the
-thread's set are:
+Pollers do not have sets of their own, because of a limit in Linux. At most 500 epoll sets that are themselves watched
+by an event loop may have a descriptor in common (eventpoll.c, path_limits), and some loops abort the process at the
+next one.
 
-- The ZMQ_FD of every green socket that a Poller of this thread has found idle. A signal is told to the listeners of the
-  socket, and is not asked for again: a descriptor that is ready while nobody listens leaves the set, and comes back
-  with the next listener. So what Pollers leave unread keeps no loop awake, and to ask the set costs what has changed
-  since somebody asked last.
-- Plain descriptors, and those of sockets that are not green, from the first wait for them on. One that is ready leaves
-  the set as well, if nobody has waited for it since it was told last. What the numbers mean is found out at each wait.
+The members of a thread's set are:
 
-The set lives as long as a Poller of the thread, or a socket that is in it.
+- The ZMQ_FD of each green socket that a Poller of this thread has found without events. When it is signalled, the
+  socket's listeners are woken. If it is ready while there is no listener, it leaves the set, and enters it again with
+  the next listener. So a socket that nobody reads does not keep the loop busy, and the cost of asking the set grows
+  only with what has changed since the last time.
+- Plain descriptors, and the ZMQ_FD of plain sockets, from the first wait for them on. One that is ready leaves the set
+  as well, if no greenlet has waited for it since it was reported last. They enter the set again before each wait, since
+  their numbers may mean other files by then.
+
+The set is kept alive by the thread's Pollers, and by the sockets in it.
 """
 
 from __future__ import annotations
@@ -42,47 +45,47 @@ _here = unpatched.local()
 
 
 class FileListener(Protocol):
-    """What waits for a plain descriptor.
+    """An entry of a Poller for a plain descriptor, as `PollSet` uses it.
 
     Attributes
     ----------
     fd : int
-        Its number in the set; kept by `PollSet`, -1 before.
+        The descriptor's number in the set. Written by `PollSet`; -1 before.
     """
 
     fd: int
 
     @property
     def fd_events(self) -> int:
-        """What to watch the descriptor for. Its errors are told in any case."""
+        """The events to watch the descriptor for. Errors are reported in any case."""
 
     def wake(self) -> None:
-        """It has one of these. Never switches."""
+        """Called when the descriptor has one of these events, or an error. Never switches."""
 
 
 class PollSet:
-    """What the Pollers of one thread wait for.
+    """The descriptors that the Pollers of one thread wait for.
 
-    A socket is in the set of the thread that polled it last; its `poll_set` and `poll_fd` say where.
+    A socket is in the set of the thread that polled it last; see `SocketWaiters.poll_set` and `poll_fd`.
 
     Attributes
     ----------
     inherited : bool
-        This is a forked child and the set is the parent's, of no use here.
+        This is a forked child and the set is the parent's, which must not be used here.
     """
 
     def __init__(self) -> None:
         self.inherited = False
         self._descriptors = FdSet()
         self._sockets: dict[int, SocketWaiters] = {}
-        self._new: dict[int, SocketWaiters] = {}  # those of them that the kernel has not been told of
-        self._files: dict[int, dict[FileListener, bool]] = {}  # True for those that are to be told
-        self._hubs: dict[Hub, _OnHub] = {}  # nearly always one
+        self._new: dict[int, SocketWaiters] = {}  # those of `_sockets` that are not in the kernel's set yet
+        self._files: dict[int, dict[FileListener, bool]] = {}  # True for a listener that is to be woken
+        self._hubs: dict[Hub, _OnHub] = {}  # nearly always a single one
         register_after_fork(self)
 
     @staticmethod
     def here() -> PollSet:
-        """This thread's; a new one where there is none."""
+        """Return this thread's set; make it if there is none."""
         found: PollSet | None = getattr(_here, "reference", _nothing)()
         if found is None or found.inherited:
             found = PollSet()
@@ -92,30 +95,31 @@ class PollSet:
     # -- what is in it ------------------------------------------------------------------------------------------------
 
     def enter_socket(self, waiters: SocketWaiters, socket: Any) -> None:
-        """Tell the listeners of `socket` of signals. They listen already. Nothing if it is in this set."""
+        """Add a green socket, which has listeners already. They are woken at a signal. Does nothing if it is there."""
         if waiters.poll_set is self:
             return
         fd = get_option(socket, _FD)
-        if waiters.poll_set is not None:  # another thread's; who listens there would not hear of signals any more
+        if waiters.poll_set is not None:
+            # It is in another thread's set. Once it leaves that, no signal reaches the listeners there: wake them now.
             waiters.leave_poll_set()
             waiters.tell_all_listeners()
         before = self._sockets.get(fd)
-        if before is not None:  # closed by somebody who knows nothing of this; the number is another socket's now
+        if before is not None:  # that socket was closed past greenzmq, and its number is this socket's now
             before.forget_poll_set()
             before.tell_all_listeners()
         waiters.enter_poll_set(self, fd)
         self._sockets[fd] = self._new[fd] = waiters
 
     def leave(self, waiters: SocketWaiters) -> None:
-        """Take `enter_socket` back. In any thread: a context may be ended in another one."""
+        """Undo `enter_socket`. Called in any thread: a context may be ended, and so its sockets closed, in another."""
         waiters.forget_poll_set()
         if self._sockets.get(waiters.poll_fd) is waiters:
             self._forget_socket(waiters.poll_fd)
 
     def enter_file(self, listener: FileListener, fd: int) -> None:
-        """Tell `listener`, once, when `fd` has its events or has failed. What the number means is found out anew.
+        """Wake `listener`, once, when `fd` has one of its events or an error. The number may mean a new file.
 
-        It stays in the set when it has been told: mostly there will be another wait.
+        The descriptor stays in the set after that, since most waits are followed by another one.
         """
         if listener.fd != fd:
             self.leave_file(listener)
@@ -124,7 +128,7 @@ class PollSet:
         self._want(fd)
 
     def leave_file(self, listener: FileListener) -> None:
-        """Take `enter_file` back; nothing if there is nothing to take back."""
+        """Undo `enter_file`. Does nothing if `listener` is not in the set."""
         listeners = self._files.get(listener.fd)
         if listeners is not None and listeners.pop(listener, None) is not None:
             if not listeners:
@@ -140,9 +144,9 @@ class PollSet:
             self._want(fd)
 
     def _want(self, fd: int) -> None:
-        """Tell the kernel what is wanted of `fd` now."""
+        """Update the kernel's set: the events of `fd` are those that any of its listeners waits for."""
         events = POLLIN if fd in self._sockets else 0
-        for listener in list(self._files.get(fd, ())):  # a finalizer may drop a Poller meanwhile
+        for listener in list(self._files.get(fd, ())):  # a copy: a finalizer may drop a Poller meanwhile
             events |= listener.fd_events
         self._descriptors.want(fd, events)
         if not self._descriptors.keeps:
@@ -150,18 +154,18 @@ class PollSet:
             self._start_watches()
 
     def _flush(self) -> None:
-        """Tell the kernel of new sockets. Most Pollers that are made for one poll come to an end before."""
+        """Add the new sockets to the kernel's set. This is put off, since a Poller made for one poll may end before."""
         if self._new:
             for fd in list(self._new):
                 self._want(fd)
                 self._new.pop(fd, None)
-            emptied, self._new = self._new, {}  # a dict does not free its memory
-            self._new.update(emptied)  # what a signal handler has entered in between
+            emptied, self._new = self._new, {}  # a new dict: an emptied one keeps its memory
+            self._new.update(emptied)  # sockets that a signal handler has added since the loop
 
     # -- who waits, and whom to tell ----------------------------------------------------------------------------------
 
     def join(self, waiter: Waiter) -> None:
-        """Watch the set on the hub of `waiter` until it quits. To be repeated whenever it is about to park.
+        """Watch the set on the hub of `waiter` until `quit`. Called again each time before the waiter parks.
 
         Raises
         ------
@@ -177,9 +181,10 @@ class PollSet:
         self._start_on(waiter.hub, on_hub)
 
     def quit(self, waiter: Waiter) -> None:
-        """`waiter` waits no more; nothing if it does not wait. What an exception has interrupted may be done again.
+        """Undo `join`. Idempotent: if an exception interrupts it, the caller repeats it.
 
-        The last one leaves the watch with the hub: the kernel goes through all of a set that is added.
+        When the last waiter leaves, the watch is only stopped lazily: to add a set to a loop again takes the kernel
+        time for each member of the set.
         """
         on_hub = self._hubs.get(waiter.hub)
         if on_hub is None:
@@ -192,14 +197,14 @@ class PollSet:
                 watch.stop_lazily()
 
     def collect(self) -> None:
-        """Tell of all signals that have come. Raises as `join`."""
+        """Wake the listeners of all descriptors that are ready. Raises as `join`."""
         self._flush()
         self._tell_of_signals()
 
     def _tell_of_signals(self) -> None:
         for fd, events in self._ready():
             self._tell_file_listeners(fd, events)
-            waiters = self._sockets.get(fd)
+            waiters = self._sockets.get(fd)  # only now: a listener just woken may have changed it
             if waiters is not None and waiters.listeners:
                 waiters.tell_all_listeners()
             elif waiters is not None or fd not in self._files:
@@ -234,7 +239,7 @@ class PollSet:
 
     def _start_on(self, hub: Hub, on_hub: _OnHub) -> None:
         watches: list[Watch] | None = None
-        while on_hub.watches is not watches:  # the first time, or a signal handler has polled and renewed them
+        while on_hub.watches is not watches:  # until no signal handler has polled meanwhile, and so made new watches
             if not on_hub.watches:
                 on_hub.watches = self._descriptors.watches(hub, partial(_tell, weakref.ref(self)))
             watches = on_hub.watches
@@ -258,14 +263,14 @@ class PollSet:
                 watch.hub.call_soon_threadsafe(watch.close)
 
     def _leave_idle_hubs(self) -> None:
-        """The program has gone on to another loop: do not keep the one before alive."""
+        """Forget hubs on which nobody waits: the program may have changed loops, and the old one must not be kept."""
         for hub, on_hub in list(self._hubs.items()):
             if not on_hub.waiters:
                 self._close_on(on_hub)
                 del self._hubs[hub]
 
     def _greenzmq_after_fork(self) -> None:
-        """The kernel's set is shared with the parent: leave it alone."""
+        """In a forked child: forget everything, and leave the kernel's set, which is the parent's too, as it is."""
         self.inherited = True
         for on_hub in self._hubs.values():
             for watch in on_hub.watches:
@@ -276,12 +281,15 @@ class PollSet:
 
     def __del__(self) -> None:
         self._close_watches()
-        if not self.inherited:  # else its watches keep it open until they are closed
+        if not self.inherited:  # else `detach_after_fork` keeps it open until the watches are closed
             self._descriptors.close()
 
 
 class _OnHub:
-    """Who waits on one hub, and the watches there: started, and not lazily stopped, exactly while somebody does."""
+    """The waiters on one hub, and the watches there, which are started exactly while there is a waiter.
+
+    Without waiters the watches are closed or lazily stopped.
+    """
 
     __slots__ = ("waiters", "watches")
 
@@ -291,11 +299,11 @@ class _OnHub:
 
 
 def _nothing() -> None:
-    """A reference to no set."""
+    """Return None, as a weak reference to a set that is gone does."""
 
 
 def _tell(reference: weakref.ref[PollSet]) -> None:
-    """For a watch, which does not keep its set alive."""
+    """The callback of the watches. The reference is weak, since a started watch must not keep its set alive."""
     found = reference()
     if found is not None:
         found._tell_of_signals()

@@ -1,5 +1,6 @@
-"""Poller, select and zmq_poll: wait for many sockets and descriptors at once. How they do it is in
-`greenzmq.polling.poller_state`.
+"""Poller, select and zmq_poll: wait for many sockets and descriptors at once.
+
+How a poll works is described in `greenzmq.polling.poller_state`.
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ __all__ = ["Poller", "select", "zmq_poll"]
 
 
 class Poller(zmq.Poller):
-    """A `zmq.Poller` that parks the greenlet. Several may poll it at once, and use its sockets meanwhile.
+    """A `zmq.Poller` that parks the greenlet. Several greenlets may poll it at once, and use its sockets meanwhile.
 
-    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``, and for ``POLLIN``
-    whatever is `Waitable`: events, tasks. Results, their order and the unit of time (ms) are pyzmq's. A closed socket
-    is an error at the next poll; pyzmq polls standard input instead. Any number of Pollers may have a socket or
-    descriptor in common.
+    Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``; and for ``POLLIN`` any
+    `Waitable`, such as an event or a task. Results, their order and the unit of time (ms) are pyzmq's. A closed socket
+    raises an error at the next poll, where pyzmq would poll standard input instead. Any number of Pollers may have a
+    socket or descriptor in common.
 
     Parameters
     ----------
     hub : str, type, Hub or GreenHub, optional
-        The hub to wait on; None takes it from the first green socket's context, or else leaves it to the rules.
+        The hub to wait on. None takes the hub of the first green socket whose context names one; if there is none, the
+        rules decide (`greenzmq.hubs.decide`).
     """
 
     _greenzmq_default_hub: ClassVar[Choice | None] = None
@@ -61,31 +63,32 @@ class Poller(zmq.Poller):
 
     @property
     def sockets(self) -> list[tuple[Any, int]]:  # type: ignore[override]
-        """What is registered, and for which events, in the order of registration."""
+        """The registered objects and their events, in the order of registration."""
         return [(entry.what, entry.events) for entry in self._greenzmq_state.entries.values()]
 
     def __contains__(self, socket: Any) -> bool:
         return socket in self._greenzmq_state.entries
 
     def register(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
-        """Poll `socket` for `flags`, from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
+        """Poll `socket` for `flags` from now on; 0 unregisters it. See `zmq.Poller.register`. Never switches."""
         if flags:
             self._greenzmq_state.register(socket, int(flags))
         elif socket in self:
             self.unregister(socket)
 
     def modify(self, socket: Any, flags: int = zmq.POLLIN | zmq.POLLOUT) -> None:
-        """Change the events of what is registered; see `zmq.Poller.modify`. Never switches."""
+        """Change the events that `socket` is polled for; see `zmq.Poller.modify`. Never switches."""
         self.register(socket, flags)
 
     def unregister(self, socket: Any) -> None:
-        """Poll `socket` no more; see `zmq.Poller.unregister`. KeyError if it is not registered. Never switches."""
+        """Stop polling `socket`; see `zmq.Poller.unregister`. KeyError if it is not registered. Never switches."""
         self._greenzmq_state.unregister(socket)
 
     def close(self) -> None:
         """Unregister everything. Never switches.
 
-        Dropping the Poller does the same. Greenlets that wait in it get an empty list. It may be used again.
+        Greenlets that wait in the Poller get an empty list. It may be used again. A Poller that is collected is closed
+        first.
         """
         self._greenzmq_state.clear()
 
@@ -99,7 +102,7 @@ class Poller(zmq.Poller):
 
     def __del__(self) -> None:
         state: PollerState | None = getattr(self, "_greenzmq_state", None)
-        if state is not None:  # what cannot be made is deleted all the same
+        if state is not None:  # None if `__init__` has failed
             state.clear()
 
     # -- polling ------------------------------------------------------------------------------------------------------
@@ -110,12 +113,13 @@ class Poller(zmq.Poller):
         Parameters
         ----------
         timeout : int or float, optional
-            Milliseconds; None or a negative number waits for ever, 0 looks only.
+            Milliseconds; None or a negative number waits for ever, 0 does not wait.
 
         Returns
         -------
         list of (object, int)
-            What is ready, and its events. As in pyzmq, a number stands for an object with a ``fileno()``.
+            The objects that are ready, and their events. As in pyzmq, an object with a ``fileno()`` is returned as its
+            number.
 
         Raises
         ------
@@ -141,7 +145,7 @@ class Poller(zmq.Poller):
         waiter = new_waiter(state.get_hub(self), seconds, entered, self._greenzmq_reason or state)
         try:
             state.join(waiter)
-            if state.dirty:  # when there was no waiter to wake yet
+            if state.dirty:  # marked after `collect_ready` and before `join`, so that no waiter was woken for it
                 ready = state.collect_ready()
             while state.entries and not (ready or waiter.expired):
                 state.watch(waiter)
@@ -150,7 +154,7 @@ class Poller(zmq.Poller):
         finally:
             try:
                 state.leave(waiter)
-            except BaseException:  # of a signal handler, in the midst of it
+            except BaseException:  # a signal handler has raised while `leave` ran: it is idempotent, so repeat it
                 state.leave(waiter)
                 raise
         return ready
@@ -164,14 +168,14 @@ def zmq_poll(
     Parameters
     ----------
     sockets : list of (object, int)
-        What to poll, and for which events. One object may stand in it more than once.
+        The objects to poll, and their events. An object may be listed more than once.
     timeout : int
         Milliseconds; a negative number waits for ever.
 
     Returns
     -------
     list of (object, int)
-        What is ready, and its events.
+        The objects that are ready, and their events.
 
     Notes
     -----
@@ -203,14 +207,14 @@ def select(
     Parameters
     ----------
     rlist, wlist, xlist : list
-        What to poll for something to read, for room to write, for errors.
+        The objects to poll for reading, for writing, and for errors.
     timeout : float, optional
         Seconds; None or a negative number waits for ever.
 
     Returns
     -------
     three lists
-        What is ready, of each.
+        The objects of each list that are ready.
 
     Notes
     -----

@@ -1,14 +1,16 @@
-"""What a Poller knows and does. `greenzmq.polling.poller` has its face, a class that users make subclasses of.
+"""`PollerState`: what a Poller knows and does. The class for users, `greenzmq.polling.poller.Poller`, has one of these.
 
-The cost of a poll grows with what has changed, not with what is registered:
+The cost of a poll grows with what has changed, and not with what is registered:
 
-- A green socket whose last look showed none of its events *rests*: it is not looked at again until its descriptor
-  signals, or until an operation on it may have taken the signal, of which its `SocketState` tells. All others are
-  *awake* and looked at in every poll, since what was reported has to be reported again while it lasts.
-- What is `Waitable` has no descriptor. It rests until it calls back, perhaps from another thread.
-- Of operations on plain pyzmq sockets nobody tells, unless it is one of ours; and the number of a descriptor may mean
-  another file at each poll. These are *unsteady*: they never rest, and are watched for one wait at a time.
-- What is watched is in a set that all Pollers of a thread share (`greenzmq.polling.poll_set`).
+- A green socket that had none of its events when it was polled last is *idle*: it is not polled again before its
+  descriptor is signalled, or an operation on it may have consumed the signal (`SocketWaiters.recheck_for_others` wakes
+  the entry then). All other entries are *active*, and are polled in every poll: an event that was reported has to be
+  reported again as long as it lasts.
+- A `Waitable` has no descriptor. It is idle until it calls back, perhaps in another thread.
+- An operation on a plain pyzmq socket does not recheck for others; and the number of a plain descriptor may mean
+  another file at each poll. Such entries are *unsteady*: they are polled in every poll, and enter the set of
+  descriptors before each wait.
+- All Pollers of a thread share one set of descriptors (`greenzmq.polling.poll_set`).
 """
 
 from __future__ import annotations
@@ -32,36 +34,37 @@ __all__ = ["PollerState"]
 
 Ready = list[tuple[Any, int]]
 
-#: In place of two empty dicts for each Poller. Never changed.
+#: Shared by all Pollers that need none of their own, to save memory. Never changed.
 _NO_ENTRIES: dict[FileEntry, None] = {}
 _NO_WAITERS: dict[Waiter, None] = {}
 
 
 class PollerState:
-    """One Poller, without its face.
+    """The state of one Poller.
 
     Attributes
     ----------
     entries : dict
-        What is registered, in the order of registration.
+        The registered objects and their entries, in the order of registration.
     active : dict
-        The set of steady entries that the next poll looks at. The others rest.
+        The set of steady entries that the next poll polls. The other steady ones are idle.
     unsteady : dict
-        The set of entries that every poll looks at.
+        The set of entries that every poll polls.
     has_waitables : bool
-        Whether any of them is no socket and no descriptor; other threads may mark those dirty.
+        Whether a `Waitable` was ever registered; other threads may mark its entry dirty.
     chooser : Entry or None
         The first green socket whose context says which hub to wait on.
     poll_set : PollSet
-        Of the thread that polled last. The silent sockets are in it, and the unsteady ones once a greenlet has waited.
+        That of the thread that polled last. The idle sockets are in it; so are the unsteady ones, once a greenlet has
+        waited for them.
     waiters : dict
-        The set of those who wait, all on one hub.
+        The set of waiters, all on one hub.
     dirty : bool
-        Somebody told of an entry since the last poll began to look.
+        `mark_dirty` was called since the last poll began.
     checked : bool
-        It warns of polls in coroutines that happen not to wait; see `greenzmq.sockets.coroutines`.
+        Warn of polls in coroutines that happen not to wait; see `greenzmq.sockets.coroutines`.
     turn : Turn
-        How long greenlets may poll without a pause, and when the last one was.
+        How long greenlets may poll before they have to yield.
     """
 
     __slots__ = (
@@ -90,7 +93,8 @@ class PollerState:
         self.poll_set = PollSet.here()
         self.waiters = _NO_WAITERS
         self.dirty = False
-        # As long as that until a green socket says how long; in the past, so that a Poller for one poll yields at once.
+        # The first green socket to be registered brings its own length. It has begun in the past: so a Poller that is
+        # made for one poll yields, too, and a loop that makes one each time does not keep others from running.
         self.turn = Turn(default_turn(), began_at=0)
         self.checked = hubs.asyncio_debugs()  # see `coroutines`
 
@@ -130,7 +134,7 @@ class PollerState:
             with_hub_choice = (other for other in self.entries.values() if isinstance(other.what, Socket))
             self.chooser = next((other for other in with_hub_choice if other.what._greenzmq_choice is not None), None)
         entry.close()
-        if not self.entries:  # those who wait would wait for ever
+        if not self.entries:  # or the greenlets that wait would wait for ever
             self.wake_waiters()
 
     def clear(self) -> None:
@@ -145,11 +149,11 @@ class PollerState:
         for entry in entries.values():
             entry.close()
 
-    # -- one look -----------------------------------------------------------------------------------------------------
+    # -- one poll, without a wait -------------------------------------------------------------------------------------
 
     def collect_ready(self) -> Ready:
-        """All that is ready now, in the order of registration."""
-        self.dirty = False
+        """Return the objects that are ready now, with their events, in the order of registration."""
+        self.dirty = False  # first: what is marked from here on may be missed below
         self._enter_thread()
         if len(self.active) + len(self.unsteady) < len(self.entries):
             self.poll_set.collect()
@@ -166,23 +170,24 @@ class PollerState:
         return [(what, events) for _, what, events in found]
 
     def _poll_entry(self, entry: Entry) -> int:
-        """The events of one that is awake. If it has none it rests from now on."""
-        events = POLLERR
+        """Poll an active entry and return its events. If it has none, it is idle from now on."""
+        events = POLLERR  # stays if `poll_entry` raises, so that the next poll polls the entry again
         try:
-            self.active.pop(entry, None)  # before the look: another thread may wake a waitable while it is linked
+            # Before it is polled: from then on `wake`, perhaps in another thread, may make it active again.
+            self.active.pop(entry, None)
             events = entry.poll_entry() if entry.owner is not None else 0
-        finally:  # what raises will be asked again
+        finally:
             if events and entry.owner is not None:
                 self.active[entry] = None
         return events
 
     def _free_active(self) -> None:
-        """Free the memory of those that were awake: a dict does not do so. Some may be marked dirty in between."""
+        """Replace `active`, which is empty: the old dict keeps the memory that it had when it was full."""
         emptied, self.active = self.active, {}
-        self.active.update(emptied)
+        self.active.update(emptied)  # entries that a signal handler has marked dirty meanwhile
 
     def _poll_unsteady(self) -> list[tuple[int, Any, int]]:
-        """Of these the descriptors are asked all at once, by the numbers that they have now."""
+        """Poll the unsteady entries: the descriptors in one system call, by the numbers that they have now."""
         found: list[tuple[int, Any, int]] = []
         files: list[tuple[FileEntry, int]] = []
         wanted: dict[int, int] = {}
@@ -199,17 +204,20 @@ class PollerState:
         return [row for row in found if row[2]]
 
     def _enter_thread(self) -> None:
-        """In another thread than before, or in a forked child, nobody tells of what rests: look at all."""
+        """If this is another thread than at the last poll, or a forked child, take its `PollSet`.
+
+        No signal reaches idle entries there any more, so all entries become active.
+        """
         here = PollSet.here()
         before = self.poll_set
         if here is before:
             return
-        if before.inherited:  # its greenlets are copies here, which nobody wakes
+        if before.inherited:  # a forked child: the waiters are copies of the parent's, and never run
             self.waiters = _NO_WAITERS
             for entry in list(self.unsteady):
                 if isinstance(entry, PlainSocketEntry):
-                    entry.what._closed = True  # pyzmq would spin at it
-        elif self.waiters:
+                    entry.what._closed = True  # a call on it would make pyzmq spin
+        elif self.waiters:  # greenlets of the other thread wait in this Poller
             return
         self.poll_set = here
         self.active.update((entry, None) for entry in self.entries.values() if entry.is_steady)
@@ -217,7 +225,7 @@ class PollerState:
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def get_hub(self, poller: object) -> Hub:
-        """The hub to wait on, for `poller`. Raises WrongHubError if somebody waits on another one."""
+        """The hub to wait on, for `poller`. Raises WrongHubError if a greenlet of another hub waits in it."""
         chooser = poller if self.chooser is None or self.choice is not None else self.chooser.what
         hub = hubs.hub_to_wait_on(self._hub_choice(), chooser)
         other = next((waiter.hub for waiter in self.waiters if waiter.hub is not hub), None)
@@ -226,37 +234,37 @@ class PollerState:
         return hub
 
     def let_hub_go_round(self, now: float) -> None:
-        """Let others run, if the turn is over and there can be others."""
+        """Yield to the hub, if the turn is over and there is a hub to yield to."""
         if self.turn.is_over(now):
             self.turn.yield_to_others(self._hub_choice())
 
     def join(self, waiter: Waiter) -> None:
-        """Have `waiter` woken by what is told; see `watch`, too."""
+        """Have `waiter` woken by `mark_dirty`. That is not enough before it parks: see `watch`."""
         self.waiters = self.waiters or {}
         self.waiters[waiter] = None
 
     def watch(self, waiter: Waiter) -> None:
-        """Have `waiter` woken by what is registered; each time before it parks."""
+        """Have `waiter` woken when a descriptor is ready. Called each time before it parks."""
         for entry in list(self.unsteady):
             self.poll_set.enter_file(entry, entry.number())
         self.poll_set.join(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """`waiter` waits no more. What an exception has interrupted may be done again."""
+        """Undo `join` and `watch`. Idempotent: if an exception interrupts it, the caller repeats it."""
         waiter.close()
         self.waiters.pop(waiter, None)
         self.poll_set.quit(waiter)
         self.turn.begin()
 
     def mark_dirty(self, entry: Entry) -> None:
-        """Something may have come to `entry`. For a waitable, in any thread."""
+        """An event may have come for `entry`: poll it in the next poll. For a `Waitable`, called in any thread."""
         if entry.is_steady:
             self.active[entry] = None
         self.dirty = True
         self.wake_waiters()
 
     def wake_waiters(self) -> None:
-        """Each looks for itself. In any thread."""
+        """Wake every waiter, in any thread. Each polls again."""
         for waiter in list(self.waiters):
             wake_anywhere(waiter)
 

@@ -1,16 +1,17 @@
 """proxy, proxy_steerable and device, for greenlets, as libzmq's ``proxy.cpp`` defines them.
 
-One greenlet moves the messages of both ways, a bounded burst of one way at a time. It parks only between messages, when
-each way lacks something: a message, or room for one. So a kill, a timeout or a closed socket finds nothing in hand.
+One greenlet moves the messages of both ways, in bounded bursts, first one way and then the other. It parks only between
+messages, when each way is blocked: there is no message to receive, or no room to send it. So if the greenlet is killed,
+or a socket is closed, while it is parked, it holds no message that would be lost.
 
-- A message is read only when its target, and the capture socket, promise room for it (``POLLOUT``). libzmq looks once a
-  burst and then waits with a message in hand.
-- A promise may be false: see fact 4 of `greenzmq.sockets.operations`. The message in hand then goes to a task, which
-  waits for room as any sender does and outlives the proxy, while the other way and the control socket go on. The way
-  itself waits for the task, which is `Waitable`.
-- libzmq's functions are called directly, without the green socket's bookkeeping. What this may have taken from
-  greenlets that wait on the same sockets is made good once a burst. Others may be in the middle of a message, too: they
-  are asked about once a burst, during which nobody else runs.
+- A message is received only when its target, and the capture socket, report room for it (``POLLOUT``). libzmq's own
+  proxy reads ``EVENTS`` once a burst, and then may wait while it holds a message.
+- The report may be false: see fact 4 of `greenzmq.sockets.waiters`. The received message is then handed to a task,
+  which waits for room like any other sender, and outlives the proxy. Meanwhile the other way and the control socket go
+  on. The blocked way waits for the task, which is `Waitable`.
+- libzmq's functions are called directly, without the bookkeeping of the green socket. They may consume signals that
+  other greenlets wait for on the same sockets, so these are rechecked after each burst. Other greenlets may also be in
+  the middle of a message: that is checked before each burst, and cannot change in it, since nobody else runs.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["device", "proxy", "proxy_steerable"]
 
-#: Messages that one way moves before the other has its turn: enough to make the looks around a burst cheap, and well
-#: under a turn.
+#: Messages that one way moves before it is the other's turn: enough for the checks around a burst to cost little, and
+#: much less than a `Turn`.
 BURST = 100
-#: Asked of what has nothing else to tell: the end of its context, or its being closed, is told all the same.
+#: Polled for on a socket from which nothing else is awaited: the poll still ends if it is closed, or its context ends.
 _THE_END = int(zmq.POLLERR)
 _REP = int(zmq.REP)
 _TYPE = int(zmq.TYPE)
@@ -61,36 +62,40 @@ def proxy(
     native: bool = False,
     hub: Choice | None = None,
 ) -> int:
-    """Pass messages on between two sockets, both ways; see `zmq.proxy`. Only this greenlet is busy with it.
+    """Pass messages on between two sockets, both ways; see `zmq.proxy`. Other greenlets run meanwhile.
 
     Parameters
     ----------
     frontend, backend : Socket
-        Green or plain sockets; the same one twice sends each message back. While the proxy runs they are its own.
+        Green or plain sockets. If both are the same, each message is sent back. While the proxy runs, other code
+        should not use them.
     capture : Socket, optional
-        Is sent every message, too.
+        A copy of every message is sent to it.
     native : bool
-        Let libzmq do it in a native thread, while this greenlet waits: several times faster, and beside the GIL.
-        No other call may be made on the sockets until it has ended, but for a green one's `close`. That ends it, and so
-        does a kill; if libzmq waits for room with a message in hand, not before there is room. The socket is closed for
-        others at once, and for libzmq when the thread has ended. A forked child has its sockets closed and no thread.
+        Let libzmq's own proxy do it in a native thread, while this greenlet waits. That is several times faster, and
+        does not need the GIL.
+
+        Until it has ended, no other call may be made on the sockets, except `close` of a green one. That call ends the
+        proxy, and so does a kill of this greenlet. If libzmq waits for room at that moment, to send a message that it
+        has received, the proxy ends only when there is room. The socket counts as closed at once; libzmq closes it
+        when the thread has ended. In a forked child the sockets are closed and the thread does not exist.
     hub : str, type or Hub, optional
-        The hub to wait on; None takes it from the sockets' context, or else leaves it to the rules.
+        The hub to wait on. None takes that of the sockets' context, or else leaves the choice to the rules.
 
     Raises
     ------
     TypeError
-        One of them is no socket.
+        One of the arguments is not a socket.
     zmq.ContextTerminated
         The context has ended.
     zmq.ZMQError
-        What libzmq answers: ``ENOTSOCK`` if a socket is closed.
+        Any error of libzmq, such as ``ENOTSOCK`` if a socket is closed.
     WrongHubError
-        `native`, and others wait on one of the sockets, or it has one of them already.
+        With `native`: greenlets wait on one of the sockets, or another native proxy uses it.
 
     Notes
     -----
-    Switches: always, and does not return of its own accord.
+    Switches: always. It does not return: only an exception ends it.
     """
     return proxy_steerable(frontend, backend, capture, native=native, hub=hub)
 
@@ -104,17 +109,17 @@ def proxy_steerable(
     native: bool = False,
     hub: Choice | None = None,
 ) -> int:
-    """`proxy`, with a socket for commands to it; see `zmq.proxy_steerable`.
+    """`proxy`, with a socket on which it takes commands; see `zmq.proxy_steerable`.
 
     Parameters
     ----------
     frontend, backend, capture, native, hub
         As for `proxy`.
     control : Socket, optional
-        A PAIR, PULL, SUB, REP, … on which it takes commands, of one frame each: ``PAUSE``, ``RESUME``, ``TERMINATE``,
-        and ``STATISTICS``, which is answered with eight frames, each a ``uint64`` in the machine's byte order: frames
-        and octets that the frontend received, that it sent, that the backend received, that it sent. A REP answers the
-        others with an empty frame.
+        A PAIR, PULL, SUB, REP or the like. A command is a single frame: ``PAUSE``, ``RESUME``, ``TERMINATE`` or
+        ``STATISTICS``. The answer to ``STATISTICS`` has eight frames, each a ``uint64`` in the machine's byte order:
+        the frames and the octets that the frontend received, that the frontend sent, that the backend received, and
+        that the backend sent. On a REP, every other command is answered with an empty frame.
 
     Returns
     -------
@@ -137,7 +142,7 @@ def proxy_steerable(
 
 
 def device(device_type: int, frontend: zmq.Socket[Any], backend: Any = None, *, hub: Choice | None = None) -> int:
-    """`proxy` under its name of old; see `zmq.device`. Without a `backend` it is the frontend, as in `zmq.green`."""
+    """`proxy` under its old name; see `zmq.device`. Without a `backend`, the frontend is both, as in `zmq.green`."""
     return proxy(frontend, frontend if backend is None or backend == -1 else backend, hub=hub)
 
 
@@ -146,7 +151,10 @@ def _choice(socket: zmq.Socket[Any]) -> Choice | None:
 
 
 class _Flow:
-    """One way through a proxy: from `source` to each of `targets`, of which the last is the one meant."""
+    """One way through a proxy: from `source` to each of `targets`. The last target is the other side.
+
+    If there is a capture socket, it is the first target.
+    """
 
     __slots__ = (
         "delivered",
@@ -166,7 +174,8 @@ class _Flow:
         self.source = source
         self.targets = [target] if capture is None else [capture, target]
         self.target_differs = address_of(source) != address_of(target)
-        # A message that goes back through its own socket cannot wait for room: a REP has none until it has received.
+        # If a message goes back through the socket that it came from, do not ask that for room before the receive: a
+        # REP, for one, cannot send until it has received.
         self.waits_for_room = self.targets if self.target_differs else self.targets[:-1]
         self.frames = 0
         self.octets = 0
@@ -175,7 +184,7 @@ class _Flow:
         self.pending: Task[BaseException | None] | None = None
 
     def move(self) -> tuple[Any, int] | None:
-        """Move a burst. What is lacking to move more, as an object and its event to poll for; None if nothing is."""
+        """Move one burst. If the way is blocked then, return an object and the event to poll it for; else None."""
         if self.pending is not None:
             if not self.pending.done:
                 return self.pending, POLLIN
@@ -200,9 +209,11 @@ class _Flow:
             try:
                 parts: list[Any] = receive(source, DONTWAIT, False, False)
             except zmq.Again:
-                held = receive is first and isinstance(source, Socket)  # by a greenlet that has a part of its message
+                # The first receive of a burst also meets this if a greenlet is in the middle of a message. Then EVENTS
+                # says POLLIN all the same, and to poll for it would not wait.
+                held = receive is first and isinstance(source, Socket)
                 return None if held else (source, POLLIN)
-            receive = receive_message
+            receive = receive_message  # past the bookkeeping: nobody else runs until the burst is over
             self.frames += len(parts)
             self.octets += sum(map(len, parts))
             if contested or not deliver(parts):
@@ -210,7 +221,7 @@ class _Flow:
         return None
 
     def _deliver(self, parts: list[zmq.Frame]) -> bool:
-        """Send to all targets at once, or note how far it went."""
+        """Send to all targets without a wait. If one has no room, return False; `delivered` counts those before it."""
         for socket in self.targets:
             try:
                 send_message(socket, DONTWAIT, parts, False, False)
@@ -221,7 +232,7 @@ class _Flow:
         return True
 
     def _send_blocking(self, parts: list[zmq.Frame]) -> Task[BaseException | None]:
-        """Leave to a task what `_deliver` has left."""
+        """Start a task that sends the message to the targets that `_deliver` has not reached."""
         self.pending = Task(self.hub, _send_blocking, (self.targets[self.delivered :], parts))
         self.in_hand = parts
         self.delivered = 0
@@ -236,11 +247,11 @@ class _Flow:
         )
 
     def received(self) -> tuple[int, int]:
-        """How many frames and octets the source has received."""
+        """How many frames and octets were received from the source."""
         return self.frames, self.octets
 
     def sent(self) -> tuple[int, int]:
-        """How many of them the target has sent."""
+        """How many of these were sent to the target: all but those of a pending message."""
         return self.frames - len(self.in_hand), self.octets - sum(map(len, self.in_hand))
 
     def _finish_pending(self, pending: Task[BaseException | None]) -> None:
@@ -252,7 +263,11 @@ class _Flow:
 
 
 def _send_blocking(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
-    """Send to each of `targets`, however long it takes. Returns what is raised: perhaps there is no proxy any more."""
+    """Send to each of `targets`, however long it takes. The function of a task.
+
+    An error is returned and not raised, since the proxy may have ended: then nobody would call the task's `get`, and
+    the error would be reported.
+    """
     try:
         for socket in targets:
             send_directly(socket if isinstance(socket, Socket) else Socket(shadow=socket), parts)
@@ -274,7 +289,8 @@ class _Proxy:
         if there.target_differs:
             self.ways.append(_Flow(hub, backend, frontend, capture))
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
-        self.pollers: dict[tuple[int, ...], Poller] = {}  # one for each set of things that may be lacking
+        # A Poller for each combination of events that was needed, so that none has to be registered anew each time.
+        self.pollers: dict[tuple[int, ...], Poller] = {}
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
         self.turn = Turn(green[0]._greenzmq_state.turn.seconds if green else default_turn())
 
@@ -288,7 +304,7 @@ class _Proxy:
                     self._wait(cast("list[tuple[Any, int]]", blocked_on))
             return 0
         finally:
-            for poller in self.pollers.values():  # which live as long as the traceback does
+            for poller in self.pollers.values():  # a traceback may keep them, and they would keep the sockets
                 poller.close()
 
     def _yield_to_hub(self) -> None:
@@ -322,12 +338,12 @@ class _Proxy:
     # -- control ------------------------------------------------------------------------------------------------------
 
     def _handle_command(self) -> bool:
-        """Take a command, if there is one. Whether to go on."""
+        """Receive a command, if there is one, and carry it out. Returns False after ``TERMINATE``."""
         if not _events(self.control) & POLLIN:
             return True
         try:
             command = _recv(self.control, DONTWAIT)
-        except zmq.Again:  # somebody else receives on it, too
+        except zmq.Again:  # another greenlet, which receives on it too, was faster
             return True
         if command == b"STATISTICS":
             self._answer([struct.pack("=Q", number) for number in self._statistics()])
@@ -351,7 +367,7 @@ class _Proxy:
 
 
 def _events(socket: Any) -> int:
-    """``EVENTS``; of a green socket, so that those who wait on it hear of it, too."""
+    """Read ``EVENTS``. For a green socket, this wakes its waiters that can go on."""
     return int(
         socket._greenzmq_state.waiters.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS)
     )

@@ -1,8 +1,9 @@
-"""libzmq's own proxy in a native thread, for the greenlet that waits for it.
+"""libzmq's own proxy in a native thread, while a greenlet waits for it.
 
-The thread takes commands on an inner REP; this greenlet has the DEALER at the other end, hands on the commands of the
-caller's control socket, and says TERMINATE when it is killed. libzmq's sockets are not thread-safe: all four are the
-thread's until it has ended. So whoever ends the wait has to wait for that, and a socket is closed no earlier.
+The thread takes commands on a REP made here. The greenlet has a DEALER connected to it: it forwards the commands of the
+caller's control socket, and sends TERMINATE when it is killed. libzmq's sockets are not thread-safe, and the frontend,
+the backend, the capture socket and the REP belong to the thread until it has ended. So a greenlet that is killed here
+waits for the end of the thread first, and no socket is closed before that.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ __all__ = ["run_native"]
 
 _numbers = count()
 
-#: What libzmq has to hear for a command: 4.3.5 takes PAUSE for RESUME and the other way round (its proxy.cpp).
+#: The words to send to libzmq for a command, if they differ: 4.3.5 has mixed up PAUSE and RESUME (its proxy.cpp).
 _SAID = {b"PAUSE": b"RESUME", b"RESUME": b"PAUSE"} if zmq.zmq_version_info() == (4, 3, 5) else {}
 
 
 class Lease:
-    """Green sockets that a native thread has, until it ends. That plain ones are closed meanwhile nobody hears.
+    """The green sockets that a native thread uses until it ends.
+
+    Plain sockets are not part of it: if one is closed meanwhile, there is no way to notice.
 
     Attributes
     ----------
     recalled : GreenEvent
-        One of them was closed. It answers ENOTSOCK from then on; libzmq is told when the thread has ended.
+        Set when the program closes one of the sockets. Calls on that fail with ENOTSOCK from then on; libzmq closes it
+        only when the thread has ended.
     """
 
     def __init__(self, *sockets: Any) -> None:
@@ -54,13 +58,13 @@ class Lease:
             self._leased.append(socket._greenzmq_state)
 
     def close(self, socket: Socket, linger: int | None) -> None:
-        """`Socket.close`, for later. In any thread."""
-        socket._closed = True  # as after a fork: pyzmq refuses every call
+        """Called by `Socket.close`, in any thread: close the socket when the thread has ended."""
+        socket._closed = True  # pyzmq refuses every call from now on
         self._closed.append((socket, linger))
         self.recalled.set()
 
     def end(self) -> None:
-        """The thread has ended: the sockets are their owners' again."""
+        """The thread has ended: give the sockets back, and close those that the program has closed meanwhile."""
         for state in self._leased:
             state.lend(None)
         for socket, linger in self._closed:
@@ -72,9 +76,9 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
     """`zmq.proxy_steerable` in a native thread, while this greenlet waits on `hub`. Switches."""
     lease = Lease(frontend, backend, capture)
     reason = (PROXY, frontend, backend, capture, control)
-    with ExitStack() as undo:  # what has been done, if it cannot begin
+    with ExitStack() as undo:  # undoes these steps if one of them fails
         undo.callback(lease.end)
-        frontend.get(zmq.EVENTS)  # an ended context has an error of its own here; a new socket would not
+        frontend.get(zmq.EVENTS)  # raises ETERM if the context has ended; a new socket would raise something else
         ours, theirs = _inner_pair(frontend.context, undo)
         call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
         undo.pop_all()
@@ -86,7 +90,7 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
 
 
 def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq.Socket[bytes]]:
-    """The control socket of libzmq's proxy and its peer. The context does not know them, and so does not close them."""
+    """Make the REP for libzmq's proxy, and the DEALER connected to it. The context does not know, or close, them."""
     address = f"inproc://greenzmq.proxy.{next(_numbers)}"
     theirs = undo.enter_context(zmq.Socket(context, zmq.REP))
     ours = undo.enter_context(Socket(context, zmq.DEALER))
@@ -97,7 +101,7 @@ def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq
 
 
 def _relay_commands(hub: Hub, call: NativeCall[int], ours: Socket, control: Any, lease: Lease, reason: Reason) -> None:
-    """Hand commands and answers to and fro until the thread ends: one command at a time, as a REP wants it."""
+    """Forward commands and answers until the thread ends. One command at a time, since a REP answers each in turn."""
     asking, answering = Poller(hub=hub), Poller(hub=hub)
     for poller, socket in ((asking, control), (answering, ours)):
         poller._greenzmq_serve(reason)
@@ -112,28 +116,31 @@ def _relay_commands(hub: Hub, call: NativeCall[int], ours: Socket, control: Any,
         if control in ready:
             try:
                 command = control.recv(zmq.NOBLOCK)
-            except zmq.Again:  # somebody else receives on it, too
+            except zmq.Again:  # another greenlet, which receives on it too, was faster
                 continue
             ours.send_multipart([b"", _SAID.get(command, command)])
         elif command is not None and ours in ready:
             _answer(control, command, ours.recv_multipart()[1:])
             command = None
-    if command is not None and ours.poll(0):  # what it answered before it ended
+    if command is not None and ours.poll(0):  # the answer to the last command, sent before the thread ended
         _answer(control, command, ours.recv_multipart()[1:])
 
 
 def _answer(control: Any, command: bytes, parts: list[bytes]) -> None:
-    """Hand an answer on. The inner REP has one to every command; others than a REP want to hear of STATISTICS alone."""
+    """Forward an answer. libzmq's REP answers every command; a control socket that is no REP gets only STATISTICS."""
     if command == b"STATISTICS" or control.type == zmq.REP:
         control.send_multipart(parts)
 
 
 def _end(hub: Hub, call: NativeCall[int], ours: Socket, theirs: zmq.Socket[bytes], lease: Lease) -> None:
-    """End the thread, and close the inner sockets when it has ended. Goes on if who waits for it is killed again."""
+    """End the thread, wait for its end, and close the two inner sockets.
+
+    Runs in a task of its own, so that a second kill of the greenlet that waits does not interrupt it.
+    """
     if not call.done:
         try:
             ours.send_multipart([b"", b"TERMINATE"])
-        except zmq.ZMQError:  # the context has ended, and with it the thread
+        except zmq.ZMQError:  # the context has ended, which ends the thread, too
             pass
     call._wait(hub, None)
     lease.end()

@@ -1,7 +1,6 @@
-"""The calls of a socket as `SocketState.perform` wants them: the whole of it in one call, EAGAIN only if nothing was
-done.
+"""The calls that `SocketState.perform` makes. Each does a whole operation, and raises EAGAIN only if it did nothing.
 
-libzmq's own functions do the work, under the flags that they are given. None of them switches.
+They call pyzmq's bindings of libzmq with the flags that they are given. None of them switches.
 """
 
 from __future__ import annotations
@@ -28,27 +27,28 @@ _recv = BackendSocket.recv
 
 
 def send_part(socket: Any, flags: int, data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:
-    """One part."""
+    """Send one part."""
     return _send(socket, data, flags, copy, track)
 
 
 def send_addressed(
     socket: Any, flags: int, data: Any, copy: bool, track: bool, routing_id: int | None, group: str | None
 ) -> zmq.MessageTracker | None:
-    """One part, by way of pyzmq's own method, which knows of routing ids and groups."""
+    """Send one part through pyzmq's `Socket.send`, which takes a routing id and a group."""
     tracker: zmq.MessageTracker | None = zmq.Socket.send(socket, data, flags, copy, track, routing_id, group)
     return tracker
 
 
 def receive_into(socket: Any, flags: int, buffer: Any, nbytes: int) -> int:
-    """One part, into a buffer."""
+    """Receive one part into a buffer."""
     return BackendSocket.recv_into(socket, buffer, nbytes=nbytes, flags=flags)
 
 
 def send_message(
     socket: Any, flags: int, parts: Sequence[Any], copy: bool, track: bool, send: Callable[..., Any] = _send
 ) -> Any:
-    """All parts, without a switch. Only the first can meet the high-water mark (libzmq's pipe.cpp counts messages)."""
+    """Send all parts. Only the first can meet the high-water mark, since libzmq counts messages (pipe.cpp)."""
+    # Nothing but the loop stands on the fast path; where an error came is found out afterwards, from what is left.
     more = flags | SNDMORE
     others: Any = iter(parts[:-1])
     try:
@@ -66,14 +66,17 @@ def send_message(
 def _finish_message(
     socket: Any, flags: int, parts: Sequence[Any], at: int, arguments: tuple[bool, bool], error: BaseException
 ) -> Any:
-    """Send the rest of a message that has begun, whose part number `at` has met `error`; then raise it, if it matters.
+    """Complete a message whose part number `at` met `error`, then raise the error, if the caller has to know of it.
 
-    libzmq takes nothing back: what is begun would be completed by the next message, another one's perhaps.
+    libzmq cannot take back the parts that it has got. If the message were left as it is, the next message on the
+    socket, perhaps another greenlet's, would become its end. There are three cases:
 
-    - EAGAIN means that the peer is gone and the message with it (lb.cpp). Where libzmq balances load it waits for the
-      remaining parts, to drop them: a blocking send does just that. A PAIR would give them to its next peer.
-    - A signal handler has raised, before the part was sent or after.
-    - Else there was no memory, to copy or not to copy: the other one of these may do. If not, the message ends here.
+    - EAGAIN: the peer is gone, and the message with it (lb.cpp). A socket that balances load waits for the remaining
+      parts and drops them, so they are sent, as by libzmq's blocking send. A PAIR would give them to its next peer, so
+      there they are not sent.
+    - A signal handler has raised `error`. The part may have been sent before that or not; see `_was_sent`.
+    - Anything else: memory was short. Copying and not copying need different amounts, so the other way is tried. If
+      that fails too, an empty last part ends the message.
     """
     copy, track = arguments
     raised: BaseException | None = None
@@ -85,14 +88,16 @@ def _finish_message(
         copy = not copy
     else:
         raised = error
-        at = at + _was_sent(socket, parts[at], copy, track, error) or len(parts)  # 0: nothing has begun
+        at = at + _was_sent(socket, parts[at], copy, track, error) or len(parts)  # 0: nothing was sent, so send nothing
     result = None
     try:
         while at < len(parts):
             try:
                 result = _send(socket, parts[at], flags | (SNDMORE if at < len(parts) - 1 else 0), copy, track)
             except zmq.Again:
-                if raised is not None:  # nothing has begun: there was no room for the first part, and there is none
+                # Without `raised`, the peer is gone: drop the part. With it, the handler's error may have hidden that
+                # the first part met EAGAIN; then nothing was sent, and there is still no room.
+                if raised is not None:
                     break
                 result = None
             except BaseException as another:
@@ -106,19 +111,21 @@ def _finish_message(
             raise raised
         return result
     finally:
-        del error, raised  # whose tracebacks refer to this frame
+        del error, raised  # their tracebacks refer to this frame, and so would make reference cycles
 
 
 def _has_failed(send: Callable[..., Any], error: BaseException) -> bool:
-    """Whether `send` has raised that by itself, and not a signal handler meanwhile: libzmq, or for lack of memory."""
+    """Whether `error` comes from `send` itself: from libzmq, or for lack of memory. Else a signal handler raised it."""
     kinds = (zmq.ZMQError, MemoryError) if send is _send else Exception
     return isinstance(error, kinds)
 
 
 def _was_sent(socket: Any, part: Any, copy: bool, track: bool, error: BaseException) -> bool:
-    """Whether the part was sent when a signal handler raised `error`: pyzmq looks for signals before and after that.
+    """Whether the part had been sent when a signal handler raised `error`.
 
-    Which of the two it was is in the traceback: what comes after has come as far as EAGAIN would have.
+    pyzmq checks for signals both before and after it calls libzmq. The traceback tells which check it was: pyzmq raises
+    EAGAIN at the same place as the later check. So a send that is sure to meet EAGAIN is made on another socket, and
+    the two tracebacks are compared.
     """
     try:
         with zmq.Socket(socket.context, zmq.PUSH) as full:  # it has no peer
@@ -131,13 +138,13 @@ def _was_sent(socket: Any, part: Any, copy: bool, track: bool, error: BaseExcept
 
 
 def receive_message(socket: Any, flags: int, copy: bool, track: bool) -> list[Any]:
-    """All parts, without a switch: they arrive together (libzmq's pipe.cpp flushes whole messages)."""
+    """Receive all parts. After the first, none has to be waited for: libzmq hands over whole messages (pipe.cpp)."""
     if not copy:
         frames: list[zmq.Frame] = [_recv(socket, flags, False, track)]
         while frames[-1].more:
             frames.append(_recv(socket, DONTWAIT, False, track))
         return frames
-    # A frame knows whether it is the last one. To copy at once and ask the socket that costs more.
+    # A frame says whether it is the last one. To receive bytes, and read RCVMORE from the socket each time, costs more.
     frame: zmq.Frame = _recv(socket, flags, False)
     parts = [frame.bytes]
     while frame.more:

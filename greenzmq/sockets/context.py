@@ -1,4 +1,4 @@
-"""The green context: pyzmq's, whose sockets are green and whose end stops nobody else."""
+"""The green context: pyzmq's `Context`, whose sockets are green and whose `term` blocks only its own greenlet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..hubs import Choice
 
-    #: What its sockets are. It has a default only for type checkers, see `greenzmq.sockets.signatures`.
+    #: The class of its sockets. It has a default only for type checkers, see `greenzmq.sockets.signatures`.
     Made_co = DefaultTypeVar("Made_co", bound=Socket[Any], default=Socket, covariant=True)
 else:
     Made_co = TypeVar("Made_co", covariant=True)
@@ -38,8 +38,8 @@ __all__ = ["Context"]
 
 use_native_thread()
 
-#: Seconds for which `Context.term` may stop a thread where nothing can park. With nothing to wait for, libzmq needs
-#: well under a millisecond; to start a thread for it, on a machine that is busy, may take a good deal more.
+#: Seconds for which `Context.term` may block the thread where it cannot park. With nothing to wait for, libzmq needs
+#: well under a millisecond. But on a busy machine the start of the native thread may take much longer.
 PATIENCE = 0.5
 
 
@@ -56,27 +56,28 @@ class Context(zmq.Context[Made_co]):
         The hub that its sockets wait on: a name such as ``"gevent"``, ``"package.module:Class"``, or a class. None
         leaves it to the rules (`greenzmq.hubs.decide`) at each wait.
     turn : float, optional
-        Milliseconds for which a greenlet may go on with one socket before the others have their turn, where it need not
-        wait; 0 never stops it. None leaves it to ``$GREENZMQ_TURN``, or else it is 2.
+        Milliseconds for which a greenlet whose calls need not wait may go on with one socket before it lets others run;
+        0 never stops it. None means ``$GREENZMQ_TURN``, or 2 if that is not set.
 
     Raises
     ------
     UnknownHubError, MissingHubError
-        At once, not at the first wait.
-    ValueError
-        The turn is not a number of milliseconds.
+        `hub` cannot be used. Raised at once, not at the first wait.
+    TypeError or ValueError
+        The turn is not a number of milliseconds, or is negative.
     """
 
     _repr_cls = "greenzmq.Context"
     _socket_class: type[Made_co] = Socket  # type: ignore[assignment]  # as in pyzmq: a class says which one it makes
     _greenzmq_default_hub: ClassVar[Choice | None] = None
-    _instance: Any = None  # else pyzmq's attribute would be found; each namespace has one for the same reason
+    # Each namespace has its own, so that `instance()` never returns the context of pyzmq or of another namespace.
+    _instance: Any = None
     _instance_lock: Any = ParkingLock("Context.instance()")  # a subclass's __init__ may switch
 
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
     _greenzmq_ending: NativeCall[None] | None
-    _greenzmq_unattended = False  # nobody waits for the end that is begun
+    _greenzmq_unattended = False  # a finalizer ends it, so `term` must not wait
 
     def __init__(
         self,
@@ -111,7 +112,7 @@ class Context(zmq.Context[Made_co]):
     def _add_socket(self, socket: Any) -> None:
         super()._add_socket(socket)
         if isinstance(socket, Socket):
-            unregister_after_fork(socket)  # one weak reference to each is enough
+            unregister_after_fork(socket)  # the context keeps a weak reference to it, and tells it of a fork
 
     def _greenzmq_after_fork(self) -> None:
         self.closed = True
@@ -122,20 +123,21 @@ class Context(zmq.Context[Made_co]):
                 socket._greenzmq_after_fork()
 
     def term(self) -> None:
-        """End the context; see `zmq.Context.term`. The others run on meanwhile.
+        """End the context; see `zmq.Context.term`. Other greenlets run meanwhile.
 
-        Whoever waits on one of its sockets gets `zmq.ContextTerminated`; this greenlet waits until all are closed and
-        their messages are sent, or their ``LINGER`` is over. The waiting itself is done by a native thread, which goes
-        on if this greenlet is killed.
+        Every greenlet that waits on one of its sockets gets `zmq.ContextTerminated`. This greenlet waits until all its
+        sockets are closed and their messages are sent, or their ``LINGER`` is over. libzmq's blocking call is made in a
+        native thread, which goes on if this greenlet is killed.
 
-        With nothing to wait for it ends at once, also in a coroutine, in a callback of the hub, and without any hub.
+        If there is nothing to wait for, the context ends at once, also in a coroutine, in a callback of the hub, and
+        without any hub.
 
         Raises
         ------
         HubError
-            There is something to wait for, where this would stop the hub. With open sockets the context is as it was.
-            With unsent messages of closed ones its end has begun, has stopped the hub for half a second, and goes on;
-            `term` called in a greenlet waits for it.
+            It would have to wait, in a place where a wait would stop the hub. If sockets are open, nothing has changed.
+            If only messages of closed sockets are unsent, the end has begun: this call has blocked the hub for half a
+            second, and the end goes on in its thread. To wait for it, call `term` again in a greenlet.
 
         Notes
         -----
@@ -156,22 +158,25 @@ class Context(zmq.Context[Made_co]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the context; see `zmq.Context.__exit__`. The error that has ended the block is what comes out of it."""
+        """End the context; see `zmq.Context.__exit__`. If an error has ended the block, that error is what comes out.
+
+        An error of the end itself is then only a warning.
+        """
         try:
             super().__exit__(kind, error, traceback)
         except Exception as trouble:
             if error is None:
                 raise
-            with suppress(RuntimeWarning):  # which would be raised under ``-W error``, in the place of `error`
+            with suppress(RuntimeWarning):  # under ``-W error`` it would be raised, and hide `error`
                 warnings.warn(f"after {error!r}: {trouble}", RuntimeWarning, stacklevel=2)
 
     def __del__(self) -> None:
-        # A finalizer may run in any greenlet, the hub's included.
+        # A finalizer may run in any greenlet, also in the hub's, so it must not wait.
         self.__dict__["_greenzmq_unattended"] = True
         super().__del__()
 
     def _greenzmq_end_without_hub(self, refusal: HubError) -> None:
-        """`term` where nothing can park."""
+        """`term` where this greenlet cannot park, as `refusal` says."""
         kind = type(refusal)
         if any(not socket.closed for socket in list(self._sockets)):
             raise kind(f"{self!r} has open sockets, for whose end its own has to wait. {refusal}") from None
@@ -184,7 +189,7 @@ class Context(zmq.Context[Made_co]):
         ending._result()
 
     def _greenzmq_end(self) -> NativeCall[None]:
-        """The one native thread that ends this context, however many greenlets ask for it."""
+        """The call in a native thread that ends this context; made by the first call, however many greenlets call."""
         ending: NativeCall[None] | None = self._greenzmq_ending
         if ending is None:
             ending = self.__dict__["_greenzmq_ending"] = NativeCall(super().term)

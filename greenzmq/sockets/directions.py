@@ -1,4 +1,7 @@
-"""The two directions of a socket: who waits in each, and whether calls may take the fast path."""
+"""The two directions of a socket, receiving and sending: who waits in each, and whether calls may take the fast path.
+
+No method here switches, and none touches libzmq.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ POLLOUT = int(zmq.POLLOUT)
 
 
 def _nobody() -> None:
-    """A reference to no greenlet."""
+    """Return None, as a weak reference to a greenlet that is gone does."""
 
 
 class Direction(WaitQueue):
-    """`Receiving`, or `Sending`, on one socket: the queue of those who wait, and what they have to know of each other.
+    """One direction of one socket: the queue of its waiters, the gate of the fast path, and the message in progress.
 
     Attributes
     ----------
@@ -40,21 +43,21 @@ class Direction(WaitQueue):
     timeout_option : int
         ``RCVTIMEO`` or ``SNDTIMEO``.
     index : int
-        0 or 1, the place of what is kept for each direction.
+        0 or 1: the place of this direction in a list with one item for each.
     fast_calls_left : int
         How many calls may still take the fast path. Above 0 only while nobody waits on the socket, nobody is in the
-        middle of a message of this direction, the turn is not over and the last call did not have to wait. The
-        methods here write it, and in line the fast path itself (`greenzmq.sockets.socket`), which counts it down.
+        middle of a message of this direction, the turn is not over and the last call did not have to wait. Written by
+        the methods of this class only, except that the fast path itself (`greenzmq.sockets.socket`) counts it down.
     fast_calls_max : int
         What `fast_calls_left` is when the fast path opens; 0 if it never does.
     expect_eagain : bool
-        The last call had to wait. The next one does not try first, since to try in vain costs more (an exception,
-        3–5 µs) than the look at ``EVENTS`` that is due in any wait (1 µs).
+        The last call had to wait, so the next one probably has to as well. It therefore waits without a first attempt:
+        an attempt in vain costs an exception (3–5 µs), and the wait reads ``EVENTS`` anyway (1 µs).
     last_receiver : weak reference to a greenlet
-        The greenlet that received last. No other one takes the fast path: the message may have more parts, which are
-        that greenlet's.
+        The greenlet that received last. No other greenlet takes the fast path: the message may have more parts, and
+        they belong to the greenlet that received the first.
     mid_message : PartialMessage or None
-        The message that a greenlet has begun, part by part; the others stand back until its end.
+        The message that a greenlet is sending or receiving part by part. Other greenlets wait until it is complete.
     """
 
     __slots__ = ("expect_eagain", "fast_calls_left", "fast_calls_max", "last_receiver", "mid_message")
@@ -72,9 +75,9 @@ class Direction(WaitQueue):
     # -- the fast path ------------------------------------------------------------------------------------------------
 
     def open_fast_path(self, used: int = 0) -> None:
-        """Let calls take the fast path, unless something of this direction forbids it; `used` of them have been made.
+        """Let calls take the fast path, less the `used` calls already made, unless this direction's state forbids it.
 
-        Only while nobody waits on the socket and the turn is not over.
+        The caller makes sure that nobody waits on the socket and that the turn is not over.
         """
         if self.fast_calls_max and not self.expect_eagain and self.mid_message is None:
             self.fast_calls_left = self.fast_calls_max - used
@@ -88,26 +91,27 @@ class Direction(WaitQueue):
         self.fast_calls_left = self.fast_calls_max = 0
 
     def used_since_refill(self) -> bool:
-        """Whether a call has been made on the fast path, or has opened it, since `refill`."""
+        """Whether a call has used the fast path, or has opened it, since `refill`. For a REQ or REP: it has sent."""
         return 0 < self.fast_calls_left < FAST_CALLS
 
     def refill(self) -> None:
-        """Forget how many calls have been made; nothing where the fast path is closed."""
+        """Forget how many calls have used the fast path. Does nothing while it is closed."""
         if self.fast_calls_left:
             self.fast_calls_left = FAST_CALLS
 
     def begin_wait(self) -> None:
-        """A call is about to wait: expect the next one to have to."""
+        """A call is about to wait: expect that the next one has to wait, too."""
         self.expect_eagain = True
 
     def need_not_wait(self) -> None:
-        """A call did not have to wait: expect the same of the next one."""
+        """A call did not have to wait: expect that the next one need not wait either."""
         self.expect_eagain = False
 
     # -- whose message it is ------------------------------------------------------------------------------------------
 
     def note_receiver(self) -> None:
-        """The current greenlet has received last, and is not the one that did before."""
+        """Remember the current greenlet as the last receiver. Called only when it was not that already."""
+        # Weak, or a socket would keep a greenlet that has ended, with all that its frames refer to.
         self.last_receiver = weakref.ref(getcurrent())
         at_call_end(self._forget_receiver)
 
@@ -126,7 +130,7 @@ class Direction(WaitQueue):
         return message is not None and message.reserved_for_other()
 
     def begin_message(self, owner: greenlet, on_exit: Callable[[Any], object]) -> None:
-        """`owner` has begun a message, or goes on with it; see `PartialMessage`."""
+        """Reserve the direction for `owner`, which has begun a message or goes on with one; see `PartialMessage`."""
         message = self.mid_message
         if message is None or message.greenlet() is not owner:
             self.end_message()
@@ -134,7 +138,7 @@ class Direction(WaitQueue):
         self.close_fast_path()
 
     def end_message(self) -> None:
-        """The message has come to its end; nothing if there is none."""
+        """The message is complete: others may use the direction again. Does nothing if there is no message."""
         message, self.mid_message = self.mid_message, None
         if message is not None:
             message.end()
@@ -161,16 +165,19 @@ class Sending(Direction):
 def whom_to_wake(
     events: int, receiving: Direction, sending: Direction, generation: int
 ) -> tuple[Waiter | None, Waiter | None]:
-    """The receiver and the sender that an ``EVENTS`` mask lets go on; None where there is none. Changes nothing.
+    """Choose the receiver and the sender to wake, given an ``EVENTS`` mask; None where there is none. Changes nothing.
+
+    At most one waiter of each direction is woken. It wakes the next one when it leaves (`SocketWaiters.leave`).
 
     Parameters
     ----------
     events : int
-        What the socket can do, as libzmq says.
+        What libzmq says the socket can do.
     receiving, sending : Direction
         The queues.
     generation : int
-        The number of the observation behind `events`: a sender that it has promised room in vain is passed over.
+        The number of the observation of ``EVENTS`` that gave `events`. A sender that this observation has already
+        promised room in vain is passed over; see `greenzmq.sockets.spurious`.
     """
     reader = receiving.first if events & POLLIN and receiving.greenlet_inside() is None else None
     writer = sending.first if events & POLLOUT and sending.greenlet_inside() is None else None

@@ -1,9 +1,10 @@
-"""The turn: how long a greenlet may go on with one thing before the hub goes round.
+"""The turn: how long a greenlet may use one socket, Poller or proxy before it has to let the hub run others.
 
-A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. It yields
-when its turn is over: before an operation, never after one, where a kill would lose the message; never inside a
-message, and never under NOBLOCK or with a timeout of 0. Turns are per socket: a loop over n sockets may run n turns in
-a row. Sockets, Pollers and proxies each have a `Turn`.
+A call that need not wait does not switch, so a greenlet in a hot loop would keep all others from running. The greenlet
+therefore yields when its turn is over. It yields before an operation and never after one: an exception thrown into it
+after a `recv` would lose the message. It never yields inside a message, under NOBLOCK, or with a timeout of 0.
+
+Sockets, Pollers and proxies each have their own `Turn`, so a loop over n sockets may run for n turns in a row.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ __all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "Turn", "default_turn", "turn_in
 
 #: The environment variable with the process's turn, in milliseconds.
 ENVIRONMENT = "GREENZMQ_TURN"
-#: Milliseconds. To yield costs some microseconds, so what this takes from a hot loop's throughput cannot be measured.
+#: Milliseconds. A yield costs some microseconds, so one every 2 ms does not measurably slow a hot loop.
 TURN = 2.0
-#: Operations on the fast path before the clock is looked at. Larger gains nothing that can be measured.
+#: Operations on the fast path between two readings of the clock. A larger number gains nothing that can be measured.
 FAST_CALLS = 100
 
 
@@ -44,10 +45,10 @@ class Turn:
     seconds : float
         How long each lasts; infinity if it has no end.
     began_at, ends_at : float
-        When the turn that runs began, and when it is over.
+        When the current turn began, and when it is over.
     calls_left : int
-        How many calls on the slow path may come before the clock is looked at. Without it, each first call after a
-        while without any would let the hub go round for nobody.
+        How many more calls on the slow path may be made before the clock is read. Without this count, the first call
+        after a pause would always find the turn over, and yield although it has kept nobody waiting.
     """
 
     __slots__ = ("began_at", "calls_left", "ends_at", "seconds")
@@ -59,15 +60,15 @@ class Turn:
         self.calls_left = FAST_CALLS
 
     def begin(self) -> None:
-        """The hub has gone round: a new turn begins."""
+        """Begin a new turn, since the hub has run others."""
         self.began_at = monotonic()
         self.ends_at = self.began_at + self.seconds
         self.calls_left = FAST_CALLS
 
     def is_over_after_one_more(self, exhausted: bool) -> bool:
-        """Count one more call on the slow path. Whether it is time to let the hub go round before that one.
+        """Count one more call on the slow path, and return whether the greenlet has to yield before making it.
 
-        `exhausted` says that a direction has used its fast calls up, which stands for as many calls.
+        `exhausted` says that a direction has used up its fast calls; these count as if made on the slow path.
         """
         self.calls_left = 0 if exhausted else self.calls_left - 1
         if self.calls_left > 0:
@@ -76,19 +77,19 @@ class Turn:
         return monotonic() >= self.ends_at
 
     def end_with_the_message(self) -> None:
-        """The turn is over, but this is the middle of a message: ask again before each call until its end."""
+        """The turn is over in the middle of a message: read the clock again before each call, until it is complete."""
         self.calls_left = 0
 
     def is_over(self, now: float | None = None) -> bool:
-        """Whether it is time to let the hub go round. `now` saves a look at the clock."""
+        """Whether the greenlet has to yield. A caller that has just read the clock passes `now`."""
         return (monotonic() if now is None else now) >= self.ends_at
 
     def yield_to_others(self, choice: Choice | None) -> None:
-        """Let the hub go round, where there is one and this greenlet can park on it; then a new turn begins.
+        """Yield to the hub, if there is one and this greenlet can park on it. In any case begin a new turn.
 
         Notes
         -----
-        Switches: where that is possible.
+        Switches: if there is a hub on which this greenlet can park.
         """
         hub = hubs.current_hub(choice)
         if hub is not None and may_wait(hub):
@@ -97,7 +98,7 @@ class Turn:
 
 
 def default_turn() -> float:
-    """The turn of contexts that say nothing of it, in seconds.
+    """The turn, in seconds, of contexts that are made without one.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def default_turn() -> float:
 
 
 def turn_in_seconds(milliseconds: float) -> float:
-    """A turn as programs give it, in the seconds of the clock. 0 has no end.
+    """Convert a turn from the milliseconds that programs give into seconds. 0 becomes infinity: it never ends.
 
     Raises
     ------

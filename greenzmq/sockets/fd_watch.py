@@ -1,12 +1,13 @@
-"""The one watch on a socket's ZMQ_FD: on which hub it is, and on which number of the descriptor.
+"""The one watch on a socket's ZMQ_FD: on which hub it is, and which file descriptor it watches.
 
-Mostly a wait is followed by another one. So a watch that nobody needs is stopped lazily, and really only if the socket
-is signalled meanwhile (`greenzmq.hubs.base.Watch`): to stop and start it would be a tenth of what a wait costs.
+Most waits are followed by another wait. So when a wait ends, its watch is only stopped lazily: it stays with the loop,
+and is really stopped only if the socket is signalled before the next wait (`greenzmq.hubs.base.Watch`). To stop and
+start it each time would add a tenth to the cost of a wait.
 
-A loop has one place for each number of a descriptor: asyncio's `add_reader` takes it from whoever has it, eventlet lets
-no second one in. So once a socket's descriptor, or the socket itself, was given away, somebody else's watch may take
-the place of ours. From then on ours is on a number of its own for the same file, a `Duplicate`, and is not stopped
-lazily.
+A loop accepts one watch for each number of a descriptor: asyncio's `add_reader` replaces the one that is there, and
+eventlet refuses a second one. Once the program has got the socket's descriptor or address from us, it may watch that
+number itself, and collide with our watch. From then on our watch is on a number of its own for the same file, a
+`Duplicate`, and is not stopped lazily.
 """
 
 from __future__ import annotations
@@ -25,25 +26,27 @@ __all__ = ["Duplicate", "FdWatch"]
 
 
 class Duplicate:
-    """A number of our own for a socket's descriptor, and a watch's callback. Closed when that watch is gone.
+    """A second number for a socket's descriptor, made by ``dup``. It is closed when the last reference to it is gone.
+
+    It is the callback of the watch on it, so it lives as long as that watch.
 
     Parameters
     ----------
     original : int
-        The number that libzmq has given it.
+        The socket's ZMQ_FD.
     callback : callable
-        What the watch is to call.
+        What it calls when the watch calls it.
     """
 
     __slots__ = ("_callback", "fd")
 
     def __init__(self, original: int, callback: Callable[[], object]) -> None:
-        self.fd = -1
+        self.fd = -1  # for `__del__`, if dup fails
         self._callback = callback
-        self.fd = _socket.dup(original)  # which can do it on Windows, too
+        self.fd = _socket.dup(original)  # not os.dup, which cannot duplicate a socket on Windows
 
     def __call__(self) -> None:
-        """For the watch."""
+        """Called by the watch."""
         self._callback()
 
     def __del__(self) -> None:
@@ -62,11 +65,11 @@ class FdWatch:
     Attributes
     ----------
     exclusive : bool
-        Only green objects know the socket, so it is closed by way of these, and nobody else knows its descriptor.
+        Only green objects know the socket: only they can close it, and nobody else knows its descriptor.
     fd : int
         The socket's ZMQ_FD, once it has a watch; -1 before.
     hub : Hub or None
-        Where the watch is.
+        The hub of the watch.
     watch : Watch or None
         None before the first wait and after `close`.
     """
@@ -81,7 +84,7 @@ class FdWatch:
         self.watch: Watch | None = None
 
     def bind(self, hub: Hub, fd: int) -> None:
-        """Be on `hub` from now on."""
+        """Have a watch on `hub`, which is not started yet; one on another hub is closed."""
         if hub is not self.hub:
             self.close()
             self.hub = hub
@@ -96,7 +99,7 @@ class FdWatch:
         return hub.watch(duplicate.fd, duplicate)
 
     def start(self) -> None:
-        """Call back from now on. Nothing if the socket is closed, or closed by a signal handler in the midst of this.
+        """Call back from now on. Does nothing if the socket is closed, even by a signal handler during this call.
 
         Raises
         ------
@@ -110,10 +113,12 @@ class FdWatch:
             watch.start()
         except (OSError, WatchError):
             if self.watch is watch:
-                raise  # else its descriptor has been closed under it, of which the caller learns by ENOTSOCK
+                raise
+            # Else a signal handler has closed the socket, and so the descriptor, during `start`. That is no error of
+            # the hub: the caller's next attempt meets ENOTSOCK.
 
     def stop(self) -> None:
-        """Call back no more: lazily, where nobody else may take the watch's place."""
+        """Stop calling back; lazily where nobody else can watch the same descriptor."""
         watch = self.watch
         if watch is None:
             return
@@ -123,8 +128,8 @@ class FdWatch:
             watch.stop()
 
     def close(self) -> None:
-        """Before the socket is closed, or when it has gone to another hub. The waiters are to be woken after it."""
-        watch, self.watch = self.watch, None
+        """Close the watch: before the socket is closed, or when it goes to another hub. Then wake its waiters."""
+        watch, self.watch = self.watch, None  # first, since `start` and `expose` compare it after an interruption
         if watch is None:
             return
         if self.is_foreign_thread():
@@ -133,11 +138,14 @@ class FdWatch:
             watch.close()
 
     def be_exclusive(self) -> None:
-        """Nobody else knows the socket yet."""
+        """The socket is new: only its green object knows it."""
         self.exclusive = True
 
     def expose(self, is_needed: Callable[[], bool]) -> None:
-        """The socket's address or descriptor is given away; `is_needed` says whether the watch has to call back now."""
+        """The program has got the socket's address or descriptor: move the watch to a `Duplicate`.
+
+        `is_needed` says whether the watch has to be started there, because somebody waits.
+        """
         self.exclusive = False
         if self.hub is not None and self.is_foreign_thread():
             self.hub.call_soon_threadsafe(self._move_to_duplicate, is_needed)
@@ -145,12 +153,12 @@ class FdWatch:
             self._move_to_duplicate(is_needed)
 
     def _move_to_duplicate(self, is_needed: Callable[[], bool]) -> None:
-        """Also in the midst of a wait. In the thread of the hub."""
+        """In the thread of the hub, also while greenlets wait."""
         before = self.watch
         if before is None or self.hub is None:
             return
         moved = self._new_watch(self.hub)
-        if self.watch is not before:  # closed by a signal handler, in the midst of this
+        if self.watch is not before:  # a signal handler has closed it meanwhile
             return
         self.watch = moved
         before.close()
@@ -158,16 +166,16 @@ class FdWatch:
             self.start()
 
     def is_foreign_thread(self) -> bool:
-        """Whether this is not the thread of the hub. Calls that need not wait may come from any."""
+        """Whether the caller is in another thread than the hub. Calls that need not wait may be made in any thread."""
         return self.hub is not None and self.hub.thread_id != unpatched.get_ident()
 
     def is_signalled(self) -> bool:
-        """Whether commands lie unprocessed in the socket's mailbox."""
+        """Whether unprocessed commands lie in the socket's mailbox. True if there is no watch to ask."""
         watch = self.watch
         return watch is None or unpatched.is_readable(watch.fd)
 
     def detach_after_fork(self) -> None:
-        """In a forked child: forget the watch, and leave the parent's to it."""
+        """In a forked child: forget the watch, without a change to what the parent watches."""
         watch, self.watch, self.hub = self.watch, None, None
         if watch is not None:
             watch.detach_after_fork()

@@ -1,4 +1,4 @@
-"""Listeners: those who wait for a socket's events and take nothing."""
+"""Listeners: `Socket.poll` and Pollers, which wait for a socket's events and receive or send nothing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Protocol
 
 __all__ = ["Listener", "Listeners", "WaitingListener"]
 
-#: Listeners that are not known by their events: dicts for these would be 400 bytes for each socket in a Poller.
+#: Up to this many listeners are searched one by one. Sorting them by events takes 400 bytes of dicts for each socket.
 FEW = 8
 
 
 class Listener(Protocol):
-    """Somebody who waits for events and takes nothing: a `Socket.poll`, or what a Poller has registered.
+    """A greenlet in `Socket.poll`, or a Poller's entry for the socket: it waits for events and takes no message.
 
     Attributes
     ----------
     events : int
-        The events that matter.
+        The events that it waits for.
     """
 
     events: int
@@ -26,11 +26,14 @@ class Listener(Protocol):
         """Called once, when one of the events may have come. Never switches."""
 
     def waits(self) -> bool:
-        """Whether it matters now. If not, `wake` may be called for less: any call that may have taken a signal."""
+        """Whether a greenlet waits for this listener now.
+
+        If not, `wake` may be called without a read of ``EVENTS``: after any call that may have consumed a signal.
+        """
 
 
 class WaitingListener:
-    """The `Listener` of a greenlet that waits."""
+    """The `Listener` of a greenlet that waits in `Socket.poll`."""
 
     __slots__ = ("events", "wake")
 
@@ -39,15 +42,16 @@ class WaitingListener:
         self.wake = wake
 
     def waits(self) -> bool:
-        """It always does."""
+        """Always true: it exists only during the wait."""
         return True
 
 
 class Listeners(dict[Listener, None]):
-    """The listeners of one socket: a set that knows them by their events, too, where it would take long to ask each.
+    """The listeners of one socket: an ordered set, which above `FEW` listeners also sorts them by their events.
 
-    A signal handler may come at any moment, and tell listeners. So `add` enters a listener here before it can be found
-    by its events, and only who takes it out of here, in one step, tells it.
+    A signal handler may run between any two steps here, and wake listeners. Two rules keep each of them from being
+    missed or woken twice. `add` puts a listener into the set before it sorts it by its events. And a listener is woken
+    only by the caller whose `discard` returned True, since `dict.pop` succeeds for one caller only.
     """
 
     __slots__ = ("_by_events",)
@@ -57,7 +61,7 @@ class Listeners(dict[Listener, None]):
         self._by_events: dict[int, dict[Listener, None]] | None = None
 
     def add(self, listener: Listener) -> None:
-        """Have it among them; nothing if it is."""
+        """Add a listener. Does nothing if it is there."""
         self[listener] = None
         if self._by_events is not None:
             self._by_events.setdefault(listener.events, {})[listener] = None
@@ -65,13 +69,13 @@ class Listeners(dict[Listener, None]):
             self._sort()
 
     def discard(self, listener: Listener) -> bool:
-        """Have it among them no more. Whether it was."""
+        """Remove a listener. Returns whether it was there."""
         if self._by_events is not None:
             self._by_events.get(listener.events, {}).pop(listener, None)
         return self.pop(listener, self) is not self
 
     def of(self, events: int) -> list[Listener]:
-        """Those to whom one of `events` matters."""
+        """The listeners that wait for one of `events`."""
         if self._by_events is None:
             return [listener for listener in list(self) if listener.events & events]
         return [
@@ -79,7 +83,7 @@ class Listeners(dict[Listener, None]):
         ]
 
     def clear(self) -> None:
-        """Have none."""
+        """Remove all listeners."""
         super().clear()
         self._by_events = None
 
@@ -88,5 +92,5 @@ class Listeners(dict[Listener, None]):
         for listener in list(self):
             sorted_ones.setdefault(listener.events, {})[listener] = None
         self._by_events = sorted_ones
-        for listener in list(self):  # a signal handler may have added some to the one and not to the other
+        for listener in list(self):  # again: those that a signal handler added before `_by_events` was set
             sorted_ones.setdefault(listener.events, {})[listener] = None

@@ -1,9 +1,9 @@
-"""Who is in the middle of a message: a multipart message that one greenlet sends or receives part by part.
+"""Which greenlet is in the middle of a multipart message, sent or received part by part.
 
-Fact: libzmq lets a socket's user send or receive the parts of a message one call at a time, and knows nothing of
-greenlets. Consequence: another greenlet's call in between would put its own part into the middle, or take a part that
-is not its own. Choice: from the first part to the last the direction belongs to one greenlet; the others stand in the
-queue. Cost: the end of that greenlet has to be noticed, or they would stand there for ever.
+Fact: libzmq lets a program send or receive the parts of a message one call at a time, and knows nothing of greenlets.
+Consequence: a call by another greenlet in between would put its part into the middle of the message, or take a part
+that is not its own. Choice: from the first part to the last the direction belongs to one greenlet, and others wait in
+the queue. Cost: if that greenlet dies in the middle, greenzmq has to notice, or the others would wait for ever.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class PartialMessage:
     Parameters
     ----------
     owner : greenlet
-        The greenlet in the middle of it. A weak reference is kept.
+        The greenlet in the middle of it. Only a weak reference is kept, so that the owner can be collected.
     on_exit : callable
-        Called with one argument when the owner ends in the middle of the message. Tasks tell of their end, and
-        gevent's and eventlet's greenlets do, once `watch_exit` has asked them to. Of any other greenlet its collection
-        is noticed, and that it is dead at the next signal.
+        Called with one argument when the owner ends in the middle of the message. Tasks, and gevent's and eventlet's
+        greenlets, call it when they end, if `watch_exit` was called. For any other greenlet it is called when the
+        greenlet is collected; if that one is dead but still referred to, the next signal on the socket finds it dead.
     """
 
     __slots__ = ("_on_exit", "_owner", "_watched")
@@ -41,11 +41,11 @@ class PartialMessage:
         self._watched = False
 
     def owner(self) -> greenlet | None:
-        """The greenlet that has begun it, dead or alive; None if it is collected."""
+        """The greenlet that has begun the message, dead or alive; None if that greenlet has been collected."""
         return self._owner()
 
     def greenlet(self) -> greenlet | None:
-        """The owner, if it lives."""
+        """The owner, if it is alive; else None."""
         owner = self._owner()
         return None if owner is None or owner.dead else owner
 
@@ -55,15 +55,16 @@ class PartialMessage:
         return owner is not None and owner is not getcurrent()
 
     def watch_exit(self) -> None:
-        """Have `on_exit` called at the owner's end; for greenlets that are about to wait behind it."""
+        """Have `on_exit` called when the owner ends. Called by a greenlet that is about to wait for the owner."""
         owner: Any = self.greenlet()
+        # rawlink first: gevent's `link` would start a greenlet for the call.
         link = getattr(owner, "rawlink", None) or getattr(owner, "link", None)
         if link is not None and not self._watched:
             link(self._on_exit)
             self._watched = True
 
     def end(self) -> None:
-        """The owner has come to the end of the message: take `watch_exit` back."""
+        """The message is complete: undo `watch_exit`."""
         owner: Any = self._owner()
         if self._watched and owner is not None:
             owner.unlink(self._on_exit)

@@ -1,12 +1,13 @@
 """One operation on a socket, from the first attempt to the last: *try, enter, park, try again, leave*.
 
-`SocketState.perform` is the slow path of every operation, and can be read on one screen. What it needs to know of
-ZMQ_FD, and whom it wakes, is in `greenzmq.sockets.waiters`. Besides:
+`SocketState.perform` is the slow path of every operation, and can be read on one screen. How ZMQ_FD works, and which
+waiters an operation has to wake, is told in `greenzmq.sockets.waiters`. Three more rules are held here:
 
 - A message that is sent or received part by part belongs to one greenlet to its end (`greenzmq.sockets.messages`).
-- After a bounded time without a switch the hub goes round before the next operation (`greenzmq.sockets.fairness`).
-- A call that cannot wait where it is made, such as one in a hub callback, is tried, and refused only if that was in
-  vain.
+- A greenlet that has gone on for a bounded time without a switch yields before its next operation
+  (`greenzmq.sockets.fairness`).
+- A call made where it cannot wait, such as in a hub callback, is tried once, and raises an error only if it would
+  have to wait.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ FD = int(zmq.FD)
 ALTERNATING = (int(zmq.REQ), int(zmq.REP))
 ONLY_RECEIVE = (int(zmq.PULL), int(zmq.SUB))
 ONLY_SEND = (int(zmq.PUSH), int(zmq.PUB))
-#: What a greenlet that was woken may meet, and waits on. EFSM: another one has changed the state of a REQ or REP.
+#: Errors on which a greenlet that was woken goes on waiting. It meets EFSM if another greenlet has changed the state of
+#: a REQ or REP since the wake-up.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
-#: In the place of a result: the operation was tried in vain, or not tried, since that would likely be in vain.
+#: Returned in place of a result: the operation met EAGAIN, or was not tried because it would probably meet EAGAIN.
 MUST_WAIT: Any = object()
 
 Result = TypeVar("Result")
@@ -55,22 +57,22 @@ Args = tuple[Any, ...]
 
 
 class SocketState:
-    """One libzmq socket, as its green objects see it. Shared by all that shadow the same socket.
+    """What greenzmq knows of one libzmq socket. Shared by all `Socket` objects that shadow the same one.
 
     Attributes
     ----------
     waiters : SocketWaiters
-        Who waits, and whom to wake.
+        The greenlets and Pollers that wait, and the choice of which to wake.
     receiving, sending : Direction
-        Its queues.
+        The two queues in `waiters`.
     turn : Turn
         How long a greenlet may go on with the socket.
     timeouts : TimeoutCache
         ``RCVTIMEO`` and ``SNDTIMEO``.
     alternates : bool
-        It is a REQ or REP; see `SocketState._use_alternation`.
+        The socket is a REQ or REP; see `SocketState._use_alternation`.
     lease : greenzmq.proxies.native.Lease or None
-        While a native thread has the socket.
+        Set while a native proxy thread uses the socket.
     """
 
     __slots__ = ("__weakref__", "alternates", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
@@ -85,7 +87,10 @@ class SocketState:
         self.lease: Any = None
 
     def use_type(self, socket_type: int) -> None:
-        """Leave the fast path closed for directions that sockets of this type do not have, or use in turns."""
+        """Close the fast path for good where a socket of this type cannot use it.
+
+        A PULL or SUB does not send, a PUSH or PUB does not receive; for REQ and REP see `_use_alternation`.
+        """
         if socket_type in ALTERNATING:
             self._use_alternation()
         elif socket_type in ONLY_RECEIVE:
@@ -94,42 +99,43 @@ class SocketState:
             self.receiving.never_fast()
 
     def _use_alternation(self) -> None:
-        """For a REQ or REP, which must alternate send and recv: a call out of order fails with EFSM and must not wait.
+        """Prepare for a REQ or REP, which must alternate send and recv: a call out of order has to fail with EFSM.
 
-        ``EVENTS`` cannot tell "out of order" from "nothing yet". So `recv` trusts it only if a `send` has happened
-        since the last `recv` (`Direction.used_since_refill`); else it tries.
+        Such a call must not wait. But ``EVENTS`` reports the same for "out of order" and for "no message yet". So
+        `recv` relies on ``EVENTS`` only if a `send` has happened since the last `recv` (`Direction.used_since_refill`).
+        Otherwise it makes the call, and libzmq raises EFSM if it has to.
         """
         self.alternates = True
         self.receiving.never_fast()
 
     def be_exclusive(self) -> None:
-        """Only green objects know the socket: it is closed, and its options are set, by way of these."""
+        """The socket is new, and only green objects know it: nobody else closes it or sets its options."""
         self.waiters.fd_watch.be_exclusive()
         self.timeouts.keep()
 
     def expose(self) -> None:
-        """The socket's address or descriptor is given away: others may watch it, set its options, and close it."""
+        """The program has got the socket's address or descriptor: others may watch it, set its options, or close it."""
         fd_watch = self.waiters.fd_watch
         if fd_watch.exclusive:
             self.timeouts.expose()
             fd_watch.expose(self.waiters.is_parked_on)
 
     def lend(self, lease: Any) -> None:
-        """A native thread has the socket from now on; None gives it back."""
+        """Lend the socket to a native thread; None takes it back."""
         self.lease = lease
 
     def is_of_another(self, fd: int) -> bool:
-        """Whether this is of a socket that has ended, and not of the open one that has the descriptor `fd`."""
+        """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
         fd_watch = self.waiters.fd_watch
         return self.waiters.closed or (fd_watch.watch is not None and fd_watch.fd != fd)
 
     def close(self) -> None:
-        """The socket is about to be closed; `SocketWaiters.wake_all` is due after it."""
+        """Prepare for the close of the socket. The caller closes it, and then calls `SocketWaiters.wake_all`."""
         self.timeouts.forget()
         self.waiters.close()
 
     def detach_after_fork(self) -> None:
-        """In a forked child, where the socket is of no use."""
+        """In a forked child, where libzmq refuses calls on the parent's socket: forget the parent's waiters."""
         self.timeouts.forget()
         self.waiters.detach_after_fork()
 
@@ -138,14 +144,14 @@ class SocketState:
     def perform(
         self, socket: Any, direction: Direction, call: Call[Result], flags: int, args: Args, met_again: bool = False
     ) -> Result:
-        """``call(socket, flags, *args)``, waiting for as long as it takes: the slow path of every operation.
+        """Make ``call(socket, flags, *args)``, and wait for as long as it takes: the slow path of every operation.
 
-        `call` is all of the operation; it raises `zmq.Again` only if nothing was done. `zmq.DONTWAIT` among `flags`
-        forbids to wait. `met_again`: the fast path has tried in vain.
+        `call` is the whole operation, and raises `zmq.Again` only if it has done nothing. `zmq.DONTWAIT` among `flags`
+        forbids it to wait. `met_again` says that the fast path has just made the call and met EAGAIN.
 
         The greenlet parks in this frame, not in a helper: each extra frame costs a parked greenlet about 300 bytes.
         """
-        known = self.timeouts.known[direction.index]
+        known = self.timeouts.known[direction.index]  # in line; None if libzmq has to be asked
         if flags & DONTWAIT or known == 0:
             return self._within_no_time(socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         began_at = monotonic()
@@ -164,7 +170,7 @@ class SocketState:
         try:
             waiters.enter(socket, waiter, direction)
             if waiter.woken and self.turn.is_over_after_one_more(False):
-                self._yield_to_hub(socket, direction)
+                self._yield_to_hub(socket, direction)  # woken by `enter`, so `park` will not switch
             while True:
                 woken = waiter.park()
                 result = self._try_again(socket, direction, call, flags | DONTWAIT, args, waiter, woken)
@@ -173,14 +179,14 @@ class SocketState:
         finally:
             try:
                 waiters.leave(socket, waiter, direction)
-            except BaseException:  # of a signal handler, in the midst of it
+            except BaseException:  # a signal handler has raised while `leave` ran: it is idempotent, so repeat it
                 waiters.leave(socket, waiter, direction)
                 raise
 
     def _try(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Try without waiting; `MUST_WAIT` if that was in vain, or not done since it would likely be in vain.
+        """Try without waiting. Returns the result, or `MUST_WAIT`: it met EAGAIN, or would probably meet it.
 
-        Where `flags` forbid to wait nothing is skipped, and what was in vain is `zmq.Again`.
+        If `flags` forbid to wait, the attempt is always made, and raises `zmq.Again`.
         """
         if direction is self.receiving and direction.last_receiver() is not getcurrent():
             self._reserve_for_last_receiver(socket)
@@ -192,7 +198,8 @@ class SocketState:
                 return _reserved(flags)
         if flags & DONTWAIT:
             return self._attempt(socket, direction, call, flags, args)
-        # Where an attempt is likely to be in vain, and ``EVENTS`` can tell: a wait begins with a look at it.
+        # An attempt would probably meet EAGAIN, and a wait begins with a cheaper read of EVENTS: skip the attempt. If
+        # others stand in the queue, this call has to go behind them anyway.
         if direction.first is not None or direction.expect_eagain or (self.alternates and self._awaits(direction)):
             return MUST_WAIT
         exhausted = not (direction.fast_calls_left or self.waiters.has_waiters)
@@ -205,15 +212,16 @@ class SocketState:
         return result
 
     def _awaits(self, direction: Direction) -> bool:
-        """Of a REQ or REP: whether it has sent since it received last, so that ``EVENTS`` tells of the answer."""
+        """For a recv on a REQ or REP: whether a send has come before it, so that ``EVENTS`` can be relied on."""
         return direction is self.receiving and self.sending.used_since_refill()
 
     def _within_no_time(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool
     ) -> Any:
-        """The operation under NOBLOCK, or a timeout of 0: at once, or `zmq.Again`."""
+        """Make the call under NOBLOCK or with a timeout of 0: it succeeds at once, or raises `zmq.Again`."""
         if met_again:
-            direction.close_fast_path()  # this call has not sent: see `_use_alternation`
+            # The fast path has counted this call as a send, but it has not sent: see `_use_alternation`.
+            direction.close_fast_path()
             raise zmq.Again()
         result = self._try(socket, direction, call, flags | DONTWAIT, args)
         if not flags & DONTWAIT:
@@ -223,10 +231,10 @@ class SocketState:
     def _try_where_no_wait_is_possible(
         self, refusal: HubError, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
     ) -> Any:
-        """The operation where to wait would be the error `refusal`: in a hub callback, a coroutine, another thread.
+        """Make the call where a wait would raise `refusal`: in a hub callback, a coroutine, or another thread.
 
-        A call that cannot wait cannot stand in a queue either: it goes past those who do, as under NOBLOCK. They have
-        been promised nothing. A waiter that was woken tries, and waits on if there is nothing left.
+        A call that cannot wait cannot stand in a queue either, so it overtakes those who do, as under NOBLOCK. That
+        breaks no promise: a waiter that was woken tries again, and goes on waiting if nothing is left for it.
         """
         try:
             result = MUST_WAIT
@@ -238,13 +246,13 @@ class SocketState:
             self._open_fast_path(direction)
             return result
         finally:
-            del refusal  # whose traceback refers to this frame
+            del refusal  # its traceback refers to this frame, and so would make a reference cycle
 
     def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Try once, and recheck for others. `MUST_WAIT` if it would have to wait, unless `flags` forbid that anyway.
+        """Make the call once, and recheck for others. On EAGAIN returns `MUST_WAIT`; raises it if `flags` forbid waits.
 
-        EAGAIN is caught here, so that no exception is alive in the frames that then park: it costs 2 kB while it is
-        handled, and a frame that has handled one costs 300 bytes more.
+        EAGAIN is caught here, so that no exception is alive in the frame that then parks (`perform`). An exception that
+        is being handled costs 2 kB, and a frame that has handled one stays 300 bytes larger.
         """
         try:
             result = call(socket, flags | DONTWAIT, *args)
@@ -259,10 +267,10 @@ class SocketState:
         return result
 
     def _next_part(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        """Go on with a message: past the queue, and it need not wait.
+        """Send or receive the next part of a message that this greenlet has begun. It goes ahead of the queue.
 
-        EAGAIN means that the peer has gone, and the message with it. libzmq then drops the part, and those that follow,
-        and a blocking send says nothing of it (lb.cpp).
+        It never has to wait, since libzmq moves whole messages. EAGAIN means that the peer has gone, and the message
+        with it. libzmq's blocking send then drops the remaining parts without an error (lb.cpp), and so does this.
         """
         result = self._attempt(socket, direction, call, flags, args)
         if result is not MUST_WAIT:
@@ -270,12 +278,12 @@ class SocketState:
         if direction is self.receiving:
             raise zmq.Again()
         self._note_message_end(socket, direction, flags)
-        return None  # nothing is in flight that a tracker could follow
+        return None  # no tracker: nothing is being sent
 
     # -- the wait -----------------------------------------------------------------------------------------------------
 
     def bind_hub(self, socket: Any) -> Hub:
-        """The hub of this greenlet, with the watch on it.
+        """Return this greenlet's hub, after the socket's watch was put on it.
 
         Raises
         ------
@@ -295,7 +303,10 @@ class SocketState:
         return hub
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
-        """`timeout` is in milliseconds, and counts from `began_at` on; a negative one waits for ever."""
+        """Make the waiter of a call that began at `began_at`. `timeout` is in milliseconds; negative waits for ever.
+
+        Raises `HubError` where this greenlet cannot wait.
+        """
         fd_watch = self.waiters.fd_watch
         hub = fd_watch.hub
         if hub is None or fd_watch.watch is None or hub.greenlet is not getcurrent().parent:
@@ -311,14 +322,19 @@ class SocketState:
     def _try_again(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
     ) -> Any:
-        """Try, once woken or when the time is over. `MUST_WAIT` if in vain, or `zmq.Again` if there is no time left."""
+        """Make the call after a park. On EAGAIN returns `MUST_WAIT`, or raises `zmq.Again` if the time is over.
+
+        `woken` is False if the time is over and nobody has woken this waiter. It then makes one last attempt if it is
+        the first of the queue.
+        """
         waiters = self.waiters
         if direction.mid_message is not None or not woken:
             may_try = woken or direction.first is waiter
             if not waiters.closed and (direction.reserved_for_other() or not may_try):
-                return _in_vain(waiter)  # a message was begun since; its end wakes the first
+                return _in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
         if direction.first is not waiter and direction is self.sending and waiters.fd_watch.is_signalled():
-            waiters.count_signal()  # what this attempt is going to process may be room for those who were refused
+            # This call may consume a signal of room for the senders before this one, which were refused: let them try.
+            waiters.count_signal()
         try:
             result = call(socket, flags, *args)
         except zmq.ZMQError as error:
@@ -331,29 +347,35 @@ class SocketState:
         return result
 
     def _after_false_promise(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
-        """EAGAIN in spite of the promise: another greenlet was faster, or the promise was for another one."""
+        """A waiter was woken because of ``EVENTS``, and met EAGAIN: wake the waiter that can use what is there.
+
+        Either another greenlet was faster, or the room that ``EVENTS`` reported is that of a peer to which this sender
+        does not send; see `greenzmq.sockets.spurious`.
+        """
         waiters = self.waiters
         if direction is self.receiving:
-            waiters.check_events_quietly(socket)  # a recv that finds nothing has processed commands, for whomever
+            waiters.check_events_quietly(socket)  # a recv that finds nothing has processed commands, also for others
             return
         spurious = waiter.spurious
         if spurious is None:
             spurious = waiter.remember(SpuriousReadiness())
-        if waiters.fd_watch.is_signalled():  # unseen by the attempt, which was throttled: it counts, and once more
+        if waiters.fd_watch.is_signalled():
+            # The attempt did not process these commands, since libzmq throttles that. They are a new observation, for
+            # which this sender, too, has to try again.
             spurious.refused_at(waiters.generation)
             waiters.count_signal()
         elif waiters.is_alone() or not spurious.has_to_try_again(waiters.generation):
             spurious.refused_at(waiters.generation)
-            waiters.wake_ready(
-                direction.event
-            )  # the next one, by the same promise; a look could take this one's signal
+            # The sender behind this one, by the same observation. To read EVENTS here could consume a signal of room
+            # for this sender, which does not try again before it parks.
+            waiters.wake_ready(direction.event)
             return
         waiters.wake_ready(waiters.read_events(socket))
 
     # -- messages part by part ----------------------------------------------------------------------------------------
 
     def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
-        """Keep the direction for this greenlet until the last part of its message."""
+        """After a part was sent or received: reserve the direction for this greenlet until the last part."""
         if direction is self.sending:
             inside = bool(flags & SNDMORE)
         else:
@@ -362,7 +384,8 @@ class SocketState:
                 direction.note_receiver()
             if self.alternates:
                 self.sending.refill()
-            # Where nobody else stands in the queue, the next caller asks for itself (`_reserve_for_last_receiver`).
+            # To read RCVMORE after each recv would be slow. It is needed only if others stand in the queue; otherwise
+            # the next greenlet that calls reads it (`_reserve_for_last_receiver`).
             first = direction.first
             contended = first is not None and (first is not direction.last or first.greenlet is not current)
             inside = contended and not self.waiters.closed and bool(get_option(socket, RCVMORE))
@@ -375,7 +398,7 @@ class SocketState:
             self._open_fast_path(direction, 0)
 
     def _reserve_for_last_receiver(self, socket: Any) -> None:
-        """Let a message that another greenlet has begun to receive, part by part, be that one's to the end."""
+        """If the last receiver is another living greenlet, and its message has more parts, reserve them for it."""
         receiving = self.receiving
         last = receiving.last_receiver()
         if last is None or last.dead or last is getcurrent() or receiving.mid_message is not None:
@@ -384,20 +407,24 @@ class SocketState:
             receiving.begin_message(last, self._message_abandoned)
 
     def _message_abandoned(self, _: object) -> None:
-        """The greenlet in the middle of a message has ended: the next signal finds that out. In any thread."""
+        """The greenlet in the middle of a message has ended: wake those who waited for it. Called in any thread."""
         hub = self.waiters.fd_watch.hub
         if self.waiters.socket is not None and hub is not None:
+            # `on_readable` wakes whoever can go on, now that the direction is no longer reserved.
             hub.call_soon_threadsafe(self.waiters.on_readable)
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
     def _open_fast_path(self, direction: Direction, used: int = 1) -> None:
-        """While nobody waits and the turn goes on."""
+        """Open the fast path of `direction`, unless somebody waits or the turn is over."""
         if self.turn.calls_left > 0 and not self.waiters.has_waiters:
             direction.open_fast_path(used)
 
     def _begin_turn(self, socket: Any, direction: Direction) -> bool:
-        """The last turn is over: yield, before the operation. Whether nobody has come meanwhile who is to be served."""
+        """The turn is over: yield before the operation. Returns whether this greenlet may then try at once.
+
+        It may not if another greenlet has joined the queue, or begun a message, in the meantime.
+        """
         if self.timeouts.get(socket, direction) == 0:
             return True
         self._yield_to_hub(socket, direction)
@@ -406,7 +433,7 @@ class SocketState:
         return direction.first is None and not direction.reserved_for_other()
 
     def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
-        """The turn is over: let others run, unless this is the middle of a message that this greenlet receives."""
+        """Yield to the hub, unless this greenlet is in the middle of receiving a message: its parts stay together."""
         if direction is self.receiving:
             self._reserve_for_last_receiver(socket)
             if get_option(socket, RCVMORE) and not direction.reserved_for_other():
@@ -417,7 +444,7 @@ class SocketState:
     # -- poll ---------------------------------------------------------------------------------------------------------
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
-        """Wait until the socket can do one of `events`, for `seconds`; which, or 0."""
+        """Wait until the socket can do one of `events`, or for `seconds`. Returns the events it can do, or 0."""
         began_at = monotonic()
         if events and seconds != 0 and self.turn.is_over_after_one_more(False):
             self._yield_to_hub(socket, self.receiving)
@@ -431,13 +458,14 @@ class SocketState:
             waiters.enter(socket, waiter)
             while not (ready or waiter.expired):
                 waiters.listen(listener)
-                waiters.check_events_quietly(socket)  # after listening: a signal handler may have looked before
+                # Again, since only now the listener is there: a signal handler may have cleared the signal before.
+                waiters.check_events_quietly(socket)
                 waiter.park()
                 ready = waiters.check_events(socket) & events
         finally:
             try:
                 self._leave_poll(socket, listener, waiter)
-            except BaseException:  # of a signal handler, in the midst of it
+            except BaseException:  # as in `perform`
                 self._leave_poll(socket, listener, waiter)
                 raise
         return ready
@@ -448,16 +476,16 @@ class SocketState:
 
 
 def _in_vain(waiter: Waiter) -> Any:
-    """The outcome of an attempt in vain: to wait on, or `zmq.Again` if the time is over."""
+    """After EAGAIN: return `MUST_WAIT`, or raise `zmq.Again` if the time is over."""
     if waiter.expired:
         error = zmq.Again()
-        error.is_timeout = True  # type: ignore[attr-defined]  # by this ``eventlet.is_timeout`` knows a time limit
+        error.is_timeout = True  # type: ignore[attr-defined]  # so that ``eventlet.is_timeout(error)`` is true
         raise error from None
     return MUST_WAIT
 
 
 def _reserved(flags: int) -> Any:
-    """The outcome where another greenlet is in the middle of a message."""
+    """Another greenlet is in the middle of a message: return `MUST_WAIT`, or raise `zmq.Again` if `flags` say so."""
     if flags & DONTWAIT:
         raise zmq.Again()
     return MUST_WAIT

@@ -1,13 +1,14 @@
-"""The green socket: pyzmq's, with every call that would block the thread waiting on a hub instead.
+"""The green socket: pyzmq's `Socket`, whose blocking calls park the greenlet on a hub instead of blocking the thread.
 
-Fast path: the call is made at once, under NOBLOCK; `Direction.fast_calls_left` says that nobody else
-needs to hear of it.
-Everything else is `SocketState.perform`. Methods that are not here are pyzmq's own; they neither wait nor touch the
-signals of ZMQ_FD, or do so through a method that is here (``tests/project/test_parity.py`` has the list, with reasons).
+A call takes the fast path while `Direction.fast_calls_left` is above 0: then nobody else has to be woken for it. It is
+made at once, under NOBLOCK. Every other call, and one that met EAGAIN there, goes to `SocketState.perform`.
 
-The bytecodes of the fast path are counted (``tests/sockets/test_path_length.py``). To write ``fast_calls_left =
-fast_calls_left - 1`` saves one of ``-= 1``, which pays for ``-flags``: None is as false as 0, but it has no negative,
-and so is a TypeError.
+Methods that are not defined here are pyzmq's own. They neither wait nor consume a signal of ZMQ_FD, or they call a
+method that is defined here (``tests/project/test_parity.py`` has the list, with reasons).
+
+A test counts the bytecodes of the fast path (``tests/sockets/test_path_length.py``). That is why it is written
+``fast_calls_left = fast_calls_left - 1``, which takes fewer bytecodes than ``-= 1``. And it tests ``-flags`` instead of
+``flags``, since ``flags=None`` has to be a TypeError: None is as false as 0, but has no negative.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _recv = BackendSocket.recv
 
 
 class _PartByPart:
-    """In the place of a `Direction`: it has no fast path."""
+    """Stands in for a `Direction` where a subclass has its own `send` or `recv`: whole messages have no fast path."""
 
     fast_calls_left = 0
 
@@ -71,12 +72,14 @@ class Socket(zmq.Socket[Received_co]):
 
     Made by ``Context.socket``. Signatures, results and errors are pyzmq's, with these additions:
 
-    - A call that cannot go on parks this greenlet only. ``RCVTIMEO`` and ``SNDTIMEO`` limit it, as in libzmq.
-    - It belongs to one thread and hub at a time: the one on which it waits. While nobody waits it may be handed on.
+    - A call that has to wait parks only its own greenlet. ``RCVTIMEO`` and ``SNDTIMEO`` limit the wait, as in libzmq.
+    - While greenlets wait on the socket, it belongs to their thread and hub. While nobody waits, any other thread or
+      hub may take it over.
     - A message sent or received part by part stays in one piece, as long as the greenlet in the middle of it lives.
-    - Exceptions thrown into a waiting greenlet come out as they are, and cost nobody a message.
+    - An exception thrown into a waiting greenlet comes out of its call as it is, and no message is lost.
     - A call that need not wait works everywhere: in callbacks of the hub, coroutines, signal handlers, other threads.
-      Where it cannot wait it cannot stand in a queue either: it goes past those who do, as under ``NOBLOCK``.
+      Where a call cannot wait, it cannot stand in a queue either. It overtakes the greenlets in the queue, as a call
+      under ``NOBLOCK`` does.
 
     Raises
     ------
@@ -93,7 +96,7 @@ class Socket(zmq.Socket[Received_co]):
     _greenzmq_receiving: Direction
     _greenzmq_sending: Direction
     _greenzmq_monitored: weakref.ref[zmq.Socket[Any]] | None = None  # the socket whose monitor this is
-    #: The same for whole messages; `PART_BY_PART` where they go by way of the subclass's own `recv` or `send`.
+    #: The same directions, used for whole messages; `PART_BY_PART` if a subclass has its own `recv` or `send`.
     _greenzmq_message_receiving: Any
     _greenzmq_message_sending: Any
     _greenzmq_own_recv: ClassVar[bool] = False
@@ -112,7 +115,7 @@ class Socket(zmq.Socket[Received_co]):
         turn = getattr(self.context, "_greenzmq_turn", None)
         state = shared_state(self, default_turn() if turn is None else turn, new_state, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)))
-        # pyzmq looks every attribute that is set up among libzmq's options first.
+        # Not by attribute assignment: for each, pyzmq would first search libzmq's options for one of that name.
         self.__dict__.update(
             _greenzmq_state=state,
             _greenzmq_receiving=state.receiving,
@@ -123,7 +126,7 @@ class Socket(zmq.Socket[Received_co]):
         register_after_fork(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Where a subclass, or a mixin of its, has a `send` or `recv` of its own, whole messages go by way of it."""
+        """Note whether a subclass or its mixin overrides `send` or `recv`: whole messages then go through that."""
         super().__init_subclass__(**kwargs)
         own: Any = cls
         green: Any = Socket
@@ -138,14 +141,15 @@ class Socket(zmq.Socket[Received_co]):
 
     @property
     def _greenzmq_choice(self) -> Choice | None:
-        """What its context, or else its namespace, says about the hub; None leaves it to `greenzmq.hubs.decide`."""
+        """The hub that its context names, or else its namespace; None leaves the choice to `greenzmq.hubs.decide`."""
         return getattr(self.context, "_greenzmq_choice", None) or self._greenzmq_default_hub
 
     @property
     def underlying(self) -> int:
         """The address of the libzmq socket; see `zmq.Socket.underlying`. Never switches.
 
-        What others make of it may change the socket without a word, so from now on less is taken for granted.
+        Code that has the address can use the socket without this object. So from now on greenzmq caches none of the
+        socket's options, and watches a duplicate of its descriptor.
         """
         state: SocketState | None = self.__dict__.get("_greenzmq_state")
         if state is not None:
@@ -176,7 +180,8 @@ class Socket(zmq.Socket[Received_co]):
             except zmq.Again:
                 pass
             except BaseException:
-                sending.close_fast_path()  # it has not sent: see `SocketState.use_type`
+                # To a REQ or REP the countdown says "a send has happened", and none has: see `SocketState.use_type`.
+                sending.close_fast_path()
                 raise
             return self._greenzmq_state.perform(self, sending, send_part, 0, (data, copy, track), True)
         if track:
@@ -217,11 +222,12 @@ class Socket(zmq.Socket[Received_co]):
     ) -> Any:
         """Send a message of several frames, in one piece; see `zmq.Socket.send_multipart`.
 
-        What is sent is what the parts were when the call began; with ``copy=False`` their buffers are shared, as ever.
+        A change of the list, or of a part, during the call changes nothing in what is sent. With ``copy=False`` the
+        parts' buffers are shared with libzmq, as in pyzmq.
 
         Switches: as `send`.
         """
-        parts = msg_parts[:]
+        parts = msg_parts[:]  # a wait may follow, in which other greenlets may change the list
         sending = self._greenzmq_message_sending
         for part in parts:
             if type(part) is not bytes:
@@ -242,8 +248,8 @@ class Socket(zmq.Socket[Received_co]):
             return send_part_by_part(self, parts, flags, copy, track, kwargs)
         if track:
             parts = [tracked(part, copy, self.copy_threshold) for part in parts]
-        arguments: Any = (parts, copy, track and not copy)  # to copy makes nothing that could be tracked
-        if kwargs:  # routing_id, group, and what this pyzmq may know besides
+        arguments: Any = (parts, copy, track and not copy)  # a copied part leaves nothing to track
+        if kwargs:  # routing_id, group, and any others that this release of pyzmq takes
             arguments += (partial(zmq.Socket.send, **kwargs),)
         return self._greenzmq_state.perform(self, sending, send_message, index(flags), arguments)
 
@@ -264,12 +270,13 @@ class Socket(zmq.Socket[Received_co]):
             return zmq.Socket.recv_multipart(self, flags, copy, track)
         return self._greenzmq_state.perform(self, receiving, receive_message, index(flags), (copy, track))
 
-    # -- calls that take signals from those who wait -------------------------------------------------------------------
+    # -- calls that may consume a signal that others wait for ----------------------------------------------------------
 
     def get(self, option: int) -> Any:
-        """Get an option; see `zmq.Socket.get`. ``EVENTS`` read here wakes whoever can go on. Never switches.
+        """Get an option; see `zmq.Socket.get`. Never switches.
 
-        Others may watch the ``FD`` beside greenlets that wait, on the same loop too; see `underlying`.
+        To read ``EVENTS`` wakes the waiters that can go on. The program may watch the ``FD`` itself while greenlets
+        wait on the socket, also on the same loop; for what that changes see `underlying`.
         """
         if option == EVENTS:
             return self._greenzmq_state.waiters.check_events(self)
@@ -280,7 +287,10 @@ class Socket(zmq.Socket[Received_co]):
     getsockopt = get
 
     def set(self, option: int, optval: int | bytes) -> None:
-        """Set an option; see `zmq.Socket.set`. Some make the socket ready (``REQ_RELAXED``). Never switches."""
+        """Set an option; see `zmq.Socket.set`. Never switches.
+
+        Some options, such as ``REQ_RELAXED``, make the socket ready without a signal, so others are rechecked.
+        """
         try:
             self._greenzmq_and_recheck(super().set, option, optval)
         finally:
@@ -319,7 +329,7 @@ class Socket(zmq.Socket[Received_co]):
         """
         if self.closed:
             raise zmq.ZMQError(zmq.ENOTSUP)
-        if self._poller_class is not zmq.Poller:  # a subclass has said with what to poll
+        if self._poller_class is not zmq.Poller:  # a subclass has chosen a Poller class, as pyzmq allows
             return zmq.Socket.poll(self, timeout, flags)  # type: ignore[arg-type]
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
         return self._greenzmq_state.poll(self, index(flags) if flags else 0, seconds)
@@ -327,9 +337,12 @@ class Socket(zmq.Socket[Received_co]):
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def close(self, linger: int | None = None) -> None:
-        """Close the socket; see `zmq.Socket.close`. All who wait on it get ``ZMQError(ENOTSOCK)``. Never switches."""
+        """Close the socket; see `zmq.Socket.close`. Never switches.
+
+        Every greenlet that waits on it gets ``ZMQError(ENOTSOCK)``.
+        """
         state: SocketState | None = self.__dict__.get("_greenzmq_state")
-        if state is None or self.closed:  # pyzmq closes in __del__ what __init__ did not finish, too
+        if state is None or self.closed:  # no state: pyzmq's __del__ closes it also if __init__ has failed
             super().close(linger=linger)
             return
         if state.lease is not None:
@@ -337,6 +350,8 @@ class Socket(zmq.Socket[Received_co]):
             return
         if self._greenzmq_monitored is not None:
             stop_monitoring(self, self._greenzmq_monitored())
+        # The order matters: no watch may stand on a descriptor that is closed, and the waiters must find the socket
+        # closed when they are woken.
         state.close()
         forget_state(self)
         try:
@@ -345,7 +360,10 @@ class Socket(zmq.Socket[Received_co]):
             state.waiters.wake_all()
 
     def _greenzmq_after_fork(self) -> None:
-        """Answer ENOTSOCK to everything. Greenlets that the fork has copied in a wait stay there: nobody runs them."""
+        """In a forked child: answer every call with an error, ENOTSOCK in most cases.
+
+        Greenlets that waited when the process forked are copies here. Nobody runs them.
+        """
         self._closed = True
         self._greenzmq_state.detach_after_fork()
         refuse, refuse_poll = (
@@ -358,23 +376,23 @@ class Socket(zmq.Socket[Received_co]):
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """A green PAIR socket with this one's events; see `zmq.Socket.get_monitor_socket`. Never switches.
 
-        Events that nobody receives are kept in memory, any number of them; to close the monitor ends that.
+        Events that nobody receives stay in memory, however many there are, until the monitor is closed.
 
-        A PAIR of your own, at an address that you gave to `monitor`, has to be read, or connected with ``RCVHWM`` 0,
-        and kept until `disable_monitor`: as long as libzmq cannot get rid of an event, no connection of the context
-        works, and `close` and `disable_monitor` stop the thread.
+        If you call `monitor` yourself and connect your own PAIR to its address, read it all the time, or set its
+        ``RCVHWM`` to 0 before it connects; and keep it open until `disable_monitor`. While libzmq cannot deliver an
+        event, no connection of the context works, and `close` and `disable_monitor` block the thread.
         """
         return cast("Self", open_monitor(Socket, self, events, addr))
 
 
-# For proxies: libzmq's know nothing of a `send` or `recv` that a subclass has for itself.
+# For proxies. Like libzmq's own, they do not call a `send` or `recv` that a subclass has overridden.
 
 
 def send_directly(socket: Socket, parts: list[zmq.Frame]) -> None:
-    """`Socket.send_multipart` of frames. Switches: as that."""
+    """Send a message of frames, as `Socket.send_multipart` does. Switches: as that."""
     socket._greenzmq_state.perform(socket, socket._greenzmq_sending, send_message, 0, (parts, False, False))
 
 
 def receive_directly(socket: Socket, flags: int, copy: bool, track: bool) -> list[Any]:
-    """`Socket.recv_multipart`. Switches: as that."""
+    """Receive a message, as `Socket.recv_multipart` does. Switches: as that."""
     return socket._greenzmq_state.perform(socket, socket._greenzmq_receiving, receive_message, flags, (copy, track))

@@ -1,4 +1,4 @@
-"""``RCVTIMEO`` and ``SNDTIMEO`` of one socket, remembered: to ask is 5 % of what a short wait costs."""
+"""``RCVTIMEO`` and ``SNDTIMEO`` of one socket, cached, since to read one from libzmq is 5 % of a short wait's cost."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ __all__ = ["TimeoutCache"]
 
 
 class TimeoutCache:
-    """What is known of a socket's timeouts, in milliseconds.
+    """A socket's two timeouts, in milliseconds.
 
     Parameters
     ----------
     on_error : callable
-        Called if libzmq refuses to answer: the context has ended, or the socket is closed.
+        Called if libzmq cannot read an option, because the context has ended or the socket is closed.
 
     Attributes
     ----------
     known : list of int or None
-        By `Direction.index`; None where it has to be asked.
+        The cached timeouts, by `Direction.index`; None where libzmq has to be asked.
     keeps : bool
-        Whether an answer is kept: only green objects know the socket, so no option is set without a word.
+        Whether timeouts are cached. Only while green objects alone know the socket: then no option is set past
+        `Socket.set`, which calls `forget`.
     """
 
     __slots__ = ("_on_error", "_version", "keeps", "known")
@@ -53,20 +54,20 @@ class TimeoutCache:
             raise
         if self.keeps:
             self.known[direction.index] = milliseconds
-            if self._version != version:  # a signal handler has set it after the look
+            if self._version != version:  # a signal handler has set it after libzmq was asked
                 self.forget()
         return milliseconds
 
     def keep(self) -> None:
-        """Answers may be kept from now on."""
+        """Cache timeouts from now on."""
         self.keeps = True
 
     def expose(self) -> None:
-        """The socket is given away: somebody else may set its options without a word."""
+        """Cache nothing any more: others have the socket's address, and may set its options unnoticed."""
         self.keeps = False
         self.forget()
 
     def forget(self) -> None:
-        """An option was set, or the socket has ended: the next wait has to ask."""
+        """Empty the cache, because an option was set or the socket has ended."""
         self._version += 1
         self.known[:] = None, None

@@ -2,55 +2,65 @@
 
 ZMQ_FD in four facts (libzmq 4.3.5; places are in its ``src/``):
 
-1.  The descriptor is readable exactly while commands from other threads lie unprocessed in the socket's mailbox
-    (mailbox.cpp, signaler.cpp). It says nothing of messages. One command announces any number of messages, or room
-    for any number.
-2.  Whoever processes commands takes the signal from everybody else: reading ``EVENTS``, `bind`, `connect`, `unbind` and
-    `disconnect` always do, a `recv` that finds nothing does, any `recv` or `send` may (socket_base.cpp,
-    process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv`, even change what the
-    socket can do with no signal at all.
-3.  After EAGAIN, or after ``EVENTS`` has said no, every change is announced by a new command. So a level-triggered
-    watch started then, with no other call on the socket in between, misses nothing.
+1.  A *command* is what one of libzmq's threads, or another socket, puts into a socket's mailbox: "a pipe has messages",
+    "the peer has made room". The descriptor is readable exactly while commands lie unprocessed in the mailbox
+    (mailbox.cpp, signaler.cpp): that is the *signal*. It does not say how many messages there are. One command
+    announces any number of messages, or room for any number.
+2.  A call that processes the commands clears the signal, for everybody. Reading ``EVENTS``, `bind`, `connect`, `unbind`
+    and `disconnect` always process them, so does a `recv` that finds nothing, and any other `recv` or `send` may
+    (socket_base.cpp, process_commands and its callers). `bind` and `connect` over inproc, and a REP's own `recv` and
+    `send`, even change what the socket can do with no signal at all.
+3.  After a call met EAGAIN, or ``EVENTS`` has said no, the next change is always announced: a new command makes the
+    descriptor readable, or an unprocessed one has left it so. A level-triggered watch started then, with no other call
+    on the socket in between, misses nothing.
 4.  ``EVENTS`` can promise room that a `send` does not find: see `greenzmq.sockets.spurious`.
 
-A timeline. Two receivers wait on one socket, A before B, and the watch is started. A peer sends two messages; a third
-greenlet, the rival, polls the socket in between::
+A timeline. Two receivers, A before B, are parked on one socket, and the watch is started. A peer sends two messages. A
+third greenlet, the rival, polls the socket before the hub has seen the signal::
 
-    peer sends m1, m2    one command, one signal for both (fact 1): the descriptor is readable
-    rival: poll(0)       reads EVENTS, which processes the command: the descriptor is not readable any more (fact 2).
-                         If nothing else happened, A and B would sleep on two messages. But every call that may have
-                         processed commands goes on to `recheck_for_others`: EVENTS says POLLIN, so A is woken
-    hub resumes A        A makes the call itself and takes m1. m2 has no signal of its own (fact 1)
-    A: leave             whoever leaves a queue, in whatever way, rechecks: EVENTS says POLLIN, so B is woken
-    hub resumes B        B takes m2
-    B: leave             the last one out: the watch is stopped, and the fast path is open again
+    what happens         mailbox     fd         queue   why
+    ------------------   ---------   --------   -----   ------------------------------------------------------------
+    peer sends m1, m2    1 command   readable   A, B    one command announces both messages (fact 1)
+    rival: poll(0)       empty       silent     A, B    to read EVENTS processes the command, and clears the signal
+                                                        (fact 2). The hub sees nothing: A and B would sleep for ever
+                                                        beside two messages. Therefore `check_events` wakes waiters
+                                                        by what it has read: EVENTS says POLLIN, so A is woken
+    hub resumes A        empty       silent     A, B    A itself calls recv, and gets m1. No command announces m2:
+                                                        the one that announced it is processed
+    A: leave             empty       silent     B       somebody still waits, so `leave` reads EVENTS again. It says
+                                                        POLLIN, since m2 is there: B is woken
+    hub resumes B        empty       silent     B       B gets m2
+    B: leave             empty       silent     -       nobody waits: the watch is stopped, and the fast path may open
 
-If A had been killed between its wake-up and its turn in the hub, `leave` would have woken B all the same. That is why a
-callback never receives on another's behalf, and why every wait ends in `leave`.
+If an exception is thrown into A after its wake-up and before it runs, A's ``finally`` calls `leave` all the same, and
+that wakes B. So a greenlet that is woken and killed passes the wake-up on. This is also why no callback of the watch
+receives a message on behalf of a greenlet: it would have to give the message to one that may be dead by then.
 
-What follows, and is held here:
+The rules that follow from this, which the methods here implement:
 
-- Waiting greenlets stand in a queue for each direction. One is woken at a time; it makes the call itself, so that
-  killing it loses nothing. Whoever leaves the queue rechecks and wakes the next.
-- Every call that may process commands is followed by `recheck_for_others` if anybody waits. If nobody does it costs
-  nothing: `Direction.fast_calls_left` is above 0 only while nobody waits on the socket.
-- A signal handler may run between any two bytecodes: close the socket, send, or look. So a greenlet stands in its
-  queue, or a listener is entered, before `closed` and ``EVENTS`` are read.
+- Waiting greenlets stand in a queue for each direction. Only the first is woken. It makes the call itself, so killing
+  it loses no message. When it leaves the queue, it reads ``EVENTS`` again and wakes the next one.
+- Every call that may process commands is followed by `recheck_for_others`, or reads ``EVENTS`` itself, if anybody
+  waits. If nobody waits, the check costs nothing: `Direction.fast_calls_left` is above 0 only then.
+- A signal handler may run between any two bytecodes, and may close the socket, send on it, or read ``EVENTS``. So
+  first a greenlet joins its queue, or a listener is added, and only then `closed` and ``EVENTS`` are read. In the other
+  order, a handler between the two would clear the signal and find nobody to wake.
 
-Greenlets wait in the queue of a direction, and take what comes. Listeners wait for events and take nothing: `poll`, and
-Pollers.
+Greenlets in the queue of a direction take a message, or send one. Listeners (`Socket.poll` and Pollers) only wait for
+events.
 
 ======================  =====================  ======================================================
 method                  reads ``EVENTS``       wakes
 ======================  =====================  ======================================================
-`read_events`           yes                    nobody; everybody, instead of raising
+`read_events`           yes                    nobody; if the read fails, everybody
 `check_events`          yes, and may raise     the waiters that can go on
-`check_events_for`      yes, and may raise     the same, but not the listener that asks
+`check_events_for`      yes, and may raise     the same, but not the listener that it is called for
 `check_events_quietly`  yes                    the waiters that can go on
-`recheck_for_others`    if anybody waits       the same; and listeners that are not waiting, in any case
-`on_events`             no: it is told         the waiters that can go on; counts as a new observation
-`wake_ready`            no: it is told         the waiters that can go on
-`on_readable`           unless one waits       the waiters that can go on, the first at once
+`recheck_for_others`    if anybody waits       the same; if no greenlet is parked on the socket itself, first
+                                               the listeners of Pollers in which nobody waits
+`on_events`             no: an argument        the waiters that can go on; counts as a new observation
+`wake_ready`            no: an argument        the waiters that can go on
+`on_readable`           not for one receiver   the waiters that can go on, and switches to the first at once
 ======================  =====================  ======================================================
 """
 
@@ -78,19 +88,19 @@ __all__ = ["EVENTS", "SocketWaiters", "get_option"]
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 EVENTS = int(zmq.EVENTS)
 
-#: In place of empty ones for each socket. Never changed.
+#: Shared by all sockets that have none of their own, to save memory. Never changed.
 _NO_LISTENERS = Listeners()
 _NO_QUEUE = WaitQueue()
 
-#: Of the options asked for here and in `greenzmq.sockets.operations`, which are numbers.
+#: pyzmq's own `get`, without the green one around it. Typed for the options read by greenzmq, which are all integers.
 get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]
 
 
 class SignalSource(Protocol):
-    """What tells listeners of a socket's signals: a `greenzmq.polling.poll_set.PollSet`, as far as it is known here."""
+    """The part of `greenzmq.polling.poll_set.PollSet` that is used here: it wakes a socket's listeners at a signal."""
 
     def leave(self, waiters: SocketWaiters) -> None:
-        """Tell of this one's no more."""
+        """Take the socket's descriptor out of the set."""
 
 
 class SocketWaiters:
@@ -99,8 +109,8 @@ class SocketWaiters:
     Invariants, between any two calls of these methods:
 
     - `has_waiters` is true exactly while a queue is not empty or `listeners` is not; then no call takes the fast path.
-    - `socket` is set and the watch calls back exactly while a greenlet is parked on the socket itself, which is while a
-      queue is not empty; else the watch is stopped, or lazily stopped.
+    - `socket` is set and the watch calls back exactly while one of the three queues is not empty, that is, while a
+      greenlet is parked on the socket itself. Otherwise the watch is stopped, or lazily stopped.
 
     Parameters
     ----------
@@ -110,27 +120,28 @@ class SocketWaiters:
     Attributes
     ----------
     receiving, sending : Direction
-        The queues.
+        The queues of greenlets that receive and that send.
     listeners : Listeners
-        Those who wait for events and take nothing.
+        Each `Socket.poll` and each Poller that waits for events of the socket.
     has_waiters : bool
         Whether anybody waits, in a queue or among the listeners.
     polling : WaitQueue
-        The greenlets in `poll`: they are parked on the socket, and take nothing.
+        The greenlets in `Socket.poll`. They are parked on the socket, and are woken as listeners.
     socket : Socket or None
-        A green object for the socket. The frame of a parked greenlet holds it, too: this keeps nothing alive.
+        The green object through which `on_readable` reads ``EVENTS``. This reference does not prolong its life: the
+        frame of a parked greenlet refers to it as well.
     fd_watch : FdWatch
         The watch on the socket's ZMQ_FD.
     poll_set : PollSet or None
-        The thread's set that has the socket's descriptor for the Pollers among its listeners.
+        The set of descriptors in which Pollers watch the socket, if they do.
     poll_fd : int
-        The number under which it is there.
+        The number of the socket's descriptor in that set.
     generation : int
-        Incremented at each observation of ``EVENTS``, and for each signal.
+        Incremented at each observation of ``EVENTS``, and for each signal; see `greenzmq.sockets.spurious`.
     closed : bool
-        The socket is closed or about to be, or its context has ended. Nobody parks, and no watch is started any more.
+        The socket is closed or about to be, or its context has ended. No greenlet parks and no watch is started then.
     all_woken : bool
-        The socket is closed, and all who stand in the queues are woken.
+        The socket is closed, and every waiter in the queues has been woken for that.
     inherited : bool
         It is the parent process's socket.
     """
@@ -171,13 +182,17 @@ class SocketWaiters:
     # -- who waits ----------------------------------------------------------------------------------------------------
 
     def enter(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:
-        """A greenlet is about to park, in the queue of `direction`, or to poll; `leave` has to follow in any case.
+        """Put the waiter of a greenlet that is about to park into a queue: of `direction`, or of those in `poll`.
 
-        Reads ``EVENTS`` for one in a direction, which may wake it at once: a `send` that met EAGAIN may have left
-        commands unprocessed, and a signal handler may have looked since.
+        The caller has to call `leave` afterwards, whatever happens.
+
+        For a `direction`, reads ``EVENTS`` before the park, which may wake the waiter at once. There are three reasons:
+        the caller may not have tried at all (`Direction.expect_eagain`); a signal handler may have cleared the signal
+        since it tried; and a `send` that met EAGAIN may have left commands unprocessed.
         """
         receiving, sending = self.receiving, self.sending
         is_first = self.socket is None
+        # The waiter joins its queue before `closed` and EVENTS are read: see the rules above.
         if direction is not None:
             direction.join(waiter)
         else:
@@ -191,23 +206,26 @@ class SocketWaiters:
         if sending.fast_calls_left:
             sending.close_fast_path()
         if self.closed:
-            waiter.wake()  # what closes the socket from now on wakes it, since it stands in a queue
+            waiter.wake()  # closed before it joined; a close from now on finds it in the queue
         elif is_first:
             self.fd_watch.start()
         if direction is not None:
-            try:
+            try:  # `read_events`, in line: every wait comes by here
                 events = get_option(socket, EVENTS)
-            except zmq.ZMQError:  # as `read_events`
+            except zmq.ZMQError:
                 self.wake_all()
                 events = POLLIN | POLLOUT
             if events & direction.event or not is_first or self.listeners:
                 self.on_events(events)
 
     def leave(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:
-        """A greenlet has left, in whatever way: let the next one go on. Idempotent: cleanup may be interrupted."""
+        """Take a waiter out of its queue, however its wait has ended, and wake the next waiter that can go on.
+
+        Idempotent: if a signal handler's exception interrupts this call, the caller repeats it.
+        """
         waiter.close()
         if waiter.yielded:
-            self.turn.begin()
+            self.turn.begin()  # the hub has run others meanwhile
         elif direction is not None:
             direction.need_not_wait()
         receiving, sending = self.receiving, self.sending
@@ -222,6 +240,7 @@ class SocketWaiters:
                     if sending.fast_calls_max and not sending.expect_eagain:
                         sending.open_fast_path()
                 return
+        # Others wait. This waiter may have consumed the signal, or have been woken by it and not used it.
         self.recheck_for_others(socket)
 
     def is_parked_on(self) -> bool:
@@ -229,12 +248,12 @@ class SocketWaiters:
         return not (self.receiving.first is None and self.sending.first is None and self.polling.first is None)
 
     def is_alone(self) -> bool:
-        """Whether at most one greenlet is parked on the socket, and nobody listens."""
+        """Whether at most one greenlet is parked on the socket, and there are no listeners."""
         queues = [queue for queue in (self.receiving, self.sending, self.polling) if queue.first is not None]
         return not self.listeners and (not queues or (len(queues) == 1 and queues[0].first is queues[0].last))
 
     def _gate_fast_path(self) -> None:
-        """Close the fast path while somebody waits, and open it when nobody does, within the turn."""
+        """Close the fast path if somebody waits. If nobody does, open it, unless the turn is over."""
         if self.listeners or self.is_parked_on():
             self.has_waiters = True
             self.receiving.close_fast_path()
@@ -246,7 +265,10 @@ class SocketWaiters:
             self.sending.open_fast_path()
 
     def listen(self, listener: Listener) -> None:
-        """Tell `listener`, once, when its events may have come; a look at ``EVENTS`` is to follow."""
+        """Have `listener` woken, once, when one of its events may have come.
+
+        The caller reads ``EVENTS`` afterwards: an event that is there already is not announced again.
+        """
         if self.listeners is _NO_LISTENERS:
             self.listeners = Listeners()
         self.listeners.add(listener)
@@ -255,29 +277,33 @@ class SocketWaiters:
             self._tell_listeners(-1)
 
     def forget(self, listener: Listener) -> None:
-        """Take `listen` back."""
+        """Undo `listen`."""
         if self.listeners.discard(listener):
             self._gate_fast_path()
 
     # -- the set of the Pollers ---------------------------------------------------------------------------------------
 
     def enter_poll_set(self, poll_set: SignalSource, fd: int) -> None:
-        """`poll_set` tells the listeners of signals from now on; it has the descriptor as `fd`."""
+        """`poll_set` wakes the listeners at a signal from now on; it watches the socket's descriptor as `fd`."""
         self.poll_set, self.poll_fd = poll_set, fd
 
     def forget_poll_set(self) -> None:
-        """It does so no more."""
+        """Undo `enter_poll_set`. The descriptor is no longer in the set."""
         self.poll_set = None
 
     def leave_poll_set(self) -> None:
-        """Take the descriptor out of the Pollers' set; before the socket is closed."""
+        """Take the descriptor out of the Pollers' set. Called before the socket is closed."""
         if self.poll_set is not None:
             self.poll_set.leave(self)
 
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
     def read_events(self, socket: Any) -> int:
-        """``EVENTS``; both, and everybody woken, if that raises: the context has ended, or the socket is closed."""
+        """Read ``EVENTS`` and return it. Never raises.
+
+        If the read fails, the context has ended or the socket is closed. Then everybody is woken, and the answer is
+        "readable and writable": the next operation meets the error.
+        """
         try:
             return get_option(socket, EVENTS)
         except zmq.ZMQError:
@@ -285,9 +311,9 @@ class SocketWaiters:
             return POLLIN | POLLOUT
 
     def check_events(self, socket: Any) -> int:
-        """Read ``EVENTS``, wake the waiters that it lets go on, and return it. Never switches.
+        """Read ``EVENTS``, wake the waiters that can go on, and return it. Never switches.
 
-        If the read fails, wake everybody, so that each meets the error itself, then raise.
+        If the read fails, everybody is woken, so that each meets the error itself; then the error is raised.
         """
         try:
             events: int = get_option(socket, EVENTS)
@@ -299,9 +325,10 @@ class SocketWaiters:
         return events
 
     def check_events_for(self, listener: Listener, socket: Any) -> int:
-        """`check_events`, for a listener, which is told later if it has none of its events now.
+        """`check_events` on behalf of a listener. If none of its events is there, it is woken when one comes.
 
-        It listens before ``EVENTS`` is read: a signal handler that runs in between may take the signal of what follows.
+        The listener is added before ``EVENTS`` is read. In the other order, a signal handler that ran in between could
+        clear the signal of a later event, and find no listener to wake.
         """
         had_waiters = self.has_waiters
         self.listen(listener)
@@ -317,17 +344,18 @@ class SocketWaiters:
         return events
 
     def check_events_quietly(self, socket: Any) -> int:
-        """`check_events`, for a call that may have taken a signal. A closed socket is ready for everything."""
+        """`check_events` that never raises: a closed socket is ready for everything, see `read_events`."""
         events = self.read_events(socket)
         if self.has_waiters:
             self.on_events(events)
         return events
 
     def recheck_for_others(self, socket: Any) -> None:
-        """Call after anything that may have consumed the signal. Never switches.
+        """Make good for a call that may have consumed the signal. Never switches.
 
-        If a greenlet is parked, read ``EVENTS`` again now. A Poller in which nobody waits is only told, and looks at
-        its next poll: so a loop of sends between two polls pays nothing.
+        If a greenlet is parked here or waits in a Poller, read ``EVENTS`` again now. A Poller in which nobody waits
+        only notes that it has to check the socket at its next poll. It then is no listener any more, so in a loop of
+        sends between two polls only the first send pays for this.
         """
         if not self.is_parked_on():
             self._tell([listener for listener in list(self.listeners) if not listener.waits()])
@@ -335,25 +363,28 @@ class SocketWaiters:
             self.check_events_quietly(socket)
 
     def on_events(self, events: int) -> None:
-        """``EVENTS`` has been read: wake the waiters that it lets go on."""
+        """The caller has just read `events`: wake the waiters that can go on."""
         self.generation += 1
         self.wake_ready(events)
 
     def count_signal(self) -> None:
-        """A signal has come, or is about to be taken: what it announces counts for everybody."""
+        """There is a signal, or a call is about to consume it: senders that were refused before may try again."""
         self.generation += 1
 
     def wake_ready(self, events: int) -> None:
-        """Wake those whom `events` let go on: the first of each direction, and listeners."""
+        """Wake the waiters that can go on with `events`: the first of each direction, and listeners."""
         for waiter in whom_to_wake(events, self.receiving, self.sending, self.generation):
             if waiter is not None:
-                wake_anywhere(waiter)  # a call that need not wait may come from any thread
+                wake_anywhere(waiter)  # since a call that need not wait may be made in any thread
         if self.listeners:
             self._tell_listeners(events)
 
     def on_readable(self) -> None:
-        """The descriptor is readable; in the hub."""
-        if self.socket is None:
+        """The callback of the watch, in the hub: the descriptor is readable.
+
+        Has to process the commands, or have a greenlet do so: the descriptor stays readable until then.
+        """
+        if self.socket is None:  # nobody is parked any more
             return
         self.generation += 1
         receiving = self.receiving
@@ -366,14 +397,15 @@ class SocketWaiters:
             and receiving.mid_message is None
             and not self.listeners
         ):
-            first.wake_now()  # a receiver that is alone looks for itself: its recv processes the commands
+            # For a receiver that is alone, EVENTS need not be read: its own recv processes the commands.
+            first.wake_now()
             return
         events = self.read_events(self.socket)
         if self.listeners:
             self._tell_listeners(events)
         reader, writer = whom_to_wake(events, receiving, self.sending, self.generation)
         if reader is not None and writer is not None:
-            writer.wake()
+            writer.wake()  # only scheduled: `wake_now` has to be the last act of a callback, so it is for one of them
             reader.wake_now()
         elif reader is not None:
             reader.wake_now()
@@ -381,7 +413,10 @@ class SocketWaiters:
             writer.wake_now()
 
     def tell_all_listeners(self) -> None:
-        """Something may have come, or the descriptor is watched elsewhere from now on: each looks for itself."""
+        """Wake all listeners: an event may have come, or the descriptor is not watched any more where it was.
+
+        Each of them reads ``EVENTS`` itself.
+        """
         self._tell(list(self.listeners))
 
     def _tell_listeners(self, events: int) -> None:
@@ -389,7 +424,7 @@ class SocketWaiters:
 
     def _tell(self, listeners: list[Listener]) -> None:
         for listener in listeners:
-            if self.listeners.discard(listener):
+            if self.listeners.discard(listener):  # else a signal handler has woken it meanwhile
                 listener.wake()
         if listeners:
             self._gate_fast_path()
@@ -397,16 +432,21 @@ class SocketWaiters:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """The socket is about to be closed: park nobody any more, and watch nothing. `wake_all` is due after it."""
-        self.closed = True
+        """Prepare for the close of the socket: nobody parks here any more, and nothing is watched.
+
+        The caller closes the socket and then calls `wake_all`.
+        """
+        self.closed = True  # first: a greenlet that a signal handler makes wait here must not park
         self.fd_watch.close()  # libzmq frees the descriptor at any time from now on
         self.leave_poll_set()
 
     def wake_all(self) -> None:
-        """The socket has ended: every waiter tries once more, to meet ``ETERM`` or ``ENOTSOCK``. Never switches.
+        """Wake every waiter of a socket that has ended. Each tries once more, and meets ETERM or ENOTSOCK.
 
-        Each of them comes by here when it leaves. The first call wakes all, and nobody parks any more, so the others
-        have nothing to do: n waiters cost n wake-ups.
+        Never switches.
+
+        Each woken waiter calls this again when it leaves, since its read of ``EVENTS`` fails. Only the first call wakes
+        the queues (`all_woken`), so that n waiters cost n wake-ups and not n².
         """
         self.closed = True
         if self.fd_watch.hub is not None and self.fd_watch.is_foreign_thread():
@@ -416,7 +456,7 @@ class SocketWaiters:
         self._tell_listeners(-1)
 
     def _meet_the_end(self) -> None:
-        """The socket has ended: wake all; and say so if that is since a fork."""
+        """Wake everybody, since ``EVENTS`` could not be read. In a forked child, raise the error that explains why."""
         self.wake_all()
         if self.inherited:
             raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
@@ -427,10 +467,10 @@ class SocketWaiters:
         for direction in (self.receiving, self.sending):
             for waiter in direction:
                 waiter.wake()
-        self.all_woken = True  # afterwards, since a signal handler's exception may come out of the above
+        self.all_woken = True  # only now: if a signal handler's exception interrupts the loop, the next call repeats it
 
     def detach_after_fork(self) -> None:
-        """In a forked child: the parent's greenlets are copies here, which nobody wakes any more."""
+        """In a forked child: forget all waiters. They are copies of the parent's greenlets, which never run here."""
         self.receiving.forget_all()
         self.sending.forget_all()
         self.polling.forget_all()

@@ -1,6 +1,6 @@
 """The bridge between an asyncio loop's coroutines and its greenlets: `run`, `spawn`, `await_`.
 
-`greenzmq.asyncio` has these names and says how to use them.
+`greenzmq.asyncio` exports them; its docstring says how to use them.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ T = TypeVar("T")
 
 
 class _Completion:
-    """The end of what a greenlet does, for the task that awaits it: as much of a future as a task needs.
+    """What an asyncio task awaits while a greenlet works for it: those methods of a future that a task calls.
 
-    A future that is cancelled ends, and its task learns of it. Here the greenlet learns of it, and the task goes on
-    when that has ended (`cancel`). And the task goes on as soon as the greenlet is back in the loop, where a future's
-    would have to wait for the next round.
+    It differs from a future in two ways. When a future is cancelled, it ends, and its task goes on. When this is
+    cancelled, the exception is raised in the greenlet, and the task goes on only when the greenlet has ended. And a
+    future's task goes on in the next round of the loop; here it goes on as soon as the greenlet is back in the loop.
     """
 
-    _asyncio_future_blocking = False  # by this asyncio knows what is like a future
+    _asyncio_future_blocking = False  # asyncio takes an object with this attribute for a future
     _error: BaseException | None = None
     _wakeup: Callable[[Any], object] | None = None
     _context: contextvars.Context | None = None
     _task: Any = None
-    _missed = False  # a cancellation has not reached the greenlet yet
-    _before = 0  # the cancellations of the task that came before it
+    _missed = False  # a cancellation has not been raised in the greenlet yet
+    _before = 0  # how many cancellations the task had before that one
     _message: tuple[Any, ...] = ()
     ended = False
 
@@ -50,9 +50,9 @@ class _Completion:
                 self._asyncio_future_blocking = True
                 try:
                     yield self
-                except CancelledError as error:  # thrown in by code that steps this coroutine and is no task
+                except CancelledError as error:  # a task calls `cancel`; other code that drives a coroutine throws this
                     self.cancel(*error.args)
-        except BaseException:  # the coroutine is dropped
+        except BaseException:  # the coroutine is closed, or collected: nobody awaits the greenlet any more
             self._wakeup = None
             self._drop()
             raise
@@ -61,7 +61,7 @@ class _Completion:
             hub.deferred_cancellations[self._task] = self._before
             hub.call_soon(_cancel_again, hub, self._task, self._message)
 
-    # What a task calls:
+    # The methods that a task calls:
 
     def get_loop(self) -> Any:
         return self._hub.loop
@@ -70,10 +70,13 @@ class _Completion:
         self._wakeup, self._context = wakeup, context
 
     def result(self) -> None:
-        """For the task. Nothing: the coroutine itself reads the outcome."""
+        """Return nothing: the coroutine reads the outcome itself."""
 
     def cancel(self, msg: Any = None) -> bool:
-        """The task is cancelled. One that comes again before the greenlet knows of the first is the same."""
+        """Have `CancelledError` raised in the greenlet, since its task is cancelled.
+
+        A further cancellation adds nothing until the first one has been raised in the greenlet.
+        """
         if not self._missed:
             self._missed = True
             self._before = _cancellations(self._task) - 1
@@ -84,7 +87,7 @@ class _Completion:
     # -- the work ------------------------------------------------------------------------------------------------------
 
     def _complete(self) -> None:
-        """The work has ended; in its greenlet."""
+        """Called at the end of the work, in its greenlet: let the task go on."""
         self.ended = True
         if self._wakeup is not None:
             self._hub.call_on_return(self._wakeup, self, self._context)
@@ -94,11 +97,11 @@ class _Completion:
         raise NotImplementedError
 
     def _drop(self) -> None:
-        """Nobody waits any more."""
+        """Called when the awaiting coroutine is dropped: nobody waits for the work any more."""
 
 
 class _Call(_Completion):
-    """One `run`."""
+    """One call of `run`."""
 
     _greenlet: Any = None
     _value: Any = None
@@ -109,7 +112,7 @@ class _Call(_Completion):
         self._call = call
 
     def _run(self) -> None:
-        """In its greenlet."""
+        """Call the function, and keep its result or exception. In the greenlet."""
         self._greenlet = getcurrent()
         try:
             self._value = plain_result(self._call, self._call())
@@ -125,7 +128,7 @@ class _Call(_Completion):
             self._complete()
 
     def outcome(self) -> Any:
-        """The function's result or exception, once."""
+        """Return the function's result or raise its exception. To be called once."""
         error, self._error = self._error, None
         if error is None:
             return self._value
@@ -142,7 +145,8 @@ class _Call(_Completion):
         self._hub.call_soon(self._throw, GreenletExit())
 
     def _throw(self, error: BaseException) -> None:
-        if not self.ended:  # it has begun: what `AsyncioHub.begin` puts off comes before this
+        # The greenlet has begun: if `AsyncioHub.begin` had to put that off, it was scheduled before this call was.
+        if not self.ended:
             self._missed = False
             self._greenlet.throw(error)
 
@@ -158,7 +162,7 @@ class _TaskCompletion(_Completion):
     def _pass_on(self, error: BaseException) -> None:
         if self._work._call is None:
             self._hub.call_soon(self._throw, error)
-        else:  # it has not begun, and will not
+        else:  # the task has not begun, so there is no greenlet to switch into: it ends at once
             self._throw(error)
 
     def _throw(self, error: BaseException) -> None:
@@ -170,8 +174,9 @@ class _TaskCompletion(_Completion):
 class AwaitableTask(Task[T]):
     """A `greenzmq.Task` that coroutines can await.
 
-    Awaiting it gives what its function returns or raises. Cancelling the awaiting task raises `asyncio.CancelledError`
-    in the greenlet where it waits, and waits for its end; see `run`.
+    ``await task`` returns the function's result or raises its exception. If the asyncio task that awaits is cancelled,
+    `asyncio.CancelledError` is raised in the greenlet where it waits, and the await goes on until the greenlet has
+    ended; see `run`.
     """
 
     _ends: tuple[_TaskCompletion, ...] = ()
@@ -203,31 +208,31 @@ class AwaitableTask(Task[T]):
 async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run blocking-style code in a greenlet on this loop, and return its result or raise its exception.
 
-    It begins at once, and if it need not wait the loop does not go round. The code shares this coroutine's
-    `contextvars` context, so both see what the other sets.
+    The code begins at once. If it need not wait, it ends before the loop runs anything else. It shares this coroutine's
+    `contextvars` context: each sees what the other sets.
 
-    Cancelling the awaiting task raises `asyncio.CancelledError` in the greenlet where it waits, and waits for its end:
-    code that catches it, or waits in a ``finally``, goes on as in a coroutine. If the greenlet has ended before the
-    cancellation could reach it, its outcome comes out all the same, so that no message is lost. The cancellation then
-    comes out of the task's next `run`, or of whatever else it waits for next, unless it is taken back before, as
-    `asyncio.timeout` does.
+    If the awaiting task is cancelled, `asyncio.CancelledError` is raised in the greenlet where it waits, and `run` goes
+    on until the greenlet has ended. So code that catches the exception, or waits in a ``finally``, goes on as it would
+    in a coroutine. If the greenlet ends before the exception could be raised in it, `run` returns its result all the
+    same, so that no message is lost. The cancellation is then raised by the task's next `run`, or by whatever else the
+    task awaits next, unless it is taken back before, as `asyncio.timeout` does.
 
     Parameters
     ----------
     function : callable
-        What to run; with ``*args`` and ``**kwargs``.
+        The function to run, with ``*args`` and ``**kwargs``.
 
     Returns
     -------
     object
-        What it returns.
+        The function's result.
 
     Raises
     ------
     HubError
         No loop runs in this thread, or it cannot watch file descriptors.
     TypeError
-        The function is a coroutine function, or has returned a coroutine; such things are to be awaited.
+        The function is a coroutine function, or has returned a coroutine: await it instead.
     """
     if type(function) is CoroutineType:  # type: ignore[comparison-overlap]  # a mistake of the caller
         raise coroutine_error(function, function)
@@ -248,7 +253,7 @@ def spawn(function: Callable[..., T], *args: Any, name: str | None = None, **kwa
     Returns
     -------
     AwaitableTask
-        For coroutines to ``await``, for greenlets to ``get()``. The code sees a copy of the caller's context.
+        Coroutines ``await`` it, greenlets call its ``get()``. The code runs in a copy of the caller's context.
     """
     return AwaitableTask(AsyncioHub.get(), function, args, kwargs, name=name)
 
@@ -261,7 +266,7 @@ def await_(awaitable: Awaitable[T]) -> T:
     Parameters
     ----------
     awaitable : awaitable
-        It runs as an asyncio task of its own.
+        A coroutine runs as an asyncio task of its own.
 
     Returns
     -------
@@ -271,11 +276,11 @@ def await_(awaitable: Awaitable[T]) -> T:
     Raises
     ------
     BlockingCallError
-        In a coroutine, which can say ``await`` itself, unless it is a future that is done.
+        The caller is a coroutine, which can ``await`` by itself. Not raised for a future that is done.
 
     Notes
     -----
-    Switches: unless it is done already.
+    Switches: unless `awaitable` is a future that is done.
     """
     if isfuture(awaitable) and awaitable.done():
         return awaitable.result()  # type: ignore[no-any-return]
@@ -289,7 +294,7 @@ def await_(awaitable: Awaitable[T]) -> T:
         waiter = new_waiter(hub, reason=awaitable)
     except BaseException:
         if isinstance(awaitable, Coroutine):
-            awaitable.close()  # else it complains that it was never awaited
+            awaitable.close()  # else Python warns that it was never awaited
         raise
     future = ensure_future(awaitable)
     future.add_done_callback(lambda _: waiter.wake_now())
@@ -306,13 +311,13 @@ def await_(awaitable: Awaitable[T]) -> T:
 
 
 def _cancellations(task: Any) -> int:
-    """How often the task was asked to end, and that was not taken back. Python 3.10 does not count."""
+    """How many cancellations of the task have not been taken back. Always 1 on Python 3.10, which does not count."""
     count: int = task.cancelling() if hasattr(task, "cancelling") else 1
     return count
 
 
 def _is_due(hub: AsyncioHub, task: Any) -> bool:
-    """Whether a cancellation was put off that nobody has taken back since."""
+    """Whether a cancellation of the task was put off, and has not been taken back since. Forgets it."""
     before = hub.deferred_cancellations.pop(task, None)
     return before is not None and _cancellations(task) > before
 
@@ -325,5 +330,5 @@ def _raise_late_cancellation(hub: AsyncioHub) -> None:
 def _cancel_again(hub: AsyncioHub, task: Any, message: tuple[Any, ...]) -> None:
     if _is_due(hub, task):
         if hasattr(task, "uncancel"):
-            task.uncancel()  # it was counted the first time
+            task.uncancel()  # since `cancel` below counts it a second time
         task.cancel(*message)

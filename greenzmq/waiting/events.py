@@ -1,8 +1,8 @@
-"""What a greenlet can wait for besides sockets: a protocol of three methods, and the event to build such things with.
+"""What a greenlet can wait for besides sockets: the `Waitable` protocol, and `GreenEvent`, with which to implement it.
 
-`Poller.register` takes everything that is `Waitable`, next to sockets and descriptors: a `GreenEvent`, a
-`greenzmq.Task`, and gevent's own ``Event``, ``AsyncResult`` and ``Greenlet``, from which the names of the protocol are.
-To give a class of your own the protocol, hand its three methods on to an event. A queue::
+Besides sockets and descriptors, `Poller.register` takes any object that is `Waitable`: a `GreenEvent`, a
+`greenzmq.Task`, and gevent's own ``Event``, ``AsyncResult`` and ``Greenlet``, from which the names of the protocol's
+three methods are taken. To make a class of your own `Waitable`, let it use the three methods of an event. A queue::
 
     class Queue:
         def __init__(self):
@@ -54,24 +54,24 @@ Link = Callable[[Any], object]
 
 @runtime_checkable
 class Waitable(Protocol):
-    """Something that becomes ready, and tells who asks to be told. What `Poller.register` takes besides sockets."""
+    """An object that becomes ready, and then calls the callbacks linked to it. `Poller.register` takes it."""
 
     def ready(self) -> bool:
-        """Whether waiting for it is over. Any thread may ask. What this raises comes out of the poll that asks."""
+        """Whether it is ready. May be called in any thread. An exception raised here comes out of `Poller.poll`."""
 
     def rawlink(self, callback: Link, /) -> object:
-        """Call ``callback(self)`` when it becomes ready, at least once, then or soon, in whatever thread.
+        """Have ``callback(self)`` called at least once, in any thread, at once or soon after it becomes ready.
 
-        Who links has to ask `ready` afterwards: what it became just before need not be told. The callback neither
-        switches nor raises.
+        The caller has to call `ready` afterwards: if the object became ready just before the link, the callback need
+        not be called. The callback neither switches nor raises.
         """
 
     def unlink(self, callback: Link, /) -> object:
-        """Take `rawlink` back; nothing if there is nothing to take back."""
+        """Undo `rawlink`. Does nothing if `callback` is not linked."""
 
 
 class Linkable:
-    """The half of `Waitable` that all of ours share, and the wait for it."""
+    """The base of greenzmq's own `Waitable` classes: the links, and the wait. A subclass adds `ready`."""
 
     def __init__(self) -> None:
         self._links: dict[Link, None] = {}
@@ -81,7 +81,7 @@ class Linkable:
         raise NotImplementedError
 
     def rawlink(self, callback: Link, /) -> None:
-        """See `Waitable.rawlink`; the callback is called once for each time that it is linked."""
+        """See `Waitable.rawlink`. The callback is called once, and is then no longer linked."""
         self._links[callback] = None
 
     def unlink(self, callback: Link, /) -> None:
@@ -89,13 +89,18 @@ class Linkable:
         self._links.pop(callback, None)
 
     def _announce(self) -> None:
-        """It has become ready. In any thread: what `ready` answers has changed before."""
+        """Call the linked callbacks, in whatever thread this is. The caller has made `ready` true before.
+
+        That order matters: a waiter links first and calls `ready` then, so one of the two notices.
+        """
         for link in list(self._links):
             self._links.pop(link, None)
             link(self)
 
     def _wait(self, hub: Hub, timeout: float | None, reason: Reason = None) -> bool:
-        """Park this greenlet on its `hub` until it is ready, or for `timeout` seconds; 0 looks only. Whether it was.
+        """Park this greenlet on its `hub` until this is ready, or for `timeout` seconds; 0 does not park.
+
+        Returns whether it became ready.
 
         `reason` is what to tell of the wait, if not this object.
         """
@@ -108,9 +113,10 @@ class Linkable:
             waiter.close()
 
     def _block(self, timeout: float = -1) -> bool:
-        """Stop this native thread until it is ready, or for `timeout` seconds. Whether it was.
+        """Block this native thread until this is ready, or for `timeout` seconds. Returns whether it became ready.
 
-        For where no greenlet can park, and only for what other threads bring about.
+        Only for places where no greenlet can park, and only if another thread makes this ready: greenlets of this
+        thread cannot run meanwhile.
         """
         lock = unpatched.allocate_lock()
         lock.acquire()
@@ -126,17 +132,17 @@ class Linkable:
 
 
 def hub_here(choice: Choice | None = None, owner: object = None) -> Hub:
-    """The hub that was said, if there is one here, or else the one on which this greenlet runs. Never switches.
+    """The hub named by `choice`, if it can be used here, or else the one on which this greenlet runs. Never switches.
 
-    For a wait that any hub serves. So what was said need not exist in this thread: the loop that a context is named
-    for, say, has ended.
+    For a wait that works on any hub. So it is no error if the chosen hub does not exist in this thread, as when the
+    loop that a context was made for has ended.
 
     Raises
     ------
     BlockingCallError
         This greenlet cannot park: it is the hub's own, or a coroutine's.
     WrongHubError
-        A wait on what was said would stop the hub that runs.
+        A wait on the chosen hub would stop the hub that runs here.
     """
     try:
         hub = hubs.hub_to_wait_on(choice, owner)
@@ -150,18 +156,19 @@ def hub_here(choice: Choice | None = None, owner: object = None) -> Hub:
 
 
 def park_for(waiter: Waiter, waitable: Waitable) -> bool:
-    """Park until `waitable` is ready or the waiter's time is over. True if woken, or ready before."""
+    """Park until `waitable` is ready or the waiter's time is over. True if it was ready, or the waiter was woken."""
     link = partial(wake_anywhere, waiter)
     waitable.rawlink(link)
     try:
-        # Another thread makes it ready before it looks at the links; this one links before it asks.
+        # Ask after linking. Another thread first makes it ready and then calls the links, so either `ready` is true
+        # here or the link is called.
         return waitable.ready() or waiter.park()
     finally:
         waitable.unlink(link)
 
 
 def wake_anywhere(waiter: Waiter, _: object = None) -> None:
-    """`Waiter.wake` from whatever thread this is."""
+    """Call `Waiter.wake` from any thread. The second argument, which a link is called with, is not used."""
     if waiter.hub.thread_id == unpatched.get_ident():
         waiter.wake()
     else:
@@ -171,11 +178,11 @@ def wake_anywhere(waiter: Waiter, _: object = None) -> None:
 class GreenEvent(Linkable):
     """A flag to wait for, as `threading.Event` is. Its waiters may be on any hubs, in any threads.
 
-    Not named `Event`, because that is pyzmq's name for what a socket monitor reports, and stays so here.
+    It is not named `Event`, because pyzmq has that name for what a socket monitor reports.
 
     Examples
     --------
-    A native thread, or a library that has one, tells a greenlet::
+    A native thread, or a library that has one, wakes a greenlet::
 
         done = greenzmq.GreenEvent()
         library.start(on_end=done.set_threadsafe)
@@ -194,9 +201,9 @@ class GreenEvent(Linkable):
     ready = is_set
 
     def set(self) -> None:
-        """Set it, and wake all who wait.
+        """Set it, and wake every waiter.
 
-        From any greenlet, hub callback and signal handler, and from any thread.
+        May be called in any greenlet, hub callback and signal handler, and in any thread.
 
         Notes
         -----
@@ -206,11 +213,11 @@ class GreenEvent(Linkable):
         self._announce()
 
     def set_threadsafe(self) -> None:
-        """`set`, under the name that says what native threads may call."""
+        """`set`, under a name that says that native threads may call it."""
         self.set()
 
     def clear(self) -> None:
-        """Take `set` back. Who was woken by it goes on all the same.
+        """Undo `set`. A waiter that it has already woken goes on all the same.
 
         Notes
         -----
@@ -224,12 +231,12 @@ class GreenEvent(Linkable):
         Parameters
         ----------
         timeout : float, optional
-            Wait for this many seconds at most; None waits for ever, 0 looks only.
+            Wait for this many seconds at most; None waits for ever, 0 does not wait.
 
         Returns
         -------
         bool
-            False if the time is over and it was not set.
+            True if it was set, False if the time is over.
 
         Raises
         ------

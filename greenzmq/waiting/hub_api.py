@@ -1,4 +1,4 @@
-"""GreenHub: what a program does with a hub besides messages, the same on every runtime."""
+"""GreenHub: `spawn`, `sleep`, `timeout` and the like for programs, the same on every runtime."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["READABLE", "WRITABLE", "GreenHub"]
 
 #: What `GreenHub.wait_fd` returns; equal to ``zmq.POLLIN`` and ``zmq.POLLOUT``.
 READABLE, WRITABLE = 1, 2
-#: poll(2)'s numbers, as `unpatched.poll` has them.
+#: The numbers of poll(2), which `unpatched.poll` uses.
 _POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 32
 
 T = TypeVar("T")
@@ -37,15 +37,15 @@ class HasFileno(Protocol):
 
 
 class GreenHub:
-    """A hub with everything that greenlets do on it. ``greenzmq.hub()`` gives this thread's.
+    """A hub, as programs use it. ``greenzmq.hub()`` returns this thread's.
 
-    gevent's and eventlet's own ``spawn``, ``sleep``, ``Timeout`` and ``kill`` work on greenzmq's calls just as well;
-    this is for code that is to run on any of them.
+    gevent's and eventlet's own ``spawn``, ``sleep``, ``Timeout`` and ``kill`` work with greenzmq just as well. The
+    methods here are for code that has to run on any hub.
 
     Attributes
     ----------
     hub : Hub
-        The contract behind it: watches, timers, callbacks.
+        The hub, with the contract's watches, timers and callbacks.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -53,7 +53,7 @@ class GreenHub:
 
     @classmethod
     def of(cls, hub: Hub) -> GreenHub:
-        """The one `GreenHub` of `hub`."""
+        """Return the one `GreenHub` of `hub`."""
         green: GreenHub = hub.local.setdefault(cls, cls(hub))
         return green
 
@@ -65,15 +65,15 @@ class GreenHub:
     def spawn(self, function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> Task[T]:
         """Run ``function(*args, **kwargs)`` in a greenlet of its own, soon.
 
-        A task that fails, and that nobody can ask for its outcome any more, is reported; see `Task`.
+        If it raises, and nobody calls the task's `get`, the exception is reported; see `Task`.
 
         Parameters
         ----------
         function : callable
-            What to run; with ``*args`` and ``**kwargs``.
+            The function to run, with ``*args`` and ``**kwargs``.
         name : str, optional
-            What the task is called in messages; the function's name if it is not given. A function that has a `name` of
-            its own to be given takes it in a partial: ``spawn(functools.partial(function, name="x"))``.
+            The task's name in messages; by default the function's name. To pass an argument called `name` to the
+            function, use a partial: ``spawn(functools.partial(function, name="x"))``.
 
         Returns
         -------
@@ -82,8 +82,8 @@ class GreenHub:
         Raises
         ------
         TypeError
-            `function` is a coroutine function. So for `run` and `run_in_thread`; and a function that returns a
-            coroutine fails with it.
+            `function` is a coroutine function. `run` and `run_in_thread` raise this, too. If the function returns a
+            coroutine, this is the exception with which the task ends.
 
         Notes
         -----
@@ -92,11 +92,13 @@ class GreenHub:
         return Task(self.hub, function, args, kwargs, name=name)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """`spawn` it, wait, and return its result or raise its exception. Killed here, it is killed there.
+        """`spawn` the function, wait, and return its result or raise its exception.
+
+        If this greenlet is killed while it waits, the task is killed, too.
 
         Notes
         -----
-        Switches: always. From a plain main greenlet this is how a program enters the hub.
+        Switches: always. This is how a program enters the hub from a plain main greenlet.
         """
         refuse_in_hub(self.hub)
         task = Task(self.hub, function, args, kwargs)
@@ -108,7 +110,7 @@ class GreenHub:
             raise
 
     def sleep(self, seconds: float = 0) -> None:
-        """Park this greenlet for `seconds`; with 0, let the others have their turn.
+        """Park this greenlet for `seconds`; with 0, let others run once.
 
         Notes
         -----
@@ -119,10 +121,11 @@ class GreenHub:
     def timeout(
         self, seconds: float | None, exception: BaseException | type[BaseException] | bool | None = None
     ) -> TimeLimit:
-        """``with hub.timeout(seconds):`` raise `greenzmq.Timeout` where the block ends, if the block takes longer.
+        """``with hub.timeout(seconds):`` raises `greenzmq.Timeout` at the end of the block, if the block takes longer.
 
-        `Timeout` is a `TimeoutError`. The block itself meets a `greenzmq.errors.TimeLimitExpired` where it waits, which
-        its ``except Exception`` does not catch. A limit that is dropped without a ``with`` is a `RuntimeWarning`.
+        `Timeout` is a `TimeoutError`. Inside the block, `greenzmq.errors.TimeLimitExpired` is raised where the greenlet
+        waits; an ``except Exception`` does not catch it. If the result is never used in a ``with``, a `RuntimeWarning`
+        says so.
 
         Parameters
         ----------
@@ -133,7 +136,7 @@ class GreenHub:
 
         Notes
         -----
-        Switches: never; what is in the block does.
+        Switches: never; the code in the block may.
         """
         return TimeLimit(self.hub, as_limit(seconds, "hub.timeout()"), exception)
 
@@ -145,7 +148,7 @@ class GreenHub:
         fd : int or object with a ``fileno()``
             The file descriptor.
         read, write : bool
-            For what.
+            Wait until it can be read, or written.
         timeout : float, optional
             Seconds; None waits for ever.
 
@@ -157,16 +160,17 @@ class GreenHub:
         Raises
         ------
         WatchError
-            Another greenlet waits for the same.
+            Another greenlet waits for the same descriptor and direction.
         OSError or ValueError
             The system cannot wait for this descriptor.
         TypeError or ValueError
-            The timeout is no number of seconds; so for `sleep` and `timeout`.
+            The timeout is no number of seconds. `sleep` and `timeout` raise this, too.
 
         Notes
         -----
-        Switches: always where it can. In a callback of the hub, in a coroutine and in another thread it cannot: there
-        it returns what is ready, and 0 for a timeout of 0, and raises a `HubError` only if it would have to wait.
+        Switches: always where it can. It cannot in a callback of the hub, in a coroutine, and in another thread. There
+        it returns the directions that are ready; if none is, it returns 0 for a timeout of 0, and else raises a
+        `HubError`.
         """
         if not (read or write):
             raise ValueError("wait_fd waits for reading, writing or both: set read or write")
@@ -182,7 +186,7 @@ class GreenHub:
         return self._wait_fd(number, read, write, timeout)
 
     def _wait_fd(self, fd: int, read: bool, write: bool, timeout: float | None) -> int:
-        """What `wait_fd` does where it can wait: a watch for each direction, and a waiter."""
+        """The part of `wait_fd` that waits, with a watch for each direction."""
         waiter = new_waiter(self.hub, timeout, None, (DESCRIPTOR, fd, read, write))
         ready = 0
 
@@ -207,11 +211,11 @@ class GreenHub:
         return ready
 
     def run_in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run ``function(*args, **kwargs)`` in a native thread; only this greenlet waits.
+        """Run ``function(*args, **kwargs)`` in a native thread, while only this greenlet waits.
 
-        For what would block and knows no hub: a file system, a DNS look-up, a C library. The thread is a new one, sees
-        a copy of this `contextvars` context, and is a native one even where `threading` is patched. If this greenlet is
-        killed meanwhile the thread goes on, and its outcome is dropped.
+        For calls that block and do not use a hub: the file system, a DNS look-up, a C library. Each call starts a new
+        thread, which is native even where `threading` is patched. The function runs in a copy of this greenlet's
+        `contextvars` context. If this greenlet is killed meanwhile, the thread goes on and its result is dropped.
 
         Notes
         -----
@@ -225,7 +229,10 @@ class GreenHub:
 
 
 def _ready_now(fd: int, read: bool, write: bool) -> int:
-    """For which of these a descriptor is ready. One that has an error, or no peer any more, is ready for both."""
+    """The directions, of those asked for, in which `fd` is ready now. After an error or a hang-up it is ready in both.
+
+    As with select(): the next read or write reports what has happened, without a wait.
+    """
     ready = 0
     for _, events in unpatched.poll({fd: _POLLIN * read | _POLLOUT * write}):
         if events & _POLLNVAL:
@@ -237,16 +244,16 @@ def _ready_now(fd: int, read: bool, write: bool) -> int:
 
 
 def hub(choice: Choice | GreenHub | None = None) -> GreenHub:
-    """This thread's hub, chosen as ``greenzmq`` chooses for a socket; made if there is none yet.
+    """Return this thread's hub, chosen by the same rules as for a socket; make it if there is none yet.
 
     Parameters
     ----------
     choice : str, type, Hub or GreenHub, optional
-        Which one; None leaves it to the rules (`greenzmq.hubs.decide`).
+        The kind of hub; None leaves the choice to the rules (`greenzmq.hubs.decide`).
 
     Raises
     ------
     HubError
-        Its kinds tell what is wrong, and what to do.
+        There is no such hub, or it cannot be used here. The subclass and the message say why, and what to do.
     """
     return GreenHub.of(hubs.get_hub(choice.hub if isinstance(choice, GreenHub) else choice))

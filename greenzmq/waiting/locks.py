@@ -1,7 +1,8 @@
-"""A lock for what is done once in a process, in code that may give control up.
+"""A lock around something that is done once in a process, by code that may switch.
 
-A native lock will not do there. Its owner switches away, the next greenlet of the same thread asks for the lock, and
-the thread stops, the owner with it. And a lock of one runtime's own is no good for greenlets of another, or threads.
+A native lock cannot be used there. If its owner switches while it holds the lock, and another greenlet of the same
+thread asks for the lock, then the whole thread blocks, the owner included. And the lock of one green runtime does not
+work for the greenlets of another, or between threads.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ __all__ = ["ParkingLock"]
 
 
 class ParkingLock(Linkable):
-    """A `threading.Lock` in a ``with`` statement. Greenlets park for it on whatever hub they run, in any threads.
+    """A lock for a ``with`` statement. Greenlets park for it on the hub on which they run, in any thread.
 
-    A greenlet that asks for what it has is told so, instead of waiting for itself. In a forked child the lock is free,
-    whoever had it in the parent.
+    If a greenlet asks for the lock that it already holds, that is an error: it would wait for itself. In a forked child
+    the lock is free, whether or not it was held in the parent.
 
     Parameters
     ----------
@@ -36,10 +37,12 @@ class ParkingLock(Linkable):
     def __init__(self, guarded: str) -> None:
         super().__init__()
         self._guarded = guarded
-        self._owners: dict[int, tuple[greenlet, int]] = {}  # the owner and its thread, by process
+        # Process id -> the owner and its thread. By process, so that a forked child finds the lock free. Taken by
+        # `dict.setdefault`, which is atomic.
+        self._owners: dict[int, tuple[greenlet, int]] = {}
 
     def ready(self) -> bool:
-        """Whether nobody has it."""
+        """Whether nobody holds it."""
         return os.getpid() not in self._owners
 
     def __enter__(self) -> None:
@@ -48,7 +51,7 @@ class ParkingLock(Linkable):
             while (owner := self._owners.setdefault(os.getpid(), mine)) is not mine:
                 self._wait_for(*owner)
         except BaseException:
-            if self._owners.get(os.getpid()) is mine:  # a signal handler's, raised when the lock was taken
+            if self._owners.get(os.getpid()) is mine:  # a signal handler has raised just after the lock was taken
                 self.__exit__()
             raise
 
@@ -67,7 +70,7 @@ class ParkingLock(Linkable):
         except HubError:
             if thread == unpatched.get_ident():
                 raise
-            self._block()  # as pyzmq does, for what is short; the other thread goes on meanwhile
+            self._block()  # as pyzmq's own lock does; the owner is in another thread, and does not hold it for long
         else:
             self._wait(hub, None)
 

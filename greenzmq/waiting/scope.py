@@ -1,7 +1,7 @@
-"""What a function makes that somebody else has to end: its tasks and contexts, also those of the tasks it spawned.
+"""The tasks and contexts that a function and its tasks have made, so that its caller can end them.
 
-A scope travels in the `contextvars` context, which a task copies from whoever spawns it. So it knows what was made on
-behalf of one function, and nothing that another thread or program part has made meanwhile.
+The current scope is a context variable, and a task runs in a copy of its spawner's `contextvars` context. So a scope
+holds what was made on behalf of one function, and nothing that another thread or part of the program made meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Scope:
     Attributes
     ----------
     tasks : WeakSet
-        Those that live. They are not kept alive: a running one lives anyway.
+        The tasks that exist. The references are weak, since a task that runs is kept alive by its own frame.
     contexts : set
-        Those that are not closed. They are kept alive: a context that a function drops when it returns may still have
-        messages to send, and somebody has to wait for them.
+        The contexts, without those found closed. They are kept alive: a function may drop its context when it returns
+        while messages are still unsent, and the caller has to wait for these.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Scope:
 
     @contextmanager
     def entered(self) -> Iterator[Scope]:
-        """Note what is made by this block, and by what it spawns."""
+        """Record what is made in this block, and in the tasks that it spawns."""
         token = _current.set(self)
         try:
             yield self
@@ -45,14 +45,14 @@ _current: ContextVar[Scope | None] = ContextVar("greenzmq.waiting.scope", defaul
 
 
 def note_task(task: Any) -> None:
-    """A task was made here."""
+    """Add a new task to the current scope, if there is one."""
     scope = _current.get()
     if scope is not None:
         scope.tasks.add(task)
 
 
 def note_context(context: Any) -> None:
-    """A context was made here."""
+    """Add a new context to the current scope, if there is one."""
     scope = _current.get()
     if scope is not None:
         scope.contexts.difference_update([other for other in list(scope.contexts) if other.closed])

@@ -43,20 +43,23 @@ T = TypeVar("T")
 
 
 def refuse_coroutine(function: object) -> None:
-    """Raise `TypeError` if a greenlet or thread could do nothing with `function`, because it is a coroutine's."""
+    """Raise `TypeError` if `function` is a coroutine or a coroutine function, which no greenlet or thread can run."""
     if type(function) is CoroutineType or inspect.iscoroutinefunction(function):
         raise coroutine_error(function, function)
 
 
 def plain_result(function: object, result: T) -> T:
-    """`result`, which `function` has returned. A coroutine is a `TypeError`: what it should do would not be done."""
+    """Return `result`, which `function` has returned. A coroutine is a `TypeError`, since it would never run."""
     if type(result) is CoroutineType:
         raise coroutine_error(function, result)
     return result
 
 
 def coroutine_error(function: object, met: object) -> TypeError:
-    """The error that names `function` and says what to do; `met` is closed, or it would complain on its own."""
+    """Make the error for `met`, a coroutine or coroutine function, which is `function` or was returned by it.
+
+    A coroutine is closed, or Python would warn that it was never awaited.
+    """
     name = name_of(met)
     if type(met) is not CoroutineType:
         fault = f"{name} is a coroutine function"
@@ -73,14 +76,14 @@ def coroutine_error(function: object, met: object) -> TypeError:
 
 
 def name_of(function: object) -> str:
-    """What a function is called in messages; that in a `functools.partial` for all of it."""
+    """The name of a function for messages; for a `functools.partial`, that of the function in it."""
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__qualname__", None) or repr(function)
 
 
 class Outcome(Linkable, Generic[T]):
-    """What a function returned or raised, once it has, for any number of greenlets in any threads to wait for."""
+    """The result or the exception of a function. Any number of greenlets, in any threads, can wait for it."""
 
     _error: BaseException | None = None
     _retrieved = False
@@ -92,11 +95,11 @@ class Outcome(Linkable, Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether the function has ended, by a result or an exception."""
         return self._done
 
     def ready(self) -> bool:
-        """`done`, for a Poller: it can be registered for ``POLLIN``; see `greenzmq.waiting.events.Waitable`."""
+        """The same as `done`. It makes this a `Waitable`, which a Poller takes for ``POLLIN``."""
         return self._done
 
     def _result(self) -> T:
@@ -111,13 +114,13 @@ class Outcome(Linkable, Generic[T]):
 
 
 class TaskGreenlet(greenlet):
-    """What a task runs in. It tells of its end, as gevent's greenlets do; see `Direction.watch_exit`.
+    """The greenlet of a task. Callbacks for its end can be linked to it, as to gevent's; see `PartialMessage`.
 
     Attributes
     ----------
     task : weak reference to a Task
-        The frame of a running task keeps the task. A greenlet that has ended does not: the traceback of an error may
-        keep that greenlet.
+        Weak, because the traceback of an error may keep the greenlet after its end, and must not keep the task. While
+        the task runs, its frame keeps it alive.
     """
 
     task: weakref.ref[Task[Any]]
@@ -137,7 +140,7 @@ class TaskGreenlet(greenlet):
             task.unlink(callback)
 
 
-#: What tasks, futures and greenlets of other libraries have, and how it is called here.
+#: Methods that the tasks, futures and greenlets of other libraries have, and what to use here instead.
 _ELSEWHERE = {
     "cancel": "kill() ends a task, kill(block=False) does not wait for its end",
     "cancelled": "get() of a task that was killed returns a GreenletExit",
@@ -151,20 +154,22 @@ _ELSEWHERE = {
 class Task(Outcome[T]):
     """A greenlet that runs ``function(*args, **kwargs)`` on a hub. Made by ``greenzmq.hub().spawn(...)``.
 
-    An exception that ends it is kept for `get`. If nobody has asked for it when nobody can ask any more,
-    `sys.unraisablehook` is told, with an `object` whose repr names the task: at once where nobody keeps the task, else
-    when it is dropped, at exit at the latest. A task that its own function refers to is dropped by a garbage
-    collection. The function sees a copy of the spawner's `contextvars` context.
+    An exception that ends it is kept for `get`. If the task is collected, or the process exits, before anybody has
+    called `get`, the exception is reported to `sys.unraisablehook`, with an `object` whose repr names the task. If
+    nobody keeps the task, that is as soon as it fails. If its own function refers to it, that is at the next run of the
+    garbage collector.
+
+    The function runs in a copy of the spawner's `contextvars` context.
 
     Attributes
     ----------
     hub : Hub
         Where it runs.
     name : str
-        What it is called in messages; the function's name if nothing else was said.
+        Its name in messages; the function's name by default.
     """
 
-    #: The exceptions that end a task and that nobody need be told of.
+    #: Exceptions that are not reported if nobody calls `get`.
     _quiet: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(
@@ -195,7 +200,7 @@ class Task(Outcome[T]):
         Parameters
         ----------
         timeout : float, optional
-            Wait for this many seconds at most; None waits for ever, 0 looks only.
+            Wait for this many seconds at most; None waits for ever, 0 does not wait.
 
         Returns
         -------
@@ -205,7 +210,7 @@ class Task(Outcome[T]):
         Raises
         ------
         TypeError or ValueError
-            The timeout is no number of seconds; so for `get` and `kill`.
+            The timeout is no number of seconds. `get` and `kill` raise this, too.
 
         Notes
         -----
@@ -219,8 +224,8 @@ class Task(Outcome[T]):
     def get(self, timeout: float | None = None) -> T:
         """Wait for the task and return what its function returned, or raise what it raised.
 
-        A task killed with `GreenletExit` returns that exception, as gevent's do: raised, it would quietly end the
-        greenlet that asks.
+        For a task that was killed with `GreenletExit`, that exception is returned, as by gevent's greenlets. If it were
+        raised, it would silently end the greenlet that calls `get`.
 
         Parameters
         ----------
@@ -246,22 +251,23 @@ class Task(Outcome[T]):
         block: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Throw `exc` into the task; nothing if it has ended. One that has not begun will not begin.
+        """Throw `exc` into the task. Does nothing if it has ended. A task that has not begun will not begin.
 
         Parameters
         ----------
         exc : exception or exception class
-            What the task meets where it waits.
+            Raised in the task where it waits.
         block : bool
-            Wait until the task has ended (gevent's default, too). Ignored in the hub's own greenlet.
+            Wait until the task has ended, as gevent does by default. Ignored in the hub's own greenlet, which must not
+            wait.
         timeout : float, optional
             Wait for this many seconds at most.
 
         Notes
         -----
-        Switches: when it has to wait. In its own task it raises `exc` there and then.
+        Switches: when it has to wait. Called in the task itself, it raises `exc` at once.
         """
-        timeout = as_limit(timeout, "the timeout of a task's kill()")  # before anything is thrown
+        timeout = as_limit(timeout, "the timeout of a task's kill()")  # first, since it may raise
         if self._done:
             return
         error = exc() if isinstance(exc, type) else exc
@@ -277,7 +283,7 @@ class Task(Outcome[T]):
         if block and getcurrent() is not self.hub.greenlet:
             self.join(timeout)
 
-    if not TYPE_CHECKING:  # to a type checker it would mean that there is any attribute
+    if not TYPE_CHECKING:  # a type checker would conclude that every attribute exists
 
         def __getattr__(self, name: str) -> Any:
             cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
@@ -292,7 +298,7 @@ class Task(Outcome[T]):
             self._tell_unasked()
 
     def _tell_unasked(self) -> None:
-        """Nobody can ask for the outcome any more."""
+        """Report an exception for which nobody has called `get`, now that nobody can any more."""
         if self._error is None or self._retrieved:
             return
         self._retrieved = True
@@ -300,7 +306,7 @@ class Task(Outcome[T]):
             tell_of_failure(repr(self), self._error)
 
     def _greenzmq_after_fork(self) -> None:
-        self._retrieved = True  # the parent's failure is told in the parent
+        self._retrieved = True  # the parent reports its tasks' failures itself
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
@@ -312,7 +318,8 @@ class Task(Outcome[T]):
 
     def _start(self) -> None:
         if self._greenlet is not None and self._call is not None:
-            self._greenlet.parent = self.hub.greenlet  # another one by now, perhaps: see EventletHub, AsyncioHub
+            # Again: the hub's greenlet may be another one by now, see `EventletHub.greenlet` and `AsyncioHub`.
+            self._greenlet.parent = self.hub.greenlet
             self._greenlet.switch()
 
     def _run(self) -> None:
@@ -320,7 +327,7 @@ class Task(Outcome[T]):
         if call is None:
             return
         function, args, kwargs = call
-        self.hub.hold()  # to be killed by another thread, whatever it waits for
+        self.hub.hold()  # so that another thread can kill the task, whatever the task waits for
         try:
             self._value = plain_result(function, function(*args, **kwargs))
         except GreenletExit as error:
@@ -335,7 +342,8 @@ class Task(Outcome[T]):
             self._greenlet = None
             self.hub.release()
             self._end()
-            # The traceback of an error keeps this frame, which must not keep the task: `__del__` is to come at once.
+            # The traceback of an error keeps this frame. If the frame kept the task, `__del__` would come late, and
+            # with it the report of the error.
             del call, function, args, kwargs, self
 
     def _throw(self, error: BaseException) -> None:
@@ -358,7 +366,7 @@ _failed: set[weakref.ref[Task[Any]]] = set()
 
 @atexit.register
 def _tell_at_exit() -> None:
-    """Those who still keep a failed task will not ask any more."""
+    """Report the failed tasks that are still referred to: the program ends, so nobody will call their `get`."""
     for reference in list(_failed):
         task = reference()
         if task is not None:
@@ -366,16 +374,18 @@ def _tell_at_exit() -> None:
 
 
 def tell_of_failure(name: str, error: BaseException) -> None:
-    """Have `sys.unraisablehook` told of an `error` that nobody will meet, with an `object` whose repr is `name`."""
+    """Report an `error` that nobody handles to `sys.unraisablehook`, with an `object` whose repr is `name`."""
     traceback = error.__traceback__
-    # What the hook takes cannot be made in Python; what a weak reference's callback raises gets there.
+    # The hook's argument cannot be made in Python code. But Python itself calls the hook when the callback of a weak
+    # reference raises: so raise the error there.
     reference = weakref.ref(lambda: None, _Failure(name, error))
     del reference
-    error.with_traceback(traceback)  # without the callback, whose callers would live as long as the error
+    # Without the frames of the callback: they refer to its callers' frames, which would live as long as the error.
+    error.with_traceback(traceback)
 
 
 class _Failure:
-    """See `tell_of_failure`."""
+    """The callback that raises the error; see `tell_of_failure`."""
 
     def __init__(self, name: str, error: BaseException) -> None:
         self._name = name
@@ -387,17 +397,18 @@ class _Failure:
             if error is not None:
                 raise error
         finally:
-            del error  # its traceback keeps this frame
+            del error  # its traceback keeps this frame, so that would be a reference cycle
 
     def __repr__(self) -> str:
         return self._name
 
 
 class NativeCall(Outcome[T]):
-    """``function(*args, **kwargs)`` in a new native thread, monkey patching or not.
+    """``function(*args, **kwargs)`` in a new native thread, also where `threading` is monkey-patched.
 
-    The thread is a daemon: it neither holds up the interpreter's exit nor ends with the greenlet that waits for it.
-    CPython 3.12 starts none in what `atexit` calls; there the call is made at once, and nobody is stopped any more.
+    The thread is a daemon: the interpreter's exit does not wait for it. It does not end with the greenlet that waits
+    for it. From CPython 3.12 on, functions called by `atexit` cannot start a thread. There the function is called at
+    once, in the caller: no other greenlet needs to run any more.
     """
 
     def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
@@ -412,7 +423,7 @@ class NativeCall(Outcome[T]):
             self._run(context, function, args, kwargs)
 
     def get(self, hub: Hub, reason: Reason = None) -> T:
-        """Wait on this thread's `hub`, then return what the function returned or raise what it raised. Switches.
+        """Wait on this thread's `hub`, then return the function's result or raise its exception. Switches.
 
         `reason` is what to tell of the wait, if not this object.
         """

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeLimit"]
 
-#: The attribute of a greenlet that names the limit that it has set last.
+#: The attribute of a greenlet that holds the time limit of the innermost block that it has entered.
 _LIMIT = "_greenzmq_time_limit"
 
 
 class TimeLimit:
-    """``with hub.timeout(seconds):`` raise `Timeout` where the block ends, if the block takes longer.
+    """``with hub.timeout(seconds):`` raises `Timeout` at the end of the block, if the block takes longer.
 
-    The greenlet meets a `TimeLimitExpired` where it waits. If that comes to the end of the block, `Timeout` takes its
-    place there. If the block swallows it, or raises something else, nothing is added to that. An outer limit that has
-    struck already comes first: what the outer block's cleanup meets of inner limits does not take its place.
+    When the time is over, `TimeLimitExpired` is raised in the greenlet where it waits. If that exception leaves the
+    block, `Timeout` is raised in its place. If the block catches it, or raises something else, that stands.
+
+    Limits may be nested. If an outer limit has expired, and an inner one then expires in the cleanup that follows, the
+    outer one's exception is what goes on.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class TimeLimit:
     from an inner one: ``except greenzmq.Timeout as error: if error is not limit: raise``.
     """
 
-    _unused = False  # until all of it is there
+    _unused = False  # for `__del__`, if `__init__` fails
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class TimeLimit:
         self._entered = self._struck = False
         self._outer: TimeLimit | None = None
         self._timer: Timer | None = None
-        caller = sys._getframe(2)  # of `GreenHub.timeout`
+        caller = sys._getframe(2)  # the caller of `GreenHub.timeout`, for messages
         self._file, self._line = caller.f_code.co_filename, caller.f_lineno
         self._unused = True
 
@@ -93,7 +95,7 @@ class TimeLimit:
         try:
             raise (self._outcome if outer is None else outer._expired) from error
         finally:
-            del self, outer, error, traceback  # the exception's own traceback keeps this frame
+            del self, outer, error, traceback  # the traceback keeps this frame, which must not keep these
 
     def _strike(self, target: greenlet) -> None:
         self._struck = True
@@ -111,7 +113,7 @@ class TimeLimit:
 
 
 def _innermost(current: greenlet) -> TimeLimit | None:
-    """The limit that this greenlet has set last, of those that still hold: in generators they may end in any order."""
+    """The last limit that this greenlet has entered and not left. Blocks in generators may be left in any order."""
     limit: TimeLimit | None = getattr(current, _LIMIT, None)
     while limit is not None and not limit._entered:
         limit = limit._outer

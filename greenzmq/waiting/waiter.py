@@ -2,13 +2,13 @@
 
 Everything in greenzmq that waits makes a `Waiter` and parks it; nothing else calls `Hub.switch`. The rules:
 
-1.  Parking is a loop: a greenlet goes on when its waiter was woken or its time is over, whoever switched into it. Other
-    libraries switch into greenlets too, late and for reasons of their own.
-2.  Waking is two steps: `Waiter.wake` marks the waiter and schedules its resumption; the hub resumes it later, and only
-    if it still is parked. Between the two it may be killed or time out: the scheduled resumption then does nothing, or
-    meets the next wait of this waiter, for which rule 1 holds.
-3.  An exception thrown into a parked greenlet (a kill, anybody's timeout) comes out of `Waiter.park` as it is. Who
-    parks has a ``finally`` that takes the waiter out of wherever it was registered, and calls `Waiter.close`.
+1.  Parking is a loop. Other libraries may switch into a parked greenlet, late and for reasons of their own. So whatever
+    has switched into it, the greenlet goes on only if its waiter was woken or its time is over; else it switches back.
+2.  Waking has two steps: `Waiter.wake` marks the waiter and schedules a resumption; later the hub runs that, and
+    switches into the greenlet only if it is still parked. Between the two steps the greenlet may be killed or time out.
+    The resumption then does nothing, or switches into a later `park` of the same waiter, where rule 1 applies.
+3.  An exception thrown into a parked greenlet (a kill, a timeout of any library) comes out of `Waiter.park` as it is.
+    Code that parks has a ``finally`` that removes the waiter wherever it was registered, and calls `Waiter.close`.
 """
 
 from __future__ import annotations
@@ -99,13 +99,15 @@ class Waiter:
             self._timer = hub.call_later(timeout + since - monotonic(), self._expire)
 
     def park(self) -> bool:
-        """Give control to the hub until `wake`, or until the time is over. Switches unless woken before.
+        """Give control to the hub until `wake` is called, or until the time is over. Switches, unless already woken.
 
-        May be called again. Whether it was woken; that is forgotten: the next call waits for another wake-up.
+        Returns whether it was woken. May be called again: the next call then waits for another wake-up.
 
         `greenzmq.diagnostics` finds the waiter of a parked greenlet by `self` in this frame.
         """
-        self.parked = True  # before the question: a signal handler may wake it between that and the switch
+        # Before `woken` is read. A signal handler that calls `wake` between that and the switch schedules a resumption
+        # only if it sees that the waiter is parked; else the greenlet would sleep on.
+        self.parked = True
         try:
             while not (self.woken or self.expired):
                 self.yielded = True
@@ -116,19 +118,23 @@ class Waiter:
         return woken
 
     def remember(self, spurious: Any) -> Any:
-        """Keep this as `spurious`; returns it."""
+        """Store `spurious`, and return it."""
         self.spurious = spurious
         return spurious
 
     def wake(self) -> None:
-        """Let `park` return, soon. Never switches; in the thread of the hub only."""
+        """Let `park` return, soon. Never switches. To be called in the thread of the hub."""
         if not self.woken:
             self.woken = True
             if self.parked:
                 self.hub.call_soon(self._resume)
 
     def wake_now(self) -> None:
-        """`wake`, and switch into the greenlet at once; only as the last act of a callback that the hub called."""
+        """`wake`, and switch into the greenlet at once.
+
+        Only as the last act of a callback that the hub called: what follows in the callback runs after the greenlet has
+        parked again.
+        """
         self.woken = True
         if self.parked:
             self.greenlet.switch()
@@ -138,9 +144,10 @@ class Waiter:
         self.hub.call_soon_threadsafe(self.wake)
 
     def close(self) -> None:
-        """Leave the queue, drop the timer, and what a traceback would keep: greenlet and reason. For a ``finally``.
+        """Leave the queue, cancel the timer, and drop the greenlet and the reason. For a ``finally``.
 
-        Idempotent, so that cleanup interrupted by a signal handler's exception can be repeated.
+        They are dropped because the traceback of an error may keep this waiter, and so would keep them.
+        Idempotent: if a signal handler's exception interrupts this, the caller repeats it.
         """
         queue = self.queue
         if queue is not None:
@@ -157,7 +164,7 @@ class Waiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.greenlet = self.reason = None  # type: ignore[assignment]  # nobody asks for them any more
+        self.greenlet = self.reason = None  # type: ignore[assignment]  # nobody reads them any more
 
     def _expire(self) -> None:
         self.expired = True
@@ -169,7 +176,7 @@ class Waiter:
 
 
 def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = None, reason: Reason = None) -> Waiter:
-    """A `Waiter` for this greenlet.
+    """Make a `Waiter` for this greenlet, if it may wait.
 
     Raises
     ------
@@ -201,13 +208,13 @@ def refuse_in_hub(hub: Hub) -> None:
 
 
 def refuse_to_wait(hub: Hub) -> None:
-    """Raise whatever a wait would raise here; for a call that begins something and cannot take it back."""
+    """Raise the error that a wait would raise here. For a call that begins something which it could not undo then."""
     refuse_in_hub(hub)
     hub.check_switch()
 
 
 def may_wait(hub: Hub) -> bool:
-    """Whether a wait would not be refused here; for a call that need not wait, but could let `hub` go round."""
+    """Whether a wait is possible here. For a call that need not wait, but yields to `hub` where it can."""
     try:
         refuse_to_wait(hub)
     except HubError:
@@ -216,7 +223,7 @@ def may_wait(hub: Hub) -> bool:
 
 
 class WaitQueue:
-    """Waiters in the order of their arrival: a linked list, so that each can leave from anywhere at one small cost."""
+    """Waiters in the order of their arrival: a linked list, so that leaving is as cheap from any place in it."""
 
     __slots__ = ("first", "last")
 
@@ -225,7 +232,7 @@ class WaitQueue:
         self.last: Waiter | None = None
 
     def join(self, waiter: Waiter) -> None:
-        """Stand at the end, until `Waiter.close`."""
+        """Put `waiter` at the end. It leaves by `Waiter.close`."""
         last = self.last
         waiter.previous, waiter.next, waiter.queue = last, None, self
         if last is None:
@@ -235,7 +242,7 @@ class WaitQueue:
         self.last = waiter
 
     def forget_all(self) -> None:
-        """Nobody in it is ever woken, nor its time over."""
+        """Remove all waiters without waking them, and cancel their timers."""
         for waiter in self:
             waiter.close()
 
@@ -251,7 +258,7 @@ class WaitQueue:
 
 
 def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
-    """Let the hub go round at least once, and for `seconds`. Always switches."""
+    """Let the hub run others for at least one round, and for `seconds`. Always switches."""
     waiter = new_waiter(hub, seconds, None, SLEEP) if seconds > 0 else new_waiter(hub, None, None, NEXT_TURN)
     try:
         if seconds <= 0:
@@ -262,6 +269,6 @@ def yield_to_hub(hub: Hub, seconds: float = 0) -> None:
 
 
 def interrupt(target: greenlet, error: BaseException) -> None:
-    """Throw `error` into a parked greenlet; only as the last act of a callback that the hub itself called."""
+    """Throw `error` into a parked greenlet. Only as the last act of a callback that the hub called."""
     if not target.dead:
         target.throw(error)
