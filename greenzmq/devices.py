@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 from zmq import devices as _theirs
+from zmq.backend import Socket as BackendSocket
 
 from . import hubs
 from .polling.poller import Poller
@@ -28,6 +29,7 @@ from .process.fork import register_after_fork
 from .proxies.green import proxy
 from .sockets.context import Context
 from .waiting.events import GreenEvent, Linkable
+from .waiting.limits import as_limit
 from .waiting.tasks import NativeCall
 from .waiting.waiter import refuse_to_wait
 
@@ -115,6 +117,7 @@ class NativeThread(Linkable):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended, or for `timeout` seconds. Switches: when it has to wait."""
+        timeout = as_limit(timeout, "the timeout of a device's join()")
         if self._alive and (timeout is None or timeout > 0):
             self._wait(hubs.get_hub(self._hub), timeout)
 
@@ -154,6 +157,7 @@ class _InForeground:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the device has ended, or for `timeout` seconds. Switches: when it has to wait."""
+        timeout = as_limit(timeout, "the timeout of a device's join()")
         if not self.done and (timeout is None or timeout > 0):
             self._greenzmq_ended._wait(hubs.get_hub(self._greenzmq_default_hub), timeout)
 
@@ -180,6 +184,9 @@ def _monitored_queue(
     poller: type[Poller] = Poller,
 ) -> None:
     """Relay between two sockets and publish what passes; see `zmq.devices.monitored_queue`. Switches: when it waits."""
+    for name, socket in (("in_socket", in_socket), ("out_socket", out_socket), ("mon_socket", mon_socket)):
+        if not isinstance(socket, BackendSocket):
+            raise TypeError(f"{name} has to be a Socket, not {socket!r}")
     swap_ids = in_socket.type == out_socket.type == zmq.ROUTER
     ways = {out_socket: (in_socket, out_prefix), in_socket: (out_socket, in_prefix)}
     with poller() as polled:

@@ -346,3 +346,30 @@ def test_in_a_forked_child(child: str, children: Children) -> None:
     """The thread is not there: `join` comes back, and the child can end. The parent notices nothing."""
     done = children[child]
     assert (done.status, done.out, done.err) == (0, "0 True\n", "")
+
+
+def test_the_time_limit_of_a_join_is_a_number(hub: GreenHub) -> None:
+    """NaN would be taken for a limit that is over, and the device for one that has been waited for."""
+    device = devices_of(hub).Proxy(*PAIR_OF_TYPES)
+    with pytest.raises(ValueError, match="join"):
+        device.join(float("nan"))
+
+
+def test_the_time_limit_of_the_join_of_a_device_in_a_thread_is_a_number(hub: GreenHub) -> None:
+    """It is the thread that checks it."""
+    with open_context(hub) as context:
+        device = prepared(devices_of(hub).ThreadProxy(*PAIR_OF_TYPES), context)
+        device.start()
+        at_work(hub, device)
+        with pytest.raises(ValueError, match="join"):
+            device.join(float("nan"))
+
+
+@each("place", range(3))
+def test_a_monitored_queue_takes_sockets_only(hub: GreenHub, place: int) -> None:
+    """As pyzmq's. It would relay until the first message, and lose that."""
+    with open_context(hub) as context, context.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
+        sockets: list[Any] = [pull, push, pull]
+        sockets[place] = "socket"
+        with hub.timeout(5), pytest.raises(TypeError, match="has to be a Socket"):
+            devices_of(hub).monitored_queue(*sockets)
