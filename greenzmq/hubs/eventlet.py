@@ -177,6 +177,9 @@ class EventletHub(Hub):
     def _listen(self) -> None:
         if self._needed and not self._closed:
             hub = self._hub
+            stale = hub.listeners[hub.READ].get(self._wakeup.fd)
+            if stale is not None:  # an exception of a signal handler came between the next line's `add` and its note
+                hub.remove(stale)
             self._listener = hub.add(hub.READ, self._wakeup.fd, self._woken, _ignore, self._listen_again)
             # The listener holds the greenlet that has added it. Let that be the hub's, and not the current one, which
             # would be kept alive.

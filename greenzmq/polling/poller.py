@@ -14,6 +14,7 @@ from zmq.backend import Socket as BackendSocket
 from .. import hubs
 from ..sockets.coroutines import warn_once
 from ..waiting.hub_api import GreenHub
+from ..waiting.limits import as_limit
 from ..waiting.waiter import new_waiter
 from .entries import fileno, is_waitable
 from .fd_set import POLLERR, POLLIN, POLLOUT
@@ -224,7 +225,8 @@ def select(
     for group, event in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR)):
         for what in group:
             wanted[what] = wanted.get(what, 0) | event
-    milliseconds = -1 if timeout is None else int(timeout * 1000)
+    seconds = as_limit(timeout, "select()")
+    milliseconds = -1 if seconds is None else int(seconds * 1000)
     ready = zmq_poll(list(wanted.items()), milliseconds, poller=poller)
     readable, writable, failed = (
         [what for what, events in ready if events & event] for event in (POLLIN, POLLOUT, POLLERR)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from typing import Any
 
 import zmq
-from zmq.backend import Socket as BackendSocket
 
 __all__ = ["open_monitor", "stop_monitoring"]
+
+_numbers = itertools.count()
 
 
 def open_monitor(
@@ -24,7 +26,8 @@ def open_monitor(
     if monitor is not None and not monitor.closed:
         return monitor
     if addr is None:
-        addr = f"inproc://monitor.s-{int(BackendSocket.get(socket, zmq.FD))}"
+        # Not pyzmq's address, which is the same each time: libzmq frees that of a closed monitor a while later.
+        addr = f"inproc://greenzmq.monitor.{next(_numbers)}"
     context: zmq.Context[Any] = socket.context
     if issubclass(context._socket_class, green):
         monitor = context.socket(zmq.PAIR)

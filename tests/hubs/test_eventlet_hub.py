@@ -45,6 +45,27 @@ def test_abort(contract_hub: Any) -> None:
 
 
 @pytest.mark.main_greenlet
+def test_a_signal_handler_that_raises_as_the_wake_up_is_listened_for(contract_hub: Any, monkeypatch: Any) -> None:
+    """The next wait finds the listener that nobody has noted, and takes its place.
+
+    Seen to fail with eventlet's "Second simultaneous read" in every wait from then on.
+    """
+    eventlets = loop_of(contract_hub)
+    add = type(eventlets).add
+
+    def add_and_raise(*args: Any) -> None:
+        add(eventlets, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eventlets, "add", add_and_raise)
+        with pytest.raises(KeyboardInterrupt):
+            rounds(contract_hub)
+    for _ in range(2):
+        rounds(contract_hub)
+
+
+@pytest.mark.main_greenlet
 def test_hub_greenlet_is_replaced(contract_hub: Any) -> None:
     """After a KeyboardInterrupt in somebody else's timer the hub has a new greenlet, and the adapter knows it."""
     called: list[int] = []

@@ -170,9 +170,9 @@ def test_time_counts_from_the_call(hub, monkeypatch):
     limits = []
 
     class Spy(Waiter):
-        def __init__(self, on, timeout=None, since=None):
+        def __init__(self, on, timeout=None, since=None, reason=None):
             limits.append(timeout + (since or now()) - now())
-            super().__init__(on, timeout, since)
+            super().__init__(on, timeout, since, reason)
 
     replace_waiter(monkeypatch, Spy)
     with open_context(hub) as context:
@@ -222,6 +222,10 @@ def test_odd_times(hub, context):
         for poll in (poller.poll, theirs.poll, socket.poll, plain(socket).poll):
             with pytest.raises(error):
                 poll(timeout)
+    for wrong, error in ((float("nan"), ValueError), ("1", TypeError)):
+        for select in (greenzmq.select, zmq.select):
+            with pytest.raises(error):
+                select([plain(socket)], [], [], wrong)
     tasks = []
     for timeout in (2**31 - 1, 2**31, 2**40, 1e18, float("-inf"), -(2**70)):
         tasks.append(polling(hub, poller, timeout))
