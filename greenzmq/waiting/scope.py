@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from ..process.fork import register_after_fork
+
 __all__ = ["Scope", "note_context", "note_task"]
 
 
@@ -30,6 +32,12 @@ class Scope:
     def __init__(self) -> None:
         self.tasks: weakref.WeakSet[Any] = weakref.WeakSet()
         self.contexts: set[Any] = set()
+        register_after_fork(self)
+
+    def _greenzmq_after_fork(self) -> None:
+        """In a forked child: what the parent has made is the parent's to end."""
+        self.tasks.clear()
+        self.contexts.clear()
 
     @contextmanager
     def entered(self) -> Iterator[Scope]:

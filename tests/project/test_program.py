@@ -7,6 +7,8 @@ import functools
 import importlib
 import importlib.util
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +50,38 @@ def test_main_returns_raises_and_cleans_up(request, children, child):
     need(request, CHILDREN[child])
     done = children[child]
     assert (done.out.splitlines(), done.err) == (["42 ['inner', 'outer'] True [True, True]", "'told' True"], "")
+
+
+FORK = """
+import os, sys, zmq, greenzmq
+def function():
+    context = greenzmq.Context()
+    pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    pull.bind("inproc://fork")
+    push.connect("inproc://fork")
+    task = greenzmq.hub().spawn(pull.recv)
+    greenzmq.hub().sleep(0.01)
+    child = os.fork()
+    if not child:
+        sys.exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    push.send(b"message")
+    print(status, task.get().decode())
+greenzmq.main(function, hub=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_forked_child_leaves_by_its_own_status(word):
+    """It does not end what its parent has made: a task that waits, a context.
+
+    Seen to fail on asyncio and uvloop with a HubError, and status 1, when main waited for the end of the parent's task.
+    """
+    for module in NEEDS.get(word, ()):
+        pytest.importorskip(module)
+    command = [sys.executable, "-W", "ignore", "-c", FORK, word]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("0 message\n", "")
 
 
 @pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("deliver")])
