@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import weakref
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorEvents", "monitor_events"]
 
-_numbers = count()
 _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
 
@@ -60,13 +58,11 @@ class MonitorEvents:
     def __init__(self, socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> None:
         self._socket = socket
         self._events = int(events)
-        # pyzmq's own address is still in use for a while after a monitor has ended.
-        address = f"inproc://greenzmq.monitor.{next(_numbers)}"
         theirs: zmq.Socket[Any]
         if isinstance(socket, Socket):
-            theirs = socket.get_monitor_socket(self._events | _STOPPED, address)
+            theirs = socket.get_monitor_socket(self._events | _STOPPED)
         else:
-            theirs = open_monitor(Socket, socket, self._events | _STOPPED, address)
+            theirs = open_monitor(Socket, socket, self._events | _STOPPED)
         self._theirs: zmq.Socket[Any] | None = theirs
         self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
         self._monitor.__dict__["_greenzmq_monitored"] = weakref.ref(socket)
