@@ -16,7 +16,7 @@ from support.inside import state_of
 
 import greenzmq
 import greenzmq.asyncio
-import greenzmq.gevent
+import greenzmq.selector
 from greenzmq.sockets.coroutines import CheckedState
 from greenzmq.sockets.operations import SocketState
 
@@ -98,7 +98,7 @@ def test_calls_that_happen_not_to_wait(loop_name: str, call: str) -> None:  # no
 
 def test_every_namespace(loop_name: str) -> None:  # noqa: F811
     """Whatever hub the socket is for."""
-    for namespace in (greenzmq.asyncio, greenzmq.gevent):
+    for namespace in (greenzmq.asyncio, greenzmq.selector):
         assert len(warned(loop_name, CALLS["recv"], namespace=namespace)) == 1
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.children import Child, need
 from support.sockets import connected, fill, parked, receives
 
 import greenzmq
@@ -21,9 +22,11 @@ pytestmark = pytest.mark.all_loops
 
 
 @pytest.fixture
-def other(variant: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def other(variant: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A hub that is not the one of this test, and was said in the environment."""
     name = "selector" if variant.name != "selector" else "gevent"
+    if name == "gevent":
+        need(request, Child("", needs=("gevent",)))
     monkeypatch.setenv("GREENZMQ_HUB", name)
     return name
 
