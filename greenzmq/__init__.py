@@ -37,6 +37,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         bridge          between an asyncio loop's coroutines and its greenlets
         hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
     sockets/            one libzmq socket
+        plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       what a forked child meets that uses its parent's sockets
         fairness        the turn: how long a greenlet may go on before the hub goes round
         messages        who is in the middle of a multipart message

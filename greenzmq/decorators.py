@@ -15,10 +15,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-import zmq
 from zmq.decorators import _ContextDecorator, _SocketDecorator
 
 from .sockets.context import Context
+from .sockets.plain import PlainContext
 
 __all__ = ["context", "socket"]
 
@@ -60,9 +60,9 @@ class _GreenSocket(_SocketDecorator):
         super().__init__()
         self._context_class = context_class
 
-    def _get_context(self, *args: Any, **kwargs: Any) -> zmq.Context[Any]:
+    def _get_context(self, *args: Any, **kwargs: Any) -> PlainContext[Any]:
         for given in (kwargs.get(self.context_name), *args):
-            if isinstance(given, zmq.Context):
+            if isinstance(given, PlainContext):
                 return given
         return self._context_class.instance()
 

@@ -28,6 +28,7 @@ from .process import unpatched
 from .process.fork import register_after_fork
 from .proxies.green import proxy
 from .sockets.context import Context
+from .sockets.plain import PlainContext
 from .waiting.events import GreenEvent, Linkable
 from .waiting.limits import as_limit
 from .waiting.tasks import NativeCall
@@ -231,7 +232,7 @@ def _fill(module: ModuleType, context_class: type[Context], poller_class: type[P
 
 def _plain_instance(context_class: type[Context]) -> zmq.Context[Any]:
     """The common context of a namespace as pyzmq's own class: its sockets wait in the native thread."""
-    return zmq.Context.shadow(context_class.instance())
+    return PlainContext.shadow(context_class.instance())
 
 
 _fill(sys.modules[__name__], Context, Poller, proxy)

@@ -13,6 +13,7 @@ from zmq.backend import Socket as BackendSocket
 
 from .. import hubs
 from ..sockets.coroutines import warn_once
+from ..sockets.plain import PlainPoller
 from ..waiting.hub_api import GreenHub
 from ..waiting.limits import as_limit
 from ..waiting.waiter import new_waiter
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Poller", "select", "zmq_poll"]
 
 
-class Poller(zmq.Poller):
+class Poller(PlainPoller):
     """A `zmq.Poller` that parks the greenlet. Several greenlets may poll it at once, and use its sockets meanwhile.
 
     Takes green sockets, plain pyzmq sockets, file descriptors and objects with a ``fileno()``; and for ``POLLIN`` any

@@ -16,6 +16,7 @@ import zmq
 
 from ..errors import WrongHubError
 from ..polling.poller import Poller
+from ..sockets.plain import PlainSocket, plain_proxy_steerable
 from ..sockets.socket import Socket
 from ..waiting.events import GreenEvent
 from ..waiting.reasons import PROXY, Reason
@@ -80,7 +81,7 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
         undo.callback(lease.end)
         frontend.get(zmq.EVENTS)  # raises ETERM if the context has ended; a new socket would raise something else
         ours, theirs = _inner_pair(frontend.context, undo)
-        call: NativeCall[int] = NativeCall(zmq.proxy_steerable, frontend, backend, capture, theirs)
+        call: NativeCall[int] = NativeCall(plain_proxy_steerable, frontend, backend, capture, theirs)
         undo.pop_all()
     try:
         _relay_commands(hub, call, ours, control, lease, reason)
@@ -92,7 +93,7 @@ def run_native(hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any
 def _inner_pair(context: zmq.Context[Any], undo: ExitStack) -> tuple[Socket, zmq.Socket[bytes]]:
     """Make the REP for libzmq's proxy, and the DEALER connected to it. The context does not know, or close, them."""
     address = f"inproc://greenzmq.proxy.{next(_numbers)}"
-    theirs = undo.enter_context(zmq.Socket(context, zmq.REP))
+    theirs = undo.enter_context(PlainSocket(context, zmq.REP))
     ours = undo.enter_context(Socket(context, zmq.DEALER))
     ours.linger = theirs.linger = 0
     theirs.bind(address)

@@ -12,6 +12,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from .parts import has_come_as_far
+from .plain import PlainSocket
 
 __all__ = ["DONTWAIT", "SNDMORE", "receive_into", "receive_message", "send_addressed", "send_message", "send_part"]
 
@@ -35,7 +36,7 @@ def send_addressed(
     socket: Any, flags: int, data: Any, copy: bool, track: bool, routing_id: int | None, group: str | None
 ) -> zmq.MessageTracker | None:
     """Send one part through pyzmq's `Socket.send`, which takes a routing id and a group."""
-    tracker: zmq.MessageTracker | None = zmq.Socket.send(socket, data, flags, copy, track, routing_id, group)
+    tracker: zmq.MessageTracker | None = PlainSocket.send(socket, data, flags, copy, track, routing_id, group)
     return tracker
 
 
@@ -128,7 +129,7 @@ def _was_sent(socket: Any, part: Any, copy: bool, track: bool, error: BaseExcept
     the two tracebacks are compared.
     """
     try:
-        with zmq.Socket(socket.context, zmq.PUSH) as full:  # it has no peer
+        with PlainSocket(socket.context, zmq.PUSH) as full:  # it has no peer
             _send(full, part, DONTWAIT, copy, track)
     except zmq.Again as again:
         return has_come_as_far(error, again)

@@ -20,6 +20,7 @@ from ..waiting.scope import note_context
 from ..waiting.tasks import NativeCall
 from .fairness import default_turn, turn_in_seconds
 from .inherited import refuse_after_fork
+from .plain import PlainContext
 from .socket import Socket
 from .zerocopy import use_native_thread
 
@@ -43,7 +44,7 @@ use_native_thread()
 PATIENCE = 0.5
 
 
-class Context(zmq.Context[Made_co]):
+class Context(PlainContext[Made_co]):
     """A `zmq.Context` whose sockets wait on a hub.
 
     Parameters
@@ -87,7 +88,7 @@ class Context(zmq.Context[Made_co]):
         hub: Choice | GreenHub | None = None,
         turn: float | None = None,
     ) -> None:
-        other = io_threads if isinstance(io_threads, zmq.Context) else shadow
+        other = io_threads if isinstance(io_threads, PlainContext) else shadow
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)

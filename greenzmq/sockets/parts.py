@@ -7,6 +7,8 @@ from typing import Any
 
 import zmq
 
+from .plain import PlainFrame
+
 __all__ = ["has_come_as_far", "send_part_by_part", "take_parts"]
 
 
@@ -25,7 +27,7 @@ def take_parts(parts: Sequence[Any], copy: bool, track: bool) -> list[Any]:
     """
     taken: list[Any] = []
     for number, part in enumerate(parts):
-        if isinstance(part, zmq.Frame):
+        if isinstance(part, PlainFrame):
             if track and not part.tracker:
                 raise ValueError("Not a tracked message")
             taken.append(part)
@@ -47,16 +49,16 @@ def send_part_by_part(
     From the first part to the last the socket is this greenlet's, as when the caller sends them one by one.
     """
     for number, part in enumerate(parts):
-        if not isinstance(part, (zmq.Frame, bytes, memoryview)):
+        if not isinstance(part, (PlainFrame, bytes, memoryview)):
             _view(number, part)
     for part in parts[:-1]:
         socket.send(part, zmq.SNDMORE | flags, copy=copy, track=track, **kwargs)
     return socket.send(parts[-1], flags, copy=copy, track=track, **kwargs)
 
 
-def _copied(part: Any, view: memoryview) -> bytes | zmq.Frame:
+def _copied(part: Any, view: memoryview) -> bytes | PlainFrame:
     """What is in it, in the order in which it lies in memory. A large one is copied once, into libzmq's message."""
-    return view.tobytes("A") if view.nbytes < zmq.COPY_THRESHOLD else zmq.Frame(part, copy=True)
+    return view.tobytes("A") if view.nbytes < zmq.COPY_THRESHOLD else PlainFrame(part, copy=True)
 
 
 def _view(number: int, part: Any) -> memoryview:

@@ -32,6 +32,7 @@ from .fairness import default_turn
 from .inherited import REFUSED, refuse_after_fork
 from .monitors import open_monitor, stop_monitoring
 from .parts import send_part_by_part, take_parts
+from .plain import PlainPoller, PlainSocket
 from .registry import address_of, forget_state, shared_state
 from .signatures import Received_co, typed_as
 from .tracker import tracked
@@ -67,7 +68,7 @@ PART_BY_PART = _PartByPart()
 T = TypeVar("T")
 
 
-class Socket(zmq.Socket[Received_co]):
+class Socket(PlainSocket[Received_co]):
     """A `zmq.Socket` for greenlets. Any number of them may wait on it at once, first come, first served.
 
     Made by ``Context.socket``. Signatures, results and errors are pyzmq's, with these additions:
@@ -250,7 +251,7 @@ class Socket(zmq.Socket[Received_co]):
             parts = [tracked(part, copy, self.copy_threshold) for part in parts]
         arguments: Any = (parts, copy, track and not copy)  # a copied part leaves nothing to track
         if kwargs:  # routing_id, group, and any others that this release of pyzmq takes
-            arguments += (partial(zmq.Socket.send, **kwargs),)
+            arguments += (partial(PlainSocket.send, **kwargs),)
         return self._greenzmq_state.perform(self, sending, send_message, index(flags), arguments)
 
     @typed_as(signatures.recv_multipart)
@@ -267,7 +268,7 @@ class Socket(zmq.Socket[Received_co]):
                 pass
             return self._greenzmq_state.perform(self, receiving, receive_message, 0, (copy, track), True)
         if receiving is PART_BY_PART:
-            return zmq.Socket.recv_multipart(self, flags, copy, track)
+            return PlainSocket.recv_multipart(self, flags, copy, track)
         return self._greenzmq_state.perform(self, receiving, receive_message, index(flags), (copy, track))
 
     # -- calls that may consume a signal that others wait for ----------------------------------------------------------
@@ -329,8 +330,8 @@ class Socket(zmq.Socket[Received_co]):
         """
         if self.closed:
             raise zmq.ZMQError(zmq.ENOTSUP)
-        if self._poller_class is not zmq.Poller:  # a subclass has chosen a Poller class, as pyzmq allows
-            return zmq.Socket.poll(self, timeout, flags)  # type: ignore[arg-type]
+        if self._poller_class is not PlainPoller:  # a subclass has chosen a Poller class, as pyzmq allows
+            return PlainSocket.poll(self, timeout, flags)  # type: ignore[arg-type]
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
         return self._greenzmq_state.poll(self, index(flags) if flags else 0, seconds)
 

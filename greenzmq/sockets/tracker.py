@@ -21,6 +21,7 @@ from ..waiting.events import Linkable, Waitable, park_for
 from ..waiting.limits import as_seconds
 from ..waiting.tasks import NativeCall
 from ..waiting.waiter import new_waiter
+from .plain import PlainFrame, PlainMessageTracker
 
 __all__ = ["Frame", "MessageTracker", "tracked"]
 
@@ -33,7 +34,7 @@ class _LikeItsParent(type):
         return type.__instancecheck__(kind, instance)
 
 
-class MessageTracker(zmq.MessageTracker, metaclass=_LikeItsParent):
+class MessageTracker(PlainMessageTracker, metaclass=_LikeItsParent):
     """A `zmq.MessageTracker` for greenlets, which may be on any hub.
 
     Parameters
@@ -70,7 +71,7 @@ class MessageTracker(zmq.MessageTracker, metaclass=_LikeItsParent):
             raise zmq.NotDone()
 
 
-class Frame(zmq.Frame, metaclass=_LikeItsParent):
+class Frame(PlainFrame, metaclass=_LikeItsParent):
     """A `zmq.Frame` whose `tracker` waits for greenlets."""
 
     def __init__(self, data: Any = None, track: bool = False, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +87,7 @@ class Frame(zmq.Frame, metaclass=_LikeItsParent):
 
 def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
     """What to send in place of `data` so that the tracker which comes back is green."""
-    if copy or isinstance(data, zmq.Frame):
+    if copy or isinstance(data, PlainFrame):
         return data
     return Frame(data, track=True, copy_threshold=copy_threshold)
 
