@@ -280,7 +280,7 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
 
 def describe(waiter: Waiter) -> ParkedGreenlet | None:
     """What there is to tell of a greenlet that waits; None if it goes on by now."""
-    greenlet = getattr(waiter, "greenlet", None)  # none before the wait, nor when it is over
+    greenlet = getattr(waiter, "party", None)  # none before the wait, nor when it is over
     if greenlet is None:
         return None
     reason, queue = waiter.reason, waiter.queue  # before the question whether it is parked: `Waiter.close` drops them

@@ -15,11 +15,9 @@ from greenlet import getcurrent
 from ..hubs.base import at_call_end
 from ..waiting.waiter import WaitQueue
 from .fairness import FAST_CALLS
-from .messages import PartialMessage
+from .messages import PartialMessage, Party
 
 if TYPE_CHECKING:
-    from greenlet import greenlet
-
     from ..waiting.waiter import Waiter
 
 __all__ = ["POLLIN", "POLLOUT", "Direction", "Receiving", "Sending", "whom_to_wake"]
@@ -53,9 +51,9 @@ class Direction(WaitQueue):
     expect_eagain : bool
         The last call had to wait, so the next one probably has to as well. It therefore waits without a first attempt:
         an attempt in vain costs an exception (3–5 µs), and the wait reads ``EVENTS`` anyway (1 µs).
-    last_receiver : weak reference to a greenlet
-        The greenlet that received last. No other greenlet takes the fast path: the message may have more parts, and
-        they belong to the greenlet that received the first.
+    last_receiver : weak reference to a greenlet or asyncio.Task
+        Who received last. Nobody else takes the fast path: the message may have more parts, and they belong to the
+        greenlet that received the first.
     mid_message : PartialMessage or None
         The message that a greenlet is sending or receiving part by part. Other greenlets wait until it is complete.
     """
@@ -69,7 +67,7 @@ class Direction(WaitQueue):
         super().__init__()
         self.fast_calls_left = self.fast_calls_max = FAST_CALLS
         self.expect_eagain = False
-        self.last_receiver: Callable[[], greenlet | None] = _nobody
+        self.last_receiver: Callable[[], Party | None] = _nobody
         self.mid_message: PartialMessage | None = None
 
     # -- the fast path ------------------------------------------------------------------------------------------------
@@ -109,30 +107,31 @@ class Direction(WaitQueue):
 
     # -- whose message it is ------------------------------------------------------------------------------------------
 
-    def note_receiver(self) -> None:
-        """Remember the current greenlet as the last receiver. Called only when it was not that already."""
+    def note_receiver(self, who: Party) -> None:
+        """Remember `who` as the last receiver. Called only when it was not that already."""
         # Weak, or a socket would keep a greenlet that has ended, with all that its frames refer to.
-        self.last_receiver = weakref.ref(getcurrent())
-        at_call_end(self._forget_receiver)
+        self.last_receiver = weakref.ref(who)
+        if who is getcurrent():
+            at_call_end(self._forget_receiver)
 
     def _forget_receiver(self) -> None:
         if self.last_receiver() is getcurrent():
             self.last_receiver = _nobody
 
-    def greenlet_inside(self) -> greenlet | None:
-        """The living greenlet that is in the middle of a message, if any."""
+    def party_inside(self) -> Party | None:
+        """The living greenlet or task that is in the middle of a message, if any."""
         message = self.mid_message
-        return None if message is None else message.greenlet()
+        return None if message is None else message.living_owner()
 
-    def reserved_for_other(self) -> bool:
-        """Whether a greenlet other than the caller is in the middle of a message."""
+    def reserved_for_other(self, who: Party) -> bool:
+        """Whether a greenlet or task other than `who` is in the middle of a message."""
         message = self.mid_message
-        return message is not None and message.reserved_for_other()
+        return message is not None and message.reserved_for_other(who)
 
-    def begin_message(self, owner: greenlet, on_exit: Callable[[Any], object]) -> None:
+    def begin_message(self, owner: Party, on_exit: Callable[[Any], object]) -> None:
         """Reserve the direction for `owner`, which has begun a message or goes on with one; see `PartialMessage`."""
         message = self.mid_message
-        if message is None or message.greenlet() is not owner:
+        if message is None or message.living_owner() is not owner:
             self.end_message()
             self.mid_message = PartialMessage(owner, on_exit)
         self.close_fast_path()
@@ -179,8 +178,8 @@ def whom_to_wake(
         The number of the observation of ``EVENTS`` that gave `events`. A sender that this observation has already
         promised room in vain is passed over; see `greenzmq.sockets.spurious`.
     """
-    reader = receiving.first if events & POLLIN and receiving.greenlet_inside() is None else None
-    writer = sending.first if events & POLLOUT and sending.greenlet_inside() is None else None
+    reader = receiving.first if events & POLLIN and receiving.party_inside() is None else None
+    writer = sending.first if events & POLLOUT and sending.party_inside() is None else None
     while writer is not None and writer.spurious is not None and writer.spurious.generation == generation:
         writer = writer.next
     return reader, writer

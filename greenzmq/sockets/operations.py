@@ -27,6 +27,7 @@ from ..waiting.reasons import POLL
 from ..waiting.waiter import Waiter, refuse_to_wait
 from .fairness import Turn
 from .listeners import WaitingListener
+from .messages import Party, has_ended
 from .spurious import SpuriousReadiness
 from .timeouts import TimeoutCache
 from .waiters import SocketWaiters, get_option
@@ -151,21 +152,22 @@ class SocketState:
 
         The greenlet parks in this frame, not in a helper: each extra frame costs a parked greenlet about 300 bytes.
         """
+        who = getcurrent()
         known = self.timeouts.known[direction.index]  # in line; None if libzmq has to be asked
         if flags & DONTWAIT or known == 0:
-            return self._within_no_time(socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
+            return self.within_no_time(who, socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         began_at = monotonic()
         if not met_again:
-            result: Result = self._try(socket, direction, call, flags, args)
+            result: Result = self.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return result
         timeout = self.timeouts.get(socket, direction) if known is None else known
         if timeout == 0:
-            return self._within_no_time(socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
+            return self.within_no_time(who, socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         try:
             waiter = self._new_waiter(socket, direction, timeout, began_at)
         except HubError as refusal:
-            return self._try_where_no_wait_is_possible(refusal, socket, direction, call, flags, args)  # type: ignore[no-any-return]
+            return self._try_where_no_wait_is_possible(refusal, who, socket, direction, call, flags, args)  # type: ignore[no-any-return]
         waiters = self.waiters
         try:
             waiters.enter(socket, waiter, direction)
@@ -173,7 +175,7 @@ class SocketState:
                 self._yield_to_hub(socket, direction)  # woken by `enter`, so `park` will not switch
             while True:
                 woken = waiter.park()
-                result = self._try_again(socket, direction, call, flags | DONTWAIT, args, waiter, woken)
+                result = self.try_again(socket, direction, call, flags | DONTWAIT, args, waiter, woken)
                 if result is not MUST_WAIT:
                     return result
         finally:
@@ -183,29 +185,29 @@ class SocketState:
                 waiters.leave(socket, waiter, direction)
                 raise
 
-    def _try(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+    def try_first(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Try without waiting. Returns the result, or `MUST_WAIT`: it met EAGAIN, or would probably meet it.
 
         If `flags` forbid to wait, the attempt is always made, and raises `zmq.Again`.
         """
-        if direction is self.receiving and direction.last_receiver() is not getcurrent():
-            self._reserve_for_last_receiver(socket)
+        if direction is self.receiving and direction.last_receiver() is not who:
+            self._reserve_for_last_receiver(socket, who)
         if direction.mid_message is not None:
-            inside = direction.mid_message.greenlet()
-            if inside is getcurrent():
-                return self._next_part(socket, direction, call, flags, args)
+            inside = direction.mid_message.living_owner()
+            if inside is who:
+                return self._next_part(who, socket, direction, call, flags, args)
             if inside is not None:
                 return _reserved(flags)
         if flags & DONTWAIT:
-            return self._attempt(socket, direction, call, flags, args)
+            return self._attempt(who, socket, direction, call, flags, args)
         # An attempt would probably meet EAGAIN, and a wait begins with a cheaper read of EVENTS: skip the attempt. If
         # others stand in the queue, this call has to go behind them anyway.
         if direction.first is not None or direction.expect_eagain or (self.alternates and self._awaits(direction)):
             return MUST_WAIT
         exhausted = not (direction.fast_calls_left or self.waiters.has_waiters)
-        if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(socket, direction):
+        if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
             return MUST_WAIT
-        result = self._attempt(socket, direction, call, flags, args)
+        result = self._attempt(who, socket, direction, call, flags, args)
         if result is not MUST_WAIT:
             direction.need_not_wait()
             self._open_fast_path(direction)
@@ -215,21 +217,21 @@ class SocketState:
         """For a recv on a REQ or REP: whether a send has come before it, so that ``EVENTS`` can be relied on."""
         return direction is self.receiving and self.sending.used_since_refill()
 
-    def _within_no_time(
-        self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool
+    def within_no_time(
+        self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool
     ) -> Any:
         """Make the call under NOBLOCK or with a timeout of 0: it succeeds at once, or raises `zmq.Again`."""
         if met_again:
             # The fast path has counted this call as a send, but it has not sent: see `_use_alternation`.
             direction.close_fast_path()
             raise zmq.Again()
-        result = self._try(socket, direction, call, flags | DONTWAIT, args)
+        result = self.try_first(who, socket, direction, call, flags | DONTWAIT, args)
         if not flags & DONTWAIT:
             self._open_fast_path(direction)
         return result
 
     def _try_where_no_wait_is_possible(
-        self, refusal: HubError, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
+        self, refusal: HubError, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args
     ) -> Any:
         """Make the call where a wait would raise `refusal`: in a hub callback, a coroutine, or another thread.
 
@@ -238,8 +240,8 @@ class SocketState:
         """
         try:
             result = MUST_WAIT
-            if not direction.reserved_for_other():
-                result = self._attempt(socket, direction, call, flags, args)
+            if not direction.reserved_for_other(who):
+                result = self._attempt(who, socket, direction, call, flags, args)
             if result is MUST_WAIT:
                 raise refusal
             direction.need_not_wait()
@@ -248,7 +250,7 @@ class SocketState:
         finally:
             del refusal  # its traceback refers to this frame, and so would make a reference cycle
 
-    def _attempt(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+    def _attempt(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Make the call once, and recheck for others. On EAGAIN returns `MUST_WAIT`; raises it if `flags` forbid waits.
 
         EAGAIN is caught here, so that no exception is alive in the frame that then parks (`perform`). An exception that
@@ -256,7 +258,7 @@ class SocketState:
         """
         try:
             result = call(socket, flags | DONTWAIT, *args)
-            self._note_message_end(socket, direction, flags)
+            self._note_message_end(who, socket, direction, flags)
         except zmq.Again:
             if flags & DONTWAIT:
                 raise
@@ -266,18 +268,18 @@ class SocketState:
                 self.waiters.recheck_for_others(socket)
         return result
 
-    def _next_part(self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
+    def _next_part(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """Send or receive the next part of a message that this greenlet has begun. It goes ahead of the queue.
 
         It never has to wait, since libzmq moves whole messages. EAGAIN means that the peer has gone, and the message
         with it. libzmq's blocking send then drops the remaining parts without an error (lb.cpp), and so does this.
         """
-        result = self._attempt(socket, direction, call, flags, args)
+        result = self._attempt(who, socket, direction, call, flags, args)
         if result is not MUST_WAIT:
             return result
         if direction is self.receiving:
             raise zmq.Again()
-        self._note_message_end(socket, direction, flags)
+        self._note_message_end(who, socket, direction, flags)
         return None  # no tracker: nothing is being sent
 
     # -- the wait -----------------------------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ class SocketState:
             direction.mid_message.watch_exit()
         return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at, socket)
 
-    def _try_again(
+    def try_again(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
     ) -> Any:
         """Make the call after a park. On EAGAIN returns `MUST_WAIT`, or raises `zmq.Again` if the time is over.
@@ -330,7 +332,7 @@ class SocketState:
         waiters = self.waiters
         if direction.mid_message is not None or not woken:
             may_try = woken or direction.first is waiter
-            if not waiters.closed and (direction.reserved_for_other() or not may_try):
+            if not waiters.closed and (direction.reserved_for_other(waiter.party) or not may_try):
                 return _in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
         if direction.first is not waiter and direction is self.sending and waiters.fd_watch.is_signalled():
             # This call may consume a signal of room for the senders before this one, which were refused: let them try.
@@ -343,7 +345,7 @@ class SocketState:
             if not waiter.expired:
                 self._after_false_promise(socket, direction, waiter)
             return _in_vain(waiter)
-        self._note_message_end(socket, direction, flags)
+        self._note_message_end(waiter.party, socket, direction, flags)
         return result
 
     def _after_false_promise(self, socket: Any, direction: Direction, waiter: Waiter) -> None:
@@ -374,34 +376,33 @@ class SocketState:
 
     # -- messages part by part ----------------------------------------------------------------------------------------
 
-    def _note_message_end(self, socket: Any, direction: Direction, flags: int) -> None:
-        """After a part was sent or received: reserve the direction for this greenlet until the last part."""
+    def _note_message_end(self, who: Party, socket: Any, direction: Direction, flags: int) -> None:
+        """After a part was sent or received: reserve the direction for `who` until the last part."""
         if direction is self.sending:
             inside = bool(flags & SNDMORE)
         else:
-            current = getcurrent()
-            if direction.last_receiver() is not current:
-                direction.note_receiver()
+            if direction.last_receiver() is not who:
+                direction.note_receiver(who)
             if self.alternates:
                 self.sending.refill()
             # To read RCVMORE after each recv would be slow. It is needed only if others stand in the queue; otherwise
             # the next greenlet that calls reads it (`_reserve_for_last_receiver`).
             first = direction.first
-            contended = first is not None and (first is not direction.last or first.greenlet is not current)
+            contended = first is not None and (first is not direction.last or first.party is not who)
             inside = contended and not self.waiters.closed and bool(get_option(socket, RCVMORE))
         if inside:
-            direction.begin_message(getcurrent(), self._message_abandoned)
+            direction.begin_message(who, self._message_abandoned)
             if direction.first is not None and direction.mid_message is not None:
                 direction.mid_message.watch_exit()
         elif direction.mid_message is not None:
             direction.end_message()
             self._open_fast_path(direction, 0)
 
-    def _reserve_for_last_receiver(self, socket: Any) -> None:
-        """If the last receiver is another living greenlet, and its message has more parts, reserve them for it."""
+    def _reserve_for_last_receiver(self, socket: Any, who: Party) -> None:
+        """If the last receiver is not `who`, and its message has more parts, reserve them for it while it lives."""
         receiving = self.receiving
         last = receiving.last_receiver()
-        if last is None or last.dead or last is getcurrent() or receiving.mid_message is not None:
+        if last is None or last is who or has_ended(last) or receiving.mid_message is not None:
             return
         if get_option(socket, RCVMORE):
             receiving.begin_message(last, self._message_abandoned)
@@ -420,23 +421,27 @@ class SocketState:
         if self.turn.calls_left > 0 and not self.waiters.has_waiters:
             direction.open_fast_path(used)
 
-    def _begin_turn(self, socket: Any, direction: Direction) -> bool:
+    def _begin_turn(self, who: Party, socket: Any, direction: Direction) -> bool:
         """The turn is over: yield before the operation. Returns whether this greenlet may then try at once.
 
-        It may not if another greenlet has joined the queue, or begun a message, in the meantime.
+        It may not if another greenlet has joined the queue, or begun a message, in the meantime. A task cannot yield
+        here: it does so where it awaits.
         """
         if self.timeouts.get(socket, direction) == 0:
             return True
+        if who is not getcurrent():
+            return False
         self._yield_to_hub(socket, direction)
         if direction is self.receiving:
-            self._reserve_for_last_receiver(socket)
-        return direction.first is None and not direction.reserved_for_other()
+            self._reserve_for_last_receiver(socket, who)
+        return direction.first is None and not direction.reserved_for_other(who)
 
     def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
         """Yield to the hub, unless this greenlet is in the middle of receiving a message: its parts stay together."""
         if direction is self.receiving:
-            self._reserve_for_last_receiver(socket)
-            if get_option(socket, RCVMORE) and not direction.reserved_for_other():
+            who = getcurrent()
+            self._reserve_for_last_receiver(socket, who)
+            if get_option(socket, RCVMORE) and not direction.reserved_for_other(who):
                 self.turn.end_with_the_message()
                 return
         self.turn.yield_to_others(socket._greenzmq_choice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..sockets.messages import has_ended
 from .contract.support import require
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _check_queue(queue: WaitQueue, waiters: SocketWaiters) -> None:
         require(waiter not in seen, "each waiter stands in the queue once")
         require(waiter.previous is (seen[-1] if seen else None), "each waiter knows the one before it")
         require(waiter.hub is waiters.fd_watch.hub, "all who wait do so on the socket's hub")
-        require(not waiter.greenlet.dead, "a greenlet that has ended does not stand in a queue")
+        require(not has_ended(waiter.party), "a greenlet that has ended does not stand in a queue")
         seen.append(waiter)
     require(queue.last is (seen[-1] if seen else None), "`last` is the last in the queue")
     require((queue.first is None) == (not seen), "`first` is the first in the queue")

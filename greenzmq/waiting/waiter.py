@@ -49,6 +49,8 @@ class Waiter:
 
     Attributes
     ----------
+    party : greenlet
+        Who waits.
     woken, expired : bool
         Why `park` returns.
     parked : bool
@@ -66,10 +68,10 @@ class Waiter:
     __slots__ = (
         "_timer",
         "expired",
-        "greenlet",
         "hub",
         "next",
         "parked",
+        "party",
         "previous",
         "queue",
         "reason",
@@ -88,7 +90,7 @@ class Waiter:
     def __init__(
         self, hub: Hub, timeout: float | None = None, since: float | None = None, reason: Reason = None
     ) -> None:
-        self.greenlet: greenlet = getcurrent()
+        self.party: Any = getcurrent()
         self.hub = hub
         self.reason = reason
         self.woken = self.expired = self.parked = self.yielded = False
@@ -137,7 +139,7 @@ class Waiter:
         """
         self.woken = True
         if self.parked:
-            self.greenlet.switch()
+            self.party.switch()
 
     def wake_threadsafe(self) -> None:
         """`wake`, from any thread."""
@@ -164,7 +166,7 @@ class Waiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.greenlet = self.reason = None  # type: ignore[assignment]  # nobody reads them any more
+        self.party = self.reason = None  # nobody reads them any more
 
     def _expire(self) -> None:
         self.expired = True
@@ -172,7 +174,7 @@ class Waiter:
 
     def _resume(self) -> None:
         if self.parked:
-            self.greenlet.switch()
+            self.party.switch()
 
 
 def new_waiter(hub: Hub, timeout: float | None = None, since: float | None = None, reason: Reason = None) -> Waiter:

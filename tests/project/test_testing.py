@@ -89,7 +89,7 @@ WRONG = {
     "last": ("receiving", "last", None, "`last` is the last"),
     "previous": ("receiving.last", "previous", None, "the one before it"),
     "other hub": ("receiving.first", "hub", None, "on the socket's hub"),
-    "dead": ("receiving.first", "greenlet", SimpleNamespace(dead=True), "has ended"),
+    "dead": ("receiving.first", "party", SimpleNamespace(dead=True), "has ended"),
 }
 
 
