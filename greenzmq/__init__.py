@@ -75,6 +75,11 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     testing/            for authors of hubs, and of code that runs on them
     names               what pyzmq has that waits for nothing
     submodules          pyzmq's submodules under our names
+    patching/           other people's `import zmq` gets green classes
+        stand_ins       what is put in the place of pyzmq's names
+        namespaces      zmq.green and eventlet.green.zmq
+        late            who has taken pyzmq's names before
+        patch           patch, unpatch, patched
     gevent, eventlet, selector, asyncio     the drop-in namespaces, a few lines each
     cli/                python -m greenzmq
 
@@ -129,6 +134,9 @@ from .names import constants as constants
 from .names import error as error
 from .names import sugar as sugar
 from .names import utils as utils
+from .patching import patch as patch
+from .patching import patched as patched
+from .patching import unpatch as unpatch
 from .polling.poller import Poller as Poller
 from .polling.poller import select as select
 from .polling.poller import zmq_poll as zmq_poll
@@ -178,6 +186,8 @@ __all__ += _zmq.__all__
 _inspection.install_from_environment()
 
 
+#: Not in `__all__`: the namespaces, which take all of that, each have a hub of their own.
+_PATCHING = ("patch", "patched", "unpatch")
 _NAMESPACES = ("asyncio", "eventlet", "gevent", "selector")
 _getattr, _dir = _submodules.open_namespace(__name__)
 
@@ -192,4 +202,4 @@ def __getattr__(name: str) -> ModuleType:
 
 def __dir__() -> list[str]:
     """The public names, and those of the namespaces that are there. None of them imports a runtime."""
-    return sorted({*_dir(), *(globals().keys() & {*_NAMESPACES, "hubs", "testing"})})
+    return sorted({*_dir(), *_PATCHING, *(globals().keys() & {*_NAMESPACES, "hubs", "testing"})})

@@ -57,6 +57,9 @@ __path__: list[str] = []
 #: The modules that `zmq.devices` has its classes from. In a namespace all of them are `devices` itself.
 _MODULES = ("basedevice", "monitoredqueue", "monitoredqueuedevice", "proxydevice", "proxysteerabledevice")
 
+#: pyzmq's own, taken before `greenzmq.patch` can replace them.
+_THEIRS = {name: vars(getattr(_theirs, name)).copy() for name in _MODULES} | {"devices": vars(_theirs).copy()}
+
 #: The classes that run a device in this process, each with the one of ours that it has besides pyzmq's as a base.
 _FAMILY = {
     "ThreadDevice": "Device",
@@ -215,18 +218,19 @@ def _fill(module: ModuleType, context_class: type[Context], poller_class: type[P
     """Give `module` what pyzmq has in `zmq.devices` and the modules in there."""
     hub = context_class._greenzmq_default_hub
     members: dict[str, Any] = vars(module)
-    members.update((name, getattr(_theirs, name)) for name in __all__)
+    plain = _THEIRS["devices"]
+    members.update((name, plain[name]) for name in __all__)
     for name in _MODULES:
-        theirs = vars(getattr(_theirs, name))
+        theirs = _THEIRS[name]
         members.update((base, theirs[base]) for base in theirs if base.endswith("Base") or base == "BackgroundDevice")
         members[name] = module
     members["proxy"] = proxy
     members["monitored_queue"] = partial(_monitored_queue, poller=poller_class)
-    members["Device"] = type("Device", (_InForeground, _theirs.Device), {"__module__": module.__name__})
+    members["Device"] = type("Device", (_InForeground, plain["Device"]), {"__module__": module.__name__})
     members["Device"]._greenzmq_default_hub = hub
     members["Device"].context_factory = staticmethod(partial(_plain_instance, context_class))
     for name, parent in _FAMILY.items():
-        members[name] = type(name, (getattr(_theirs, name), members[parent]), {"__module__": module.__name__})
+        members[name] = type(name, (plain[name], members[parent]), {"__module__": module.__name__})
     members["ThreadDevice"]._launch_class = staticmethod(partial(NativeThread, hub=hub))
 
 

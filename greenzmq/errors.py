@@ -11,6 +11,7 @@ __all__ = [
     "BlockingCallError",
     "HubError",
     "MissingHubError",
+    "PatchWarning",
     "TimeLimitExpired",
     "Timeout",
     "UnknownHubError",
@@ -43,6 +44,10 @@ class WrongHubError(HubError):
     """Two hubs at once: a socket on which greenlets of one hub wait was used on another, or a hub was said that is not
     the one on which this greenlet runs, so that a wait would stop that one.
     """
+
+
+class PatchWarning(RuntimeWarning):
+    """`greenzmq.patch` or `greenzmq.unpatch` could not change everything; the message says what it left as it was."""
 
 
 class WatchError(HubError):

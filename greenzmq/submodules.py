@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType, ModuleType
 
-__all__ = ["open_namespace"]
+__all__ = ["alias", "open_namespace"]
 
 #: Submodules that each namespace has for itself, since pyzmq's would wait in the wrong way. `greenzmq.<name>` has a
 #: function `for_namespace` that makes them.
@@ -69,9 +69,9 @@ class _Namespaces(MetaPathFinder):
     ) -> ModuleSpec | None:
         parent, _, child = fullname.rpartition(".")
         if parent in _namespaces:
-            return ModuleSpec(fullname, _Maker()) if child in _OURS else _alias(fullname, f"zmq.{child}")
+            return ModuleSpec(fullname, _Maker()) if child in _OURS else alias(fullname, f"zmq.{child}")
         if parent.removesuffix(_DEVICES) in _namespaces and find_spec(f"zmq.devices.{child}"):
-            return _alias(fullname, parent, package=False)  # one module stands for the five that pyzmq has in there
+            return alias(fullname, parent, package=False)  # one module stands for the five that pyzmq has in there
         return None
 
 
@@ -85,7 +85,7 @@ class _BelowPyzmq(MetaPathFinder):
             return None
         parent, _, child = fullname.rpartition(".")
         name = sys.modules[parent].__name__ if parent in sys.modules else parent
-        return None if name == parent else _alias(fullname, f"{name}.{child}")
+        return None if name == parent else alias(fullname, f"{name}.{child}")
 
 
 class _Maker(Loader):
@@ -127,7 +127,7 @@ class _Alias(Loader):
         return source
 
 
-def _alias(fullname: str, target: str, *, package: bool = True) -> ModuleSpec | None:
+def alias(fullname: str, target: str, *, package: bool = True) -> ModuleSpec | None:
     """The spec of `target` under the name `fullname`; None if there is no such module."""
     found = find_spec(target)
     if found is None:

@@ -246,7 +246,9 @@ def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: 
     running = getattr(other.name, "name", other.name)
     namespace = getattr(owner, "_greenzmq_default_hub", None)
     speaker, cure = decision.speaker, f"Let it say {running!r} or nothing"
-    if not speaker and decision.name == namespace:
+    if not speaker and decision.name == namespace and hasattr(owner, "_greenzmq_speaker"):
+        speaker, cure = owner._greenzmq_speaker, f"Let it say {running!r} or nothing"
+    elif not speaker and decision.name == namespace:
         speaker, cure = f"the namespace greenzmq.{namespace}", f"Use greenzmq.{running} or greenzmq itself"
     elif not speaker:
         maker = getattr(owner, "context", owner)

@@ -33,6 +33,7 @@ LAYERS = {
     "testing": "contract parking sockets stepping switches",
     "names": "",
     "submodules": "",
+    "patching": "stand_ins namespaces late patch",
     "greenzmq": "",
     "gevent": "",
     "eventlet": "",

@@ -1,0 +1,143 @@
+"""What `greenzmq.patch` puts in the place of pyzmq's names: green ones that pass for pyzmq's own.
+
+Programs ask ``isinstance(x, zmq.Context)``. pyzmq does so itself, and the answer has to stay true for contexts and
+sockets that stay pyzmq's own: those made before the patch, and those of `zmq.asyncio` and `zmq.eventloop`. So each
+class here is a subclass of a green class that counts the instances of pyzmq's class as its own. Subclasses that a
+program makes of it are ordinary classes, and count only theirs.
+"""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zmq import devices
+
+from .. import hubs
+from ..devices import for_namespace as devices_for_namespace
+from ..polling import poller as polling
+from ..program import LOOPS, namespace
+from ..proxies import green as proxies
+from ..sockets import context as contexts
+from ..sockets import socket as sockets
+from ..sockets.plain import PlainContext, PlainFrame, PlainPoller, PlainSocket
+from ..sockets.tracker import MessageTracker
+
+if TYPE_CHECKING:
+    from ..hubs import Choice
+
+__all__ = ["StandIns", "shown", "stand_ins"]
+
+#: The hubs with a namespace of their own, which is a module of greenzmq.
+_NAMESPACES = ("gevent", "eventlet", "selector", "threading", *LOOPS)
+
+
+class _StandsIn(ABCMeta):
+    """The metaclass of what stands in for a class of pyzmq's.
+
+    It is an `ABCMeta`, so that programs can go on to mix abstract classes in.
+    """
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        theirs = vars(cls).get("_greenzmq_stands_in_for")
+        return super().__instancecheck__(instance) if theirs is None else isinstance(instance, theirs)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        theirs = vars(cls).get("_greenzmq_stands_in_for")
+        return super().__subclasscheck__(subclass) if theirs is None else issubclass(subclass, theirs)
+
+
+class StandIns:
+    """The stand-ins for one hub.
+
+    Parameters
+    ----------
+    choice : str, type or Hub, or None
+        The hub; None leaves it to the rules at each wait.
+
+    Attributes
+    ----------
+    names : dict
+        What to put in `zmq`, by name.
+    devices : module
+        What to put in `zmq.devices`, by name.
+    """
+
+    def __init__(self, choice: Choice | None) -> None:
+        speaker = f"greenzmq.patch({shown(choice)})"
+        socket, context, poller = _green_classes(choice)
+        own = {} if choice is None else {"_greenzmq_default_hub": choice, "_greenzmq_speaker": speaker}
+        new_socket = _stand_in("Socket", PlainSocket, socket, own)
+        new_context = _stand_in(
+            "Context", PlainContext, context, own | {"_socket_class": new_socket, "_instance": None}
+        )
+        new_poller = _stand_in("Poller", PlainPoller, poller, own)
+        # Not a subclass of our own Frame: its tracker is green anyway, since pyzmq makes it by the name that is
+        # replaced, too. And pyzmq makes a Frame for each frame that is received with ``copy=False``.
+        new_frame = _stand_in("Frame", PlainFrame, PlainFrame, {})
+        self.names: dict[str, Any] = {
+            "Context": new_context,
+            "SyncContext": new_context,
+            "Socket": new_socket,
+            "SyncSocket": new_socket,
+            "Poller": new_poller,
+            "Frame": new_frame,
+            "Message": new_frame,
+            "MessageTracker": MessageTracker,
+            "select": partial(polling.select, poller=new_poller),
+            "zmq_poll": partial(polling.zmq_poll, poller=new_poller),
+            "proxy": _on(choice, proxies.proxy),
+            "proxy_steerable": _on(choice, proxies.proxy_steerable),
+            "device": _on(choice, proxies.device),
+        }
+        as_module = ModuleType("zmq")
+        vars(as_module).update(self.names)
+        made = devices_for_namespace(as_module)
+        self.devices: dict[str, Any] = {name: getattr(made, name) for name in devices.__all__}
+
+
+def stand_ins(choice: Choice | None) -> StandIns:
+    """The stand-ins for a hub: always the same for one hub, so that what a program keeps of them stays right.
+
+    Raises
+    ------
+    UnknownHubError, MissingHubError
+        The hub cannot be used.
+    """
+    choice = "asyncio" if choice in LOOPS else choice
+    kind = choice if choice is None else hubs.hub_class(choice)
+    key = choice if isinstance(choice, hubs.Hub) else kind
+    if key not in _made:
+        _made[key] = StandIns(choice)
+    return _made[key]
+
+
+_made: dict[Any, StandIns] = {}
+
+
+def _green_classes(choice: Choice | None) -> tuple[type, type, type]:
+    """The `Socket`, `Context` and `Poller` of a hub's namespace, or of greenzmq itself."""
+    if isinstance(choice, str) and choice in _NAMESPACES:
+        module = namespace(choice)
+        return module.Socket, module.Context, module.Poller
+    return sockets.Socket, contexts.Context, polling.Poller
+
+
+def _stand_in(name: str, theirs: type, green: type, own: dict[str, Any]) -> Any:
+    """A subclass of `green` that passes for `theirs`, and is pickled as that."""
+    described = {"__module__": "zmq", "__qualname__": name, "__doc__": green.__doc__}
+    return _StandsIn(name, (green,), described | own | {"_greenzmq_stands_in_for": theirs})
+
+
+def _on(choice: Choice | None, function: Callable[..., int]) -> Callable[..., int]:
+    return function if choice is None else partial(function, hub=choice)
+
+
+def shown(choice: Choice | None) -> str:
+    """A hub as an argument in messages."""
+    if choice is None:
+        return ""
+    return choice.__qualname__ if isinstance(choice, type) else repr(choice)
