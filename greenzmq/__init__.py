@@ -70,6 +70,11 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         green           proxy, proxy_steerable, device
     decorators          contexts and sockets as arguments
     devices             pyzmq's devices, in native threads
+    auth/               who may connect
+        zap             the protocol in which libzmq asks
+        policies        addresses, passwords and keys, by domain
+        server          what answers: a ROUTER and its greenlets
+        authenticator   the Authenticator
     program             main: a program's main function on any hub
     diagnostics         who waits, for what, and where in the code
     testing/            for authors of hubs, and of code that runs on them

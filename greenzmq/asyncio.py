@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
     from typing_extensions import TypeVar as _TypeVar
 
+    from greenzmq import auth as auth
     from greenzmq import decorators as decorators
     from greenzmq import devices as devices
 

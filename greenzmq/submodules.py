@@ -28,8 +28,9 @@ __all__ = ["alias", "open_namespace"]
 
 #: Submodules that each namespace has for itself, since pyzmq's would wait in the wrong way. `greenzmq.<name>` has a
 #: function `for_namespace` that makes them.
-_OURS = ("decorators", "devices")
-_DEVICES = ".devices"
+_OURS = ("auth", "decorators", "devices")
+#: Of these, the ones that are packages in pyzmq. Here one module stands for all that pyzmq has in there.
+_PACKAGES = ("auth", "devices")
 
 _namespaces: set[str] = set()
 
@@ -40,8 +41,8 @@ def open_namespace(name: str) -> tuple[Callable[[str], Any], Callable[[], list[s
     Returns
     -------
     two functions
-        The ``__getattr__`` and the ``__dir__`` of that module. The attributes are its own `decorators` and `devices`,
-        and what `zmq` has besides ``zmq.__all__``. An error names the module that was asked, not `zmq`.
+        The ``__getattr__`` and the ``__dir__`` of that module. The attributes are its own `auth`, `decorators` and
+        `devices`, and what `zmq` has besides ``zmq.__all__``. An error names the module that was asked, not `zmq`.
     """
     _namespaces.add(name)
 
@@ -70,8 +71,9 @@ class _Namespaces(MetaPathFinder):
         parent, _, child = fullname.rpartition(".")
         if parent in _namespaces:
             return ModuleSpec(fullname, _Maker()) if child in _OURS else alias(fullname, f"zmq.{child}")
-        if parent.removesuffix(_DEVICES) in _namespaces and find_spec(f"zmq.devices.{child}"):
-            return alias(fullname, parent, package=False)  # one module stands for the five that pyzmq has in there
+        above, _, package = parent.rpartition(".")
+        if above in _namespaces and package in _PACKAGES and find_spec(f"zmq.{package}.{child}"):
+            return alias(fullname, parent, package=False)
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -78,6 +79,7 @@ class Context(PlainContext[Made_co]):
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
     _greenzmq_ending: NativeCall[None] | None
+    _greenzmq_services: weakref.WeakSet[Any]  # what runs in it, with sockets of its own, until it ends
     _greenzmq_unattended = False  # a finalizer ends it, so `term` must not wait
 
     def __init__(
@@ -98,6 +100,7 @@ class Context(PlainContext[Made_co]):
             _greenzmq_choice=choice or getattr(other, "_greenzmq_choice", None) or self._greenzmq_default_hub,
             _greenzmq_turn=default_turn() if seconds is None else seconds,
             _greenzmq_ending=None,
+            _greenzmq_services=weakref.WeakSet(),
         )
         super().__init__(*arguments)
         register_after_fork(self)
@@ -156,6 +159,15 @@ class Context(PlainContext[Made_co]):
             else:
                 self._greenzmq_end().get(hub, self)
 
+    def destroy(self, linger: int | None = None) -> None:
+        """Close all sockets, and end the context; see `zmq.Context.destroy` and `term`."""
+        self._greenzmq_end_services()
+        super().destroy(linger)
+
+    def _greenzmq_end_services(self) -> None:
+        for service in list(self.__dict__.get("_greenzmq_services", ())):  # none if `__init__` has failed
+            service.end()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -181,6 +193,7 @@ class Context(PlainContext[Made_co]):
         kind = type(refusal)
         if any(not socket.closed for socket in list(self._sockets)):
             raise kind(f"{self!r} has open sockets, for whose end its own has to wait. {refusal}") from None
+        self._greenzmq_end_services()  # a greenlet of theirs would do it, if the hub could go round
         ending = self._greenzmq_end()
         if not ending._block(PATIENCE):
             raise kind(

@@ -28,6 +28,7 @@ LAYERS = {
     "proxies": "native green",
     "decorators": "",
     "devices": "",
+    "auth": "zap policies server authenticator",
     "program": "",
     "diagnostics": "",
     "testing": "contract parking sockets stepping switches",

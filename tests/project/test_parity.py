@@ -57,7 +57,6 @@ SOCKET_KEPT = {
 }
 CONTEXT_KEPT = {
     "closed": NO_SIGNAL,
-    "destroy": "composed by pyzmq of `close` and `term`, which are green",
     "get": NO_SIGNAL,
     "getsockopt": "a look into a dict",
     "instance": "a constructor; what it keeps is each class's own",

@@ -1,0 +1,330 @@
+"""The public `Authenticator`: configuration, and the judgement of requests by it."""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zmq
+from zmq.utils import z85
+
+from .. import hubs
+from ..errors import BlockingCallError
+from ..hubs.detection import coroutine_loop
+from ..sockets.context import Context
+from ..waiting.limits import as_seconds
+from .policies import Addresses, Callback, Domains, KeyRule, Passwords, key_rule
+from .server import Server
+from .zap import Request, Verdict, allowed, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from ..hubs import Choice, Hub
+
+__all__ = ["Authenticator"]
+
+#: Seconds. libzmq gives up a handshake after ``HANDSHAKE_IVL``, 30 by default.
+CALLBACK_TIMEOUT = 10.0
+#: Each is a greenlet, of some 20 kB. So many new clients at once are rare, and one that has to come again does so
+#: within a tenth of a second (``RECONNECT_IVL``).
+MAX_CALLBACKS = 200
+
+
+class Authenticator:
+    """Decides who may connect to the sockets of a context, in greenlets of the context's hub.
+
+    It takes the place of pyzmq's `ThreadAuthenticator` and `AsyncioAuthenticator`, has their methods, and needs no
+    thread. As long as it runs, libzmq asks it about each connection to a PLAIN or CURVE server of the context, and to a
+    NULL server that has a ``ZAP_DOMAIN``. Until something is configured,
+
+    - NULL clients are let in, with the user id ``anonymous``;
+    - PLAIN and CURVE clients are kept out;
+    - GSSAPI clients are let in, with their principal as the user id: Kerberos has checked them.
+
+    Everything may be configured before `start`, and while it runs; it counts for the next connection. All of it is by
+    domain, the server socket's ``ZAP_DOMAIN``. What is said for ``"*"`` counts for each domain for which nothing was
+    said with that mechanism. What was said last for a domain counts. If a call raises, its domain is closed.
+
+    Start it before the servers bind. Without an authenticator a PLAIN server lets in anybody, and a CURVE server
+    whoever has its public key.
+
+    Parameters
+    ----------
+    context : Context, optional
+        The context whose sockets it guards: a green one, one of `greenzmq.aio`, or pyzmq's own. None means
+        ``Context.instance()``.
+    encoding : str
+        The encoding of domains, users' names and passwords.
+    log : logging.Logger, optional
+        None means the logger ``zmq.auth``. No password is ever logged.
+    callback_timeout : float
+        Seconds that a callback has to answer; then its client is refused, and the callback's greenlet is killed. libzmq
+        itself gives up a client after the server socket's ``HANDSHAKE_IVL``.
+    max_callbacks : int
+        How many callbacks may go on at once. Clients that come meanwhile are turned away, and come again by themselves.
+
+    Examples
+    --------
+    ::
+
+        with Authenticator(context) as auth:
+            auth.configure_curve(location="clients")
+            server = context.socket(zmq.REP)
+            server.curve_server, server.curve_secretkey = True, secret
+            server.bind("tcp://*:5555")
+            ...
+    """
+
+    _greenzmq_context_class: ClassVar[Any] = Context
+
+    def __init__(
+        self,
+        context: zmq.Context[Any] | None = None,
+        encoding: str = "utf-8",
+        log: Any = None,
+        *,
+        callback_timeout: float = CALLBACK_TIMEOUT,
+        max_callbacks: int = MAX_CALLBACKS,
+    ) -> None:
+        codecs.lookup(encoding)
+        self.callback_timeout = as_seconds(callback_timeout, "callback_timeout")
+        self.max_callbacks = max_callbacks
+        if min(self.callback_timeout, max_callbacks) < 0:
+            raise ValueError(f"callback_timeout={callback_timeout} and max_callbacks={max_callbacks} are 0 or more")
+        self.context: zmq.Context[Any] = self._greenzmq_context_class.instance() if context is None else context
+        self.encoding = encoding
+        self.log = log or logging.getLogger("zmq.auth")
+        self._addresses = Addresses()
+        self._plain = Domains(Passwords(None))
+        self._curve = Domains(KeyRule())
+        self._server: Server | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Guard the context from now on, on the hub on which this greenlet or coroutine runs.
+
+        Raises
+        ------
+        zmq.ZMQError
+            ``EADDRINUSE``: this one is started already, or the context has another one, which goes on.
+        HubError
+            The context's hub is not the one that runs here, so nobody would be let in.
+
+        Notes
+        -----
+        Switches: never.
+        """
+        if self.is_alive():
+            raise zmq.ZMQError(zmq.EADDRINUSE, f"{self!r} is started already")
+        self._server = Server(
+            self.context,
+            self._hub_here(),
+            self._judge,
+            self.log,
+            encoding=self.encoding,
+            callback_timeout=self.callback_timeout,
+            max_callbacks=self.max_callbacks,
+        )
+
+    def stop(self) -> None:
+        """Guard no more. Clients that are in the handshake are turned away, and callbacks that go on are killed.
+
+        Does nothing if it is not started. May be called in any thread, greenlet, coroutine and callback of the hub.
+
+        Notes
+        -----
+        Switches: where it can, until the greenlets have ended, but for half a second at most.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def is_alive(self) -> bool:
+        """Whether it is started, and neither stopped, nor ended by the end of its context or of its hub."""
+        return self._server is not None and self._server.alive
+
+    @property
+    def zap_socket(self) -> zmq.Socket[Any] | None:
+        """The ROUTER with which it answers libzmq; None if it is not started."""
+        return None if self._server is None else self._server.socket
+
+    def __enter__(self) -> Self:
+        """Start it, unless it is started."""
+        if not self.is_alive():
+            self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<greenzmq.auth.Authenticator of {self.context!r}, {'alive' if self.is_alive() else 'not alive'}>"
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+
+    def allow(self, *addresses: str) -> None:
+        """Keep out all but these addresses. Those still have to show their password or key.
+
+        Parameters
+        ----------
+        *addresses : str
+            IP addresses, and networks such as ``"10.0.0.0/8"``. A client over ipc has no address, and is not among
+            them.
+
+        Raises
+        ------
+        ValueError
+            `deny` was used; or this is no IP address, so that no client would have it. Nothing has changed.
+        """
+        self._addresses.allow(addresses)
+
+    def deny(self, *addresses: str) -> None:
+        """Keep out these addresses, whatever password or key they have. See `allow`."""
+        self._addresses.deny(addresses)
+
+    def configure_plain(self, domain: str = "*", passwords: Mapping[str, str] | None = None) -> None:
+        """Let in PLAIN clients of the domain by name and password; the name is the user id.
+
+        Parameters
+        ----------
+        domain : str
+            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all that have no passwords of their own.
+        passwords : dict, optional
+            The passwords by users' names, in place of those before. The dict itself is asked for each client, so what
+            is changed in it counts at once. None, and an empty one, keep everybody out.
+
+        Raises
+        ------
+        TypeError
+            It is no dict of str.
+        """
+        self._plain.configure(domain, lambda: Passwords(passwords))
+
+    def configure_curve(self, domain: str = "*", location: str | os.PathLike[str] = ".") -> None:
+        """Let in CURVE clients of the domain by the public keys in a folder.
+
+        Parameters
+        ----------
+        domain : str
+            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all for which nothing else was said about CURVE.
+        location : str or path
+            A folder with ``*.key`` files, such as `create_certificates` makes. It is read now, and never again unless
+            this is called again: then a file that is gone is a key that is revoked, for new connections. Or
+            `CURVE_ALLOW_ANY`, which lets in every key.
+
+        Raises
+        ------
+        OSError
+            The folder or a file in it cannot be read.
+        ValueError
+            A file has no valid public key. As with each error, the domain is closed, and keys that were let in before
+            are so no more.
+        """
+        self._curve.configure(domain, lambda: key_rule(location))
+
+    def configure_curve_callback(self, domain: str = "*", credentials_provider: Any = None) -> None:
+        """Let in CURVE clients of the domain by what a function says of their keys.
+
+        Parameters
+        ----------
+        domain : str
+            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all for which nothing else was said about CURVE.
+        credentials_provider : object
+            Its ``callback(domain, key)`` is called with the domain, ``"*"`` for none, and the key in z85. What it
+            returns is true, or the client is refused. It runs in a greenlet of its own and may wait, for sockets of the
+            same context, too. On asyncio it may be a coroutine function; elsewhere a coroutine counts as no. One that
+            raises, or has no answer within `callback_timeout`, refuses its client, and is logged with its traceback.
+
+        Raises
+        ------
+        TypeError
+            There is no such method.
+        """
+        self._curve.configure(domain, lambda: Callback(credentials_provider))
+
+    def configure_gssapi(self, domain: str = "*", location: str | None = None) -> None:
+        """Do nothing, as in pyzmq: there is nothing to configure."""
+
+    def curve_user_id(self, client_public_key: bytes) -> str:
+        """The user id of a CURVE client that is let in: its key in z85. May be overridden, and may then wait.
+
+        Parameters
+        ----------
+        client_public_key : bytes
+            32 bytes.
+        """
+        return z85.encode(client_public_key).decode("ascii")
+
+    # -- judgement -----------------------------------------------------------------------------------------------------
+
+    def _hub_here(self) -> Hub:
+        choice: Choice | None = getattr(self.context, "_greenzmq_choice", None)
+        choice = choice or self._greenzmq_context_class._greenzmq_default_hub
+        try:
+            return hubs.hub_to_wait_on(choice, self.context)
+        except BlockingCallError:
+            if coroutine_loop() is None:
+                raise
+            return hubs.hub_to_wait_on(
+                "asyncio", self.context
+            )  # a coroutine cannot wait, but greenlets on its loop can
+
+    def _judge(self, request: Request, hub: Hub) -> Verdict | Callable[[], Verdict]:
+        fault = request.fault or self._addresses.fault(request.address)
+        if fault is not None:
+            return refused(fault)
+        if request.mechanism == "NULL":
+            return allowed(b"anonymous")
+        if request.mechanism == "PLAIN":
+            name, password = request.credentials
+            return self._plain[request.domain].check(name, password, self.encoding)
+        if request.mechanism == "GSSAPI":
+            return allowed(self._as_user_id(request.credentials[0].decode(self.encoding, "replace")))
+        return self._judge_key(request, hub)
+
+    def _judge_key(self, request: Request, hub: Hub) -> Verdict | Callable[[], Verdict]:
+        (key,) = request.credentials
+        rule = self._curve[request.domain]
+
+        def decide() -> Verdict:
+            if not _is_yes(rule.accepts(request.domain, z85.encode(key)), hub):
+                return refused("Unknown key")
+            return allowed(self._as_user_id(self.curve_user_id(key)))
+
+        has_own_user_id = getattr(self.curve_user_id, "__func__", None) is not Authenticator.curve_user_id
+        return decide if rule.asks or has_own_user_id else decide()
+
+    def _as_user_id(self, user_id: str | bytes) -> bytes:
+        if not isinstance(user_id, (str, bytes)):
+            raise TypeError(f"a user id is a str, not {user_id!r}")
+        encoded = user_id.encode(self.encoding, "replace") if isinstance(user_id, str) else user_id
+        if b"\0" in encoded:
+            raise ValueError(f"the user id {user_id!r} would reach the server without all that follows the NUL in it")
+        return encoded
+
+
+def _is_yes(answer: Any, hub: Hub) -> bool:
+    """Whether what a callback has returned lets its client in. On asyncio, what can be awaited is."""
+    if inspect.isawaitable(answer):
+        if hub.name != "asyncio":
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise TypeError(
+                f"a callback has returned {answer!r}, which can be awaited on asyncio only, and this is {hub.name}: "
+                "let it be a plain function, which may wait"
+            )
+        from ..waiting.bridge import await_
+
+        answer = await_(answer)
+    if isinstance(answer, (GeneratorType, AsyncGeneratorType)):
+        raise TypeError(f"a callback has returned the generator {answer!r}; it has a yield in it, and no answer")
+    return bool(answer)

@@ -1,0 +1,329 @@
+"""What answers ZAP requests: a ROUTER, the greenlet that receives from it, and one greenlet for each callback.
+
+A ROUTER, since with a REP one request at a time could be open: a slow callback would hold up all handshakes.
+
+Each request that can be answered is answered once, whatever happens: libzmq keeps a client whose request has no answer
+in the handshake for ``HANDSHAKE_IVL``. And nothing but the end of the context or of the program ends the handler: a
+CURVE or PLAIN server without one lets in whoever knows the server's key, or anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, TypeAlias
+
+import zmq
+from greenlet import GreenletExit, getcurrent
+
+from .. import hubs
+from ..errors import HubError
+from ..hubs import Hub
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from ..sockets.socket import Socket
+from ..waiting.tasks import Task
+from ..waiting.waiter import may_wait, yield_to_hub
+from .zap import ENDPOINT, Request, Verdict, parse, refused, unavailable
+
+__all__ = ["Server"]
+
+#: Seconds for which `Server.stop` waits for greenlets that it has killed.
+PATIENCE = 0.5
+#: Seconds before the next attempt, when a `recv` has failed in a way that should not occur.
+PAUSE = 0.1
+#: How many requests that have come, and are not received yet, are answered at the end.
+LAST_ANSWERS = 10_000
+
+FAILED = refused("Internal error", b"500")
+BUSY = unavailable("Too many requests at once")
+LATE = unavailable("No answer in time")
+STOPPED = unavailable("The authenticator has stopped")
+
+#: Judges a request: with a verdict, or with a function that returns one and may wait on the hub.
+Judge: TypeAlias = Callable[[Request, Hub], "Verdict | Callable[[], Verdict]"]
+
+
+class Server:
+    """One run of an `Authenticator`, from `start` to `stop`.
+
+    Parameters
+    ----------
+    context : zmq.Context
+        Whose sockets it guards.
+    hub : Hub
+        On which it runs; this thread's.
+    judge : callable
+        See `Judge`.
+    log : logging.Logger
+        Where to tell what happens.
+    encoding : str
+        That of the texts in requests.
+    callback_timeout : float
+        Seconds that a callback has.
+    max_callbacks : int
+        How many callbacks may go on at once.
+
+    Raises
+    ------
+    zmq.ZMQError
+        EADDRINUSE: the context has a handler. ENOTSUP and others: it has ended. Nothing is left open.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        hub: Hub,
+        judge: Judge,
+        log: logging.Logger,
+        *,
+        encoding: str,
+        callback_timeout: float,
+        max_callbacks: int,
+    ) -> None:
+        self.hub = hub
+        self.callback_timeout = callback_timeout
+        self.log = log
+        self._context = context
+        self._judge = judge
+        self._encoding = encoding
+        self._max_callbacks = max_callbacks
+        self._calls: dict[_Call, None] = {}
+        self._was_busy = False
+        self._closing = False
+        self._inherited = False
+        # Not `context.socket`: that would set the options that the program has for its own sockets, such as RCVTIMEO.
+        self.socket = Socket(context, zmq.ROUTER)
+        try:
+            self.socket.bind(ENDPOINT)
+            self._task = Task(hub, self._serve, name="greenzmq.auth.Authenticator")
+        except BaseException:
+            self.socket.close(linger=0)
+            raise
+        register_after_fork(self)
+        _announce(context, self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers requests."""
+        return not (self._inherited or self._closing or self._task.done or self.socket.closed or self._context.closed)
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while not self._closing:
+                try:
+                    frames = self.socket.recv_multipart()
+                except zmq.ZMQError as error:
+                    if error.errno in (zmq.ETERM, zmq.ENOTSOCK, zmq.ENOTSUP):
+                        break
+                    self._pause(error)
+                except Exception as error:
+                    self._pause(error)
+                else:
+                    self._handle(frames)
+        except BaseException as error:
+            self.tell(
+                logging.WARNING,
+                "The authenticator of %r was ended by %r, not by its stop(). Until the context ends, its PLAIN servers "
+                "let in anybody, and its CURVE servers whoever has their public key",
+                self._context,
+                error,
+            )
+            raise
+        finally:
+            self.close()
+
+    def _pause(self, error: Exception) -> None:
+        self.tell(logging.ERROR, "The authenticator goes on after %r", error, exc_info=error)
+        yield_to_hub(self.hub, PAUSE)
+
+    def _handle(self, frames: list[bytes]) -> None:
+        """Answer a request, or begin a callback that will. Never raises, but what is for the whole program."""
+        request = parse(frames, self._encoding)
+        if request is None:
+            self.tell(logging.ERROR, "A ZAP request of %s frames, with no envelope or no request id", len(frames))
+            return
+        try:
+            verdict = self._judge(request, self.hub)
+            if not isinstance(verdict, Verdict):
+                self._begin_call(request, verdict)
+                return
+        except Exception as error:
+            self.tell_failure(request, error)
+            verdict = FAILED
+        self.answer(request, verdict)
+
+    def _begin_call(self, request: Request, decide: Callable[[], Verdict]) -> None:
+        busy = len(self._calls) >= self._max_callbacks
+        if not busy:
+            _Call(self, request, decide)
+        else:
+            self.answer(request, BUSY)
+        if busy and not self._was_busy:  # once, and not once a client: strangers would fill the log
+            self.tell(logging.WARNING, "%s callbacks go on at once: more clients have to come again", len(self._calls))
+        self._was_busy = busy
+
+    def answer(self, request: Request, verdict: Verdict) -> None:
+        """Send an answer. Never switches: the caller notes that the request is answered, and nothing comes between."""
+        try:
+            self.socket.send_multipart(request.answer(verdict), zmq.NOBLOCK)
+        except zmq.ZMQError:  # the context has ended, and the client with it
+            return
+        self.tell(logging.DEBUG, "%s: %s %s", request, verdict.status.decode(), verdict.text.decode())
+
+    def tell_failure(self, request: Request, error: BaseException) -> None:
+        """Log what has failed while a request was looked at; its client is refused."""
+        self.tell(logging.ERROR, "A client was refused, since its check has failed: %s", request, exc_info=error)
+
+    def tell(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:
+        """Log; a log that raises must not end the handler."""
+        with suppress(Exception):
+            self.log.log(level, message, *args, exc_info=exc_info)
+
+    # -- callbacks -----------------------------------------------------------------------------------------------------
+
+    def note_begin(self, call: _Call) -> None:
+        """A callback has begun."""
+        self._calls[call] = None
+
+    def note_end(self, call: _Call) -> None:
+        """It has ended."""
+        self._calls.pop(call, None)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop, in any thread; see `Authenticator.stop`."""
+        if self._inherited:
+            return
+        tasks = [self._task, *(call.task for call in self._calls)]
+        self.end()
+        deadline = monotonic() + PATIENCE
+        for task in tasks:
+            self._wait(task, deadline - monotonic())
+
+    def end(self) -> None:
+        """`close`, in any thread: here at once, else soon. Never switches."""
+        if self.hub.thread_id == unpatched.get_ident():
+            self.close()
+        else:
+            with suppress(RuntimeError, HubError):  # its loop has ended, and all that ran on it
+                self.hub.call_soon_threadsafe(self.close)
+
+    def close(self) -> None:
+        """Answer all that is open, close the socket, and end the callbacks. Never switches; in the hub's thread."""
+        if self._inherited or self._closing:
+            return
+        self._closing = True
+        for call in list(self._calls):
+            call.cancel()
+        if not self.socket.closed:
+            self._answer_the_rest()
+            with suppress(zmq.ZMQError):  # the context has ended
+                # `close` alone gives the address back later, in libzmq's reaper: a `start` right after this would fail.
+                self.socket.unbind(ENDPOINT)
+            self.socket.close(linger=0)
+
+    def _answer_the_rest(self) -> None:
+        with suppress(zmq.ZMQError):  # there are no more, or the context has ended
+            for _ in range(LAST_ANSWERS):
+                request = parse(self.socket.recv_multipart(zmq.NOBLOCK), self._encoding)
+                if request is not None:
+                    self.answer(request, STOPPED)
+
+    def _wait(self, task: Task[Any], seconds: float) -> None:
+        """Wait for the end of a greenlet, in whatever thread, where that is possible; not for the calling one's."""
+        if task.done or seconds <= 0 or task is _current_task():
+            return
+        if task.hub.thread_id == unpatched.get_ident():
+            if may_wait(task.hub):
+                task.join(seconds)
+            return
+        hub = hubs.current_hub()
+        if hub is not None and may_wait(hub):
+            task.join(seconds)
+        else:
+            task._block(seconds)
+
+    def _greenzmq_after_fork(self) -> None:
+        """In a forked child: the greenlets are copies that nobody runs, and the socket is the parent's."""
+        self._inherited = True
+        self._calls.clear()
+
+
+class _Call:
+    """One callback, in a greenlet of its own, with its limit of time."""
+
+    def __init__(self, server: Server, request: Request, decide: Callable[[], Verdict]) -> None:
+        self._server = server
+        self._request = request
+        self._decide = decide
+        self._answered = False
+        self.task = Task(server.hub, self._run, name=f"{request.mechanism} check of greenzmq.auth.Authenticator")
+        self._timer = server.hub.call_later(server.callback_timeout, self._expire)
+        self.task.rawlink(self._end)
+        server.note_begin(self)
+
+    def _run(self) -> None:
+        try:
+            verdict = self._decide()
+        except BaseException as error:
+            if not self._answered:
+                self._server.tell_failure(self._request, error)
+            self._answer(FAILED)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # these belong to the whole program; the task hands them on
+        else:
+            self._answer(verdict)
+
+    def _answer(self, verdict: Verdict) -> None:
+        if not self._answered:
+            self._answered = True
+            self._server.answer(self._request, verdict)
+
+    def _expire(self) -> None:
+        """Called by the hub. A callback that goes on all the same counts as one until it ends."""
+        self._answer(LATE)
+        frame = getattr(self.task._greenlet, "gr_frame", None)
+        self._server.tell(
+            logging.ERROR,
+            "A client was refused, since its check has not ended within %g seconds: %s. It is in\n%s",
+            self._server.callback_timeout,
+            self._request,
+            "".join(traceback.format_stack(frame)) if frame is not None else "its beginning",
+        )
+        self._kill(GreenletExit("the time is over that this check had"))
+
+    def cancel(self) -> None:
+        """The server stops."""
+        self._answer(STOPPED)
+        self._kill(GreenletExit("the authenticator has stopped"))
+
+    def _kill(self, error: GreenletExit) -> None:
+        if self.task is not _current_task():  # it is its own callback that stops the authenticator
+            self.task.kill(error, block=False)
+
+    def _end(self, _: object) -> None:
+        self._timer.cancel()
+        self._answer(FAILED)  # somebody has killed it before it began
+        self._server.note_end(self)
+
+
+def _current_task() -> Any:
+    """The task whose greenlet this is; None if it is none's."""
+    reference = getattr(getcurrent(), "task", None)
+    return reference() if callable(reference) else None
+
+
+def _announce(context: zmq.Context[Any], server: Server) -> None:
+    """Have the server end with the context, also where a greenlet cannot wait for that."""
+    services = getattr(context, "_greenzmq_services", None)
+    if services is not None:
+        services.add(server)
+    else:
+        context._add_socket(server.socket)
