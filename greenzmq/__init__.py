@@ -85,6 +85,8 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         namespaces      zmq.green and eventlet.green.zmq
         late            who has taken pyzmq's names before
         patch           patch, unpatch, patched
+        inherited       how `greenzmq run` reaches a program and its children
+        startup         the sitecustomize of these
     gevent, eventlet, selector, asyncio     the drop-in namespaces, a few lines each
     cli/                python -m greenzmq
 

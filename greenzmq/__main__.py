@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import greenzmq
 
 from .cli import demo, info
+from .cli import run as run_program
 from .cli.console import run_quietly, say
 
 __all__ = ["main"]
 
-COMMANDS = (demo, info)
+COMMANDS = (run_program, demo, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
-    options = parser.parse_args(argv)
+    ours, program = run_program.split(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(ours, argparse.Namespace(program=program))
     return run_quietly(options.run, options)
 
 

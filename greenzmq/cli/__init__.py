@@ -1,6 +1,6 @@
-"""The command line: ``python -m greenzmq demo`` and ``python -m greenzmq info``.
+"""The command line: ``python -m greenzmq run``, ``demo`` and ``info``.
 
-- `demo` and `info` are the commands: each has ``add_parser`` and ``run``;
+- `run`, `demo` and `info` are the commands: each has ``add_parser`` and ``run``;
 - `inputs` lists the files and computes what the answers must be, `exchange` is the service and its clients, written
   with green sockets, and `ticker` what runs beside them;
 - `child` starts a process for each hub, in which `one_hub` runs;

@@ -29,7 +29,7 @@ from .stand_ins import StandIns, shown, stand_ins
 if TYPE_CHECKING:
     from ..hubs import Choice
 
-__all__ = ["patch", "patched", "unpatch"]
+__all__ = ["begin_as", "patch", "patched", "unpatch"]
 
 #: pyzmq's modules that go on with the originals. Those of `zmq.eventloop` need tornado.
 _STAY = (
@@ -152,17 +152,22 @@ def patch(hub: Choice | None = None) -> None:
     _patch(hub, 3)
 
 
-def _patch(hub: Choice | None, level: int) -> None:
+def begin_as(speaker: str, hub: Choice | None) -> None:
+    """`patch` for `speaker`, which messages name in its place."""
+    _patch(hub, 3, speaker)
+
+
+def _patch(hub: Choice | None, level: int, speaker: str = "") -> None:
     global _active
     made = stand_ins(hub)
     caller = sys._getframe(level - 1)
-    said = f"greenzmq.patch({shown(hub)}) at {caller.f_code.co_filename}:{caller.f_lineno}"
+    call = speaker or f"greenzmq.patch({shown(hub)}) at {caller.f_code.co_filename}:{caller.f_lineno}"
     if _active is not None:
         if made is not _active.made:
-            raise HubError(f"{said} contradicts {_active.call}; take that back first: greenzmq.unpatch()")
+            raise HubError(f"{call} contradicts {_active.call}; take that back first: greenzmq.unpatch()")
         return
     found = late.holders(value for name, value in _ORIGINALS.items() if name not in _WAIT_FOR_NOTHING)
-    new = _Patch(made, said)
+    new = _Patch(made, call)
     new.begin()
     _active = new
     if found:

@@ -34,7 +34,7 @@ LAYERS = {
     "testing": "contract parking sockets stepping switches",
     "names": "",
     "submodules": "",
-    "patching": "stand_ins namespaces late patch",
+    "patching": "stand_ins namespaces late patch inherited startup",
     "greenzmq": "",
     "gevent": "",
     "eventlet": "",

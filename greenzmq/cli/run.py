@@ -1,0 +1,117 @@
+"""``python -m greenzmq run``: a whole program with `greenzmq.patch`, and otherwise as ``python`` runs it.
+
+It is ``python`` that runs it: this process becomes the new interpreter, which is patched as it starts (see
+`greenzmq.patching.inherited`). So arguments, ``__main__``, exit status, tracebacks and signals are as ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .. import hubs
+from ..errors import HubError
+from ..patching.inherited import environment
+from ..program import LOOPS
+from .console import complain
+
+__all__ = ["add_parser", "run", "split"]
+
+_MONKEYS = ("gevent", "eventlet")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to an `argparse` parser's sub-commands."""
+    parser = commands.add_parser(
+        "run",
+        help="run a program whose `import zmq` gets green classes",
+        description="Run a Python program, unchanged, with greenzmq.patch(): what it, or a library of it, takes out of "
+        "zmq, zmq.green or eventlet.green.zmq waits on a hub. The Python processes that it starts are patched, too, "
+        "unless they are started with other environment variables, or with -I, -E or -S.",
+        epilog="exit status: the program's own; 2 for wrong usage. Options of the interpreter stand before: "
+        "python -X dev -m greenzmq run script.py",
+        usage="greenzmq run [-h] [--hub HUB] [--monkey] (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--hub",
+        metavar="HUB",
+        help="gevent, eventlet, selector, asyncio, or another package's; without it each wait takes the one that runs",
+    )
+    parser.add_argument(
+        "--monkey", action="store_true", help="have gevent or eventlet, as --hub says, patch the standard library first"
+    )
+    parser.set_defaults(run=run)
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide the arguments of the command line: ours, and what follows for ``python``.
+
+    What follows begins with the first argument that is no option of ours: `argparse` would look for options of ours in
+    the program's.
+    """
+    if not argv or argv[0] != "run":
+        return [*argv], []
+    at = 1
+    while at < len(argv) and (argv[at].startswith("--") or argv[at] == "-h"):
+        if argv[at] == "--":
+            return [*argv[:at]], [*argv[at + 1 :]]
+        at += 2 if argv[at] == "--hub" else 1
+    return [*argv[:at]], [*argv[at:]]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Become ``python`` with the program.
+
+    Returns
+    -------
+    int
+        The exit status, for wrong usage; and on Windows the program's, which runs in a process of its own there.
+    """
+    fault = _fault(options)
+    if fault:
+        complain(fault)
+        return 2
+    command = [sys.executable, *_interpreter_options(), *options.program]
+    changed = environment(os.environ, options.hub, monkey=options.monkey)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if sys.platform != "win32":
+        os.execve(sys.executable, command, changed)
+    with subprocess.Popen(command, env=changed) as process:  # there `exec` would not wait for the program
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the program has got it, too, and decides
+                pass
+
+
+def _fault(options: argparse.Namespace) -> str:
+    """What is wrong with the arguments, found before the program starts."""
+    program: list[str] = options.program
+    if not program:
+        return "run needs a program: greenzmq run script.py, -m module, or -c code"
+    if program[0].startswith("-") and not program[0].startswith(("-m", "-c")) and program[0] != "-":
+        return (
+            f"{program[0]} is no option of run; the interpreter's stand before: python {program[0]} -m greenzmq run ..."
+        )
+    if sys.flags.ignore_environment:
+        return "run hands the patch on in environment variables, which this interpreter ignores (its options -I or -E)"
+    if options.monkey and options.hub not in _MONKEYS:
+        return "--monkey needs to know whose patches: --hub gevent or --hub eventlet"
+    try:
+        if options.hub is not None:
+            hubs.hub_class("asyncio" if options.hub in LOOPS else options.hub)
+    except HubError as error:
+        return str(error)
+    return ""
+
+
+def _interpreter_options() -> list[str]:
+    """Those that this process was started with, such as ``-X dev``."""
+    given = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv)]
+    return given[:-1] if given[-1:] == ["-m"] else given

@@ -1,0 +1,53 @@
+"""What ``greenzmq run`` hands to the interpreter that runs the program, and to that one's children.
+
+It goes by two environment variables: ``PYTHONPATH`` leads to a `sitecustomize` of ours, which the interpreter imports
+as it starts, and ``GREENZMQ_RUN`` says what to patch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .patch import begin_as
+
+__all__ = ["VARIABLE", "begin", "environment"]
+
+#: The environment variable with what was told to ``greenzmq run``.
+VARIABLE = "GREENZMQ_RUN"
+_FOLDER = str(Path(__file__).resolve().with_name("startup"))
+_PACKAGES = str(Path(__file__).resolve().parents[2])
+#: How each runtime patches the standard library.
+_MONKEY = {"gevent": ("gevent.monkey", "patch_all"), "eventlet": ("eventlet", "monkey_patch")}
+
+
+def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool) -> dict[str, str]:
+    """The environment in which a new interpreter is patched as soon as it starts.
+
+    Parameters
+    ----------
+    before : mapping
+        The environment of this process.
+    hub : str, optional
+        As for `greenzmq.patch`.
+    monkey : bool
+        Have the hub's runtime, gevent or eventlet, patch the standard library first.
+    """
+    told = {
+        "hub": hub,
+        "monkey": _MONKEY[hub or ""] if monkey else None,
+        "path": _PACKAGES,
+        "interpreter": [sys.prefix, list(sys.version_info[:2])],
+    }
+    others = [entry for entry in before.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != _FOLDER]
+    return {**before, "PYTHONPATH": os.pathsep.join([_FOLDER, *others]), VARIABLE: json.dumps(told)}
+
+
+def begin(told: dict[str, Any]) -> None:
+    """In the new interpreter: `greenzmq.patch`, as it was told."""
+    hub = told["hub"]
+    begin_as(f"python -m greenzmq run{f' --hub {hub}' if hub else ''}", hub)
