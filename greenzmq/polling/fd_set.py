@@ -35,6 +35,8 @@ class FdSet:
         The last answer of `ready` contained a stale file, and the set has to be renewed (`renew`). A file is stale if
         this process closed its descriptor while the set still had it, and a duplicate or a forked child keeps the file
         open. The kernel goes on reporting it under its old number, and cannot be told to forget it.
+    keeps : bool
+        Whether the kernel keeps the set, so that one watch is enough for all its members.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,7 @@ class FdSet:
         self.outdated = False
         self._epoll = unpatched.epoll is not None
         self._kernel: Any = self._new_kernel_set()  # None when closed
+        self.keeps = hasattr(self._kernel, "fileno")
 
     def want(self, fd: int, events: int) -> None:
         """Watch `fd` for `events`, and for errors; 0 takes it out of the set.
@@ -81,8 +84,8 @@ class FdSet:
     def ready(self) -> list[tuple[int, int]]:
         """The members that are ready now, with their events. Sets `outdated`."""
         found = self._ask_kernel()
-        self.outdated = self._is_outdated(found)
-        return [*self._without_poll.items(), *found]
+        self.outdated = bool(found) and self._is_outdated(found)
+        return [*self._without_poll.items(), *found] if self._without_poll else found
 
     def watches(self, hub: Hub, callback: Callable[[], object]) -> list[Watch]:
         """Make watches, not started, that call back while any member is ready.
@@ -97,11 +100,6 @@ class FdSet:
             fds = self._wanted
         found = [hub.watch(fd, callback) for fd, events in fds.items() if events & ~POLLOUT]
         return found + [hub.watch(fd, callback, write=True) for fd, events in fds.items() if events & POLLOUT]
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the kernel keeps the set, so that one watch is enough for all its members."""
-        return hasattr(self._kernel, "fileno")
 
     def renew(self) -> None:
         """Replace the kernel's set by a new one with the same members. The caller closes the `watches` before."""
@@ -127,8 +125,9 @@ class FdSet:
         under this number is stale. To renew the set without this test would cost time for each member, and not only for
         those that are ready.
         """
-        if any(fd not in self._wanted or fd in self._without_poll for fd, _ in found):
-            return True
+        for fd, _ in found:
+            if fd not in self._wanted or fd in self._without_poll:
+                return True
         doubtful = {fd for fd, _ in found if fd in self._stray} if self._stray else None
         if not doubtful:
             return False
@@ -143,7 +142,8 @@ class FdSet:
         if self._kernel is None:
             return []
         if self._epoll:
-            return [(fd, _from_poll(mask)) for fd, mask in self._kernel.poll(0, max(1, len(self._wanted)))]
+            found = self._kernel.poll(0, len(self._wanted) or 1)
+            return [(fd, _from_poll(mask)) for fd, mask in found] if found else found
         return [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
 
     def _new_kernel_set(self) -> Any:

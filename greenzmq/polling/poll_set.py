@@ -7,9 +7,10 @@ next one.
 The members of a thread's set are:
 
 - The ZMQ_FD of each green socket that a Poller of this thread has found without events. When it is signalled, the
-  socket's listeners are woken. If it is ready while there is no listener, it leaves the set, and enters it again with
-  the next listener. So a socket that nobody reads does not keep the loop busy, and the cost of asking the set grows
-  only with what has changed since the last time.
+  socket's listeners are woken. If it is ready twice while there is no listener, it leaves the set, and enters it again
+  with the next listener. So a socket that nobody reads does not keep the loop busy, and the cost of asking the set
+  grows only with what has changed since the last time. Once is usual: a Poller that was woken asks the set again before
+  it reads the socket's ``EVENTS``, and that clears the signal.
 - Plain descriptors, and the ZMQ_FD of plain sockets, from the first wait for them on. One that is ready leaves the set
   as well, if no greenlet has waited for it since it was reported last. They enter the set again before each wait, since
   their numbers may mean other files by then.
@@ -72,13 +73,18 @@ class PollSet:
     ----------
     inherited : bool
         This is a forked child and the set is the parent's, which must not be used here.
+    thread_id : int
+        The thread's, as `threading.get_ident` counts. A later thread may get the number of one that has ended; it may
+        use the set, too.
     """
 
     def __init__(self) -> None:
         self.inherited = False
+        self.thread_id = unpatched.get_ident()
         self._descriptors = FdSet()
         self._sockets: dict[int, SocketWaiters] = {}
         self._new: dict[int, SocketWaiters] = {}  # those of `_sockets` that are not in the kernel's set yet
+        self._unheard: set[int] = set()  # those of `_sockets` that were ready once while nobody listened
         self._files: dict[int, dict[FileListener, bool]] = {}  # True for a listener that is to be woken
         self._hubs: dict[Hub, _OnHub] = {}  # nearly always a single one
         register_after_fork(self)
@@ -139,6 +145,7 @@ class PollSet:
         waiters = self._sockets.pop(fd, None)
         if waiters is not None:
             waiters.forget_poll_set()
+        self._unheard.discard(fd)
         is_new = self._new.pop(fd, None) is not None
         if fd in self._files or not is_new:
             self._want(fd)
@@ -155,12 +162,11 @@ class PollSet:
 
     def _flush(self) -> None:
         """Add the new sockets to the kernel's set. This is put off, since a Poller made for one poll may end before."""
-        if self._new:
-            for fd in list(self._new):
-                self._want(fd)
-                self._new.pop(fd, None)
-            emptied, self._new = self._new, {}  # a new dict: an emptied one keeps its memory
-            self._new.update(emptied)  # sockets that a signal handler has added since the loop
+        for fd in list(self._new):
+            self._want(fd)
+            self._new.pop(fd, None)
+        emptied, self._new = self._new, {}  # a new dict: an emptied one keeps its memory
+        self._new.update(emptied)  # sockets that a signal handler has added since the loop
 
     # -- who waits, and whom to tell ----------------------------------------------------------------------------------
 
@@ -172,7 +178,8 @@ class PollSet:
         OSError
             The system has no room for another descriptor.
         """
-        self._flush()
+        if self._new:
+            self._flush()
         on_hub = self._hubs.get(waiter.hub)
         if on_hub is None:
             self._leave_idle_hubs()
@@ -198,20 +205,28 @@ class PollSet:
 
     def collect(self) -> None:
         """Wake the listeners of all descriptors that are ready. Raises as `join`."""
-        self._flush()
+        if self._new:
+            self._flush()
         self._tell_of_signals()
 
     def _tell_of_signals(self) -> None:
-        for fd, events in self._ready():
-            self._tell_file_listeners(fd, events)
+        found = self._descriptors.ready()
+        if self._descriptors.outdated:
+            found = self._renewed()
+        for fd, events in found:
+            if fd in self._files:
+                self._tell_file_listeners(fd, events)
             waiters = self._sockets.get(fd)  # only now: a listener just woken may have changed it
             if waiters is not None and waiters.listeners:
+                self._unheard.discard(fd)
                 waiters.tell_all_listeners()
+            elif waiters is not None and fd not in self._unheard:
+                self._unheard.add(fd)
             elif waiters is not None or fd not in self._files:
                 self._forget_socket(fd)
 
     def _tell_file_listeners(self, fd: int, events: int) -> None:
-        listeners = self._files.get(fd, {})
+        listeners = self._files[fd]
         for listener, is_to_be_told in list(listeners.items()):
             if not events & (listener.fd_events | POLLERR):
                 continue
@@ -221,13 +236,12 @@ class PollSet:
             else:
                 self.leave_file(listener)
 
-    def _ready(self) -> list[tuple[int, int]]:
+    def _renewed(self) -> list[tuple[int, int]]:
+        """Renew the kernel's set, and return what is ready in the new one."""
+        self._close_watches()
+        self._descriptors.renew()
         found = self._descriptors.ready()
-        if self._descriptors.outdated:
-            self._close_watches()
-            self._descriptors.renew()
-            found = self._descriptors.ready()
-            self._start_watches()
+        self._start_watches()
         return found
 
     # -- watches ------------------------------------------------------------------------------------------------------
@@ -278,6 +292,7 @@ class PollSet:
         for waiters in self._sockets.values():
             waiters.forget_poll_set()
         self._hubs, self._sockets, self._new, self._files = {}, {}, {}, {}
+        self._unheard = set()
 
     def __del__(self) -> None:
         self._close_watches()

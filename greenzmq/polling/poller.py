@@ -137,8 +137,8 @@ class Poller(PlainPoller):
         seconds = None if timeout is None or timeout < 0 else int(timeout) / 1000
         state = self._greenzmq_state
         entered = monotonic()
-        if seconds != 0:
-            state.let_hub_go_round(entered)
+        if seconds != 0 and state.turn.is_over(entered):
+            state.let_hub_go_round()
         ready = state.collect_ready()
         if ready or seconds == 0 or not state.entries:
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
@@ -151,8 +151,8 @@ class Poller(PlainPoller):
                 ready = state.collect_ready()
             while state.entries and not (ready or waiter.expired):
                 state.watch(waiter)
-                waiter.park()
-                ready = state.collect_ready()
+                woken = waiter.park()
+                ready = state.collect_after_park(woken)
         finally:
             try:
                 state.leave(waiter)

@@ -15,10 +15,14 @@ The cost of a poll grows with what has changed, and not with what is registered:
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
 
 from .. import hubs
 from ..errors import WrongHubError
+from ..process import unpatched
 from ..sockets.fairness import Turn, default_turn
 from ..sockets.socket import Socket
 from ..waiting.events import wake_anywhere
@@ -65,6 +69,8 @@ class PollerState:
         Warn of polls in coroutines that happen not to wait; see `greenzmq.sockets.coroutines`.
     turn : Turn
         How long greenlets may poll before they have to yield.
+    hub : Hub or None
+        The hub of the last wait. A greenlet that runs on it waits on it again.
     """
 
     __slots__ = (
@@ -75,6 +81,7 @@ class PollerState:
         "dirty",
         "entries",
         "has_waitables",
+        "hub",
         "order",
         "poll_set",
         "turn",
@@ -91,6 +98,7 @@ class PollerState:
         self.has_waitables = False
         self.order = 0
         self.poll_set = PollSet.here()
+        self.hub: Hub | None = None
         self.waiters = _NO_WAITERS
         self.dirty = False
         # The first green socket to be registered brings its own length. It has begun in the past: so a Poller that is
@@ -116,6 +124,7 @@ class PollerState:
                 self.turn = Turn(what._greenzmq_state.turn.seconds, self.turn.began_at)
                 if self.chooser is None and what._greenzmq_choice is not None:
                     self.chooser = entry
+                    self.hub = None
         if isinstance(entry, FileEntry):
             self.unsteady = self.unsteady or {}
             self.unsteady[entry] = None
@@ -131,6 +140,7 @@ class PollerState:
             self.unsteady.pop(entry, None)
             self.poll_set.leave_file(entry)
         if entry is self.chooser:
+            self.hub = None
             with_hub_choice = (other for other in self.entries.values() if isinstance(other.what, Socket))
             self.chooser = next((other for other in with_hub_choice if other.what._greenzmq_choice is not None), None)
         entry.close()
@@ -144,7 +154,7 @@ class PollerState:
         entries, self.entries = self.entries, {}
         self.active.clear()
         self.unsteady = _NO_ENTRIES
-        self.chooser = None
+        self.chooser = self.hub = None
         self.wake_waiters()
         for entry in entries.values():
             entry.close()
@@ -154,9 +164,27 @@ class PollerState:
     def collect_ready(self) -> Ready:
         """Return the objects that are ready now, with their events, in the order of registration."""
         self.dirty = False  # first: what is marked from here on may be missed below
-        self._enter_thread()
+        poll_set = self.poll_set
+        if poll_set.thread_id != unpatched.get_ident() or poll_set.inherited:
+            self._enter_thread()
         if len(self.active) + len(self.unsteady) < len(self.entries):
             self.poll_set.collect()
+        return self._poll_active()
+
+    def collect_after_park(self, woken: bool) -> Ready:
+        """`collect_ready` after a park. Whoever has `woken` the waiter has marked what to poll: that may be enough.
+
+        So the set of descriptors is only asked if nothing of that is ready, and not a second time for the same signal.
+        """
+        if woken:
+            self.dirty = False
+            ready = self._poll_active()
+            if ready:
+                return ready
+        return self.collect_ready()
+
+    def _poll_active(self) -> Ready:
+        """Poll all entries that are not idle."""
         found: list[tuple[int, Any, int]] = []
         for entry in list(self.active):
             events = self._poll_entry(entry)
@@ -166,8 +194,9 @@ class PollerState:
             self._free_active()
         if self.unsteady:
             found += self._poll_unsteady()
-        found.sort(key=lambda row: row[0])
-        return [(what, events) for _, what, events in found]
+        if len(found) > 1:
+            found.sort(key=itemgetter(0))
+        return [row[1:] for row in found] if found else []
 
     def _poll_entry(self, entry: Entry) -> int:
         """Poll an active entry and return its events. If it has none, it is idle from now on."""
@@ -204,14 +233,11 @@ class PollerState:
         return [row for row in found if row[2]]
 
     def _enter_thread(self) -> None:
-        """If this is another thread than at the last poll, or a forked child, take its `PollSet`.
+        """This is another thread than at the last poll, or a forked child: take its `PollSet`.
 
         No signal reaches idle entries there any more, so all entries become active.
         """
-        here = PollSet.here()
         before = self.poll_set
-        if here is before:
-            return
         if before.inherited:  # a forked child: the waiters are copies of the parent's, and never run
             self.waiters = _NO_WAITERS
             for entry in list(self.unsteady):
@@ -219,24 +245,27 @@ class PollerState:
                     entry.what._closed = True  # a call on it would make pyzmq spin
         elif self.waiters:  # greenlets of the other thread wait in this Poller
             return
-        self.poll_set = here
+        self.poll_set = PollSet.here()
         self.active.update((entry, None) for entry in self.entries.values() if entry.is_steady)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def get_hub(self, poller: object) -> Hub:
         """The hub to wait on, for `poller`. Raises WrongHubError if a greenlet of another hub waits in it."""
+        hub = self.hub
+        if hub is not None and hub.greenlet is getcurrent().parent and not self.waiters:
+            return hub
         chooser = poller if self.chooser is None or self.choice is not None else self.chooser.what
         hub = hubs.hub_to_wait_on(self._hub_choice(), chooser)
         other = next((waiter.hub for waiter in self.waiters if waiter.hub is not hub), None)
         if other is not None:
             raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
+        self.hub = hub
         return hub
 
-    def let_hub_go_round(self, now: float) -> None:
-        """Yield to the hub, if the turn is over and there is a hub to yield to."""
-        if self.turn.is_over(now):
-            self.turn.yield_to_others(self._hub_choice())
+    def let_hub_go_round(self) -> None:
+        """The turn is over: yield to the hub, if there is one."""
+        self.turn.yield_to_others(self._hub_choice())
 
     def join(self, waiter: Waiter) -> None:
         """Have `waiter` woken by `mark_dirty`. That is not enough before it parks: see `watch`."""
@@ -261,7 +290,8 @@ class PollerState:
         if entry.is_steady:
             self.active[entry] = None
         self.dirty = True
-        self.wake_waiters()
+        if self.waiters:
+            self.wake_waiters()
 
     def wake_waiters(self) -> None:
         """Wake every waiter, in any thread. Each polls again."""

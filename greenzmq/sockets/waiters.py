@@ -254,15 +254,20 @@ class SocketWaiters:
 
     def _gate_fast_path(self) -> None:
         """Close the fast path if somebody waits. If nobody does, open it, unless the turn is over."""
-        if self.listeners or self.is_parked_on():
+        receiving, sending = self.receiving, self.sending
+        if self.listeners or not (receiving.first is None and sending.first is None and self.polling.first is None):
             self.has_waiters = True
-            self.receiving.close_fast_path()
-            self.sending.close_fast_path()
+            if receiving.fast_calls_left:
+                receiving.close_fast_path()
+            if sending.fast_calls_left:
+                sending.close_fast_path()
             return
         self.has_waiters = False
         if self.turn.calls_left > 0:
-            self.receiving.open_fast_path()
-            self.sending.open_fast_path()
+            if receiving.fast_calls_max:
+                receiving.open_fast_path()
+            if sending.fast_calls_max:
+                sending.open_fast_path()
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` woken, once, when one of its events may have come.
@@ -331,7 +336,8 @@ class SocketWaiters:
         clear the signal of a later event, and find no listener to wake.
         """
         had_waiters = self.has_waiters
-        self.listen(listener)
+        if listener not in self.listeners:
+            self.listen(listener)
         try:
             events: int = get_option(socket, EVENTS)
         except zmq.ZMQError:
