@@ -88,10 +88,6 @@ class Direction(WaitQueue):
         """Send every call by the slow path, for good."""
         self.fast_calls_left = self.fast_calls_max = 0
 
-    def used_since_refill(self) -> bool:
-        """Whether a call has used the fast path, or has opened it, since `refill`. For a REQ or REP: it has sent."""
-        return 0 < self.fast_calls_left < FAST_CALLS
-
     def refill(self) -> None:
         """Forget how many calls have used the fast path. Does nothing while it is closed."""
         if self.fast_calls_left:

@@ -61,8 +61,8 @@ class Turn:
 
     def begin(self) -> None:
         """Begin a new turn, since the hub has run others."""
-        self.began_at = monotonic()
-        self.ends_at = self.began_at + self.seconds
+        self.began_at = now = monotonic()
+        self.ends_at = now + self.seconds
         self.calls_left = FAST_CALLS
 
     def is_over_after_one_more(self, exhausted: bool) -> bool:

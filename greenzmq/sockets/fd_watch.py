@@ -117,16 +117,6 @@ class FdWatch:
             # Else a signal handler has closed the socket, and so the descriptor, during `start`. That is no error of
             # the hub: the caller's next attempt meets ENOTSOCK.
 
-    def stop(self) -> None:
-        """Stop calling back; lazily where nobody else can watch the same descriptor."""
-        watch = self.watch
-        if watch is None:
-            return
-        if self.exclusive:
-            watch.stop_lazily()
-        else:
-            watch.stop()
-
     def close(self) -> None:
         """Close the watch: before the socket is closed, or when it goes to another hub. Then wake its waiters."""
         watch, self.watch = self.watch, None  # first, since `start` and `expose` compare it after an interruption

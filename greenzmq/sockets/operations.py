@@ -25,7 +25,7 @@ from ..errors import HubError, WrongHubError
 from ..waiting.events import wake_anywhere
 from ..waiting.reasons import POLL
 from ..waiting.waiter import Waiter, refuse_to_wait
-from .fairness import Turn
+from .fairness import FAST_CALLS, Turn
 from .listeners import WaitingListener
 from .messages import Party, has_ended
 from .spurious import SpuriousReadiness
@@ -103,8 +103,8 @@ class SocketState:
         """Prepare for a REQ or REP, which must alternate send and recv: a call out of order has to fail with EFSM.
 
         Such a call must not wait. But ``EVENTS`` reports the same for "out of order" and for "no message yet". So
-        `recv` relies on ``EVENTS`` only if a `send` has happened since the last `recv` (`Direction.used_since_refill`).
-        Otherwise it makes the call, and libzmq raises EFSM if it has to.
+        `recv` relies on ``EVENTS`` only if a `send` has happened since the last `recv`: then some of the fast calls of
+        `sending` are used since its `refill`. Otherwise it makes the call, and libzmq raises EFSM if it has to.
         """
         self.alternates = True
         self.receiving.never_fast()
@@ -202,8 +202,10 @@ class SocketState:
             return self._attempt(who, socket, direction, call, flags, args)
         # An attempt would probably meet EAGAIN, and a wait begins with a cheaper read of EVENTS: skip the attempt. If
         # others stand in the queue, this call has to go behind them anyway.
-        if direction.first is not None or direction.expect_eagain or (self.alternates and self._awaits(direction)):
+        if direction.first is not None or direction.expect_eagain:
             return MUST_WAIT
+        if self.alternates and direction is self.receiving and 0 < self.sending.fast_calls_left < FAST_CALLS:
+            return MUST_WAIT  # a send has come before this recv: see `_use_alternation`
         exhausted = not (direction.fast_calls_left or self.waiters.has_waiters)
         if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
             return MUST_WAIT
@@ -212,10 +214,6 @@ class SocketState:
             direction.need_not_wait()
             self._open_fast_path(direction)
         return result
-
-    def _awaits(self, direction: Direction) -> bool:
-        """For a recv on a REQ or REP: whether a send has come before it, so that ``EVENTS`` can be relied on."""
-        return direction is self.receiving and self.sending.used_since_refill()
 
     def within_no_time(
         self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool

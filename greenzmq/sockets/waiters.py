@@ -231,11 +231,17 @@ class SocketWaiters:
         receiving, sending = self.receiving, self.sending
         if receiving.first is None and sending.first is None and self.polling.first is None:
             self.socket = None
-            self.fd_watch.stop()
+            fd_watch = self.fd_watch
+            watch = fd_watch.watch
+            if watch is not None:  # stop it, in line, since every wait comes by here
+                if fd_watch.exclusive:  # nobody else can watch the same descriptor
+                    watch.stop_lazily()
+                else:
+                    watch.stop()
             if not self.listeners:
                 self.has_waiters = False
                 if self.turn.calls_left > 0:
-                    if not receiving.expect_eagain:
+                    if receiving.fast_calls_max and not receiving.expect_eagain:
                         receiving.open_fast_path()
                     if sending.fast_calls_max and not sending.expect_eagain:
                         sending.open_fast_path()

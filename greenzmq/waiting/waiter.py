@@ -60,7 +60,7 @@ class Waiter:
     queue : WaitQueue or None
         The queue in which it stands.
     previous, next : Waiter or None
-        The neighbours there.
+        The neighbours there. Not set before it enters a queue.
     spurious : object
         What a sender has met, that was promised room in vain; see `greenzmq.sockets.spurious`.
     """
@@ -94,7 +94,7 @@ class Waiter:
         self.hub = hub
         self.reason = reason
         self.woken = self.expired = self.parked = self.yielded = False
-        self.queue = self.previous = self.next = self._timer = self.spurious = None
+        self.queue = self._timer = self.spurious = None
         self.timeout = timeout
         self.since = since = monotonic() if since is None else since
         if timeout is not None:
@@ -152,7 +152,11 @@ class Waiter:
         Idempotent: if a signal handler's exception interrupts this, the caller repeats it.
         """
         queue = self.queue
-        if queue is not None:
+        if queue is None:
+            pass
+        elif queue.first is queue.last:  # it stands there alone, as most do
+            queue.first = queue.last = self.queue = None
+        else:
             before, after = self.previous, self.next
             if before is not None:
                 before.next = after
