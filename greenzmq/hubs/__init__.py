@@ -2,13 +2,17 @@
 
 A hub is given as a name (``"gevent"``), as a dotted path (``"package.module:Class"``), as a subclass of `Hub`, or as a
 `Hub` itself. Names are the built-in ones and those in the entry-point group ``greenzmq.hubs``. A hub is chosen when a
-greenlet first has to wait, never at import, by the first of these rules that applies:
+greenlet first has to wait, never at import. The first of these rules that applies decides:
 
-1.  what was said: by a context or namespace, by `use_hub` for the thread, then for the process, by ``$GREENZMQ_HUB``;
-2.  the hub this greenlet runs on; 3. a running asyncio loop and none of our greenlets: an error; 4. the gevent or
-    eventlet hub that lives in this thread; 5. the runtime that has patched this main thread; 6. the selector loop.
+1.  The program has named a hub. A context or namespace comes first, then `use_hub` for the thread, then `use_hub` for
+    the process, then ``$GREENZMQ_HUB``.
+2.  This greenlet runs on a hub: it is that one.
+3.  An asyncio loop runs in this thread, and this greenlet is none of the bridge's: an error.
+4.  gevent or eventlet has a hub in this thread: it is that one.
+5.  gevent or eventlet has patched the process, and this is its main thread: it is that runtime's hub.
+6.  Otherwise it is the selector loop.
 
-Where rule 1 names another hub than the one that runs here, a wait is an error: it would stop that one.
+If rule 1 names another hub than the one that runs here, a wait is an error, because it would stop the running hub.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Said:
-    """What `use_hub` was given, and where."""
+    """A hub that the program has named, and where in the code, for messages."""
 
     choice: Choice
     place: str
@@ -58,25 +62,30 @@ _thread = unpatched.local()
 
 
 def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
-    """Say which hub this process, or this thread, waits on, ahead of ``$GREENZMQ_HUB`` and of any look around.
+    """Choose the hub on which this process, or this thread, waits.
 
-    A context's own ``hub=`` and the namespaces (`greenzmq.gevent`, …) stand above it. Sockets on which nobody waits
-    follow at their next wait. Two parts of a program that want different hubs are a mistake of one of them, so a choice
-    stands until it is taken back.
+    The choice comes before ``$GREENZMQ_HUB`` and before any detection, and after a context's own ``hub=`` and the
+    namespaces (`greenzmq.gevent`, …). A socket on which nobody waits uses the new hub from its next wait on. If two
+    parts of a program choose different hubs, one of them is mistaken; so a second, different choice is an error until
+    the first one is withdrawn.
 
     Parameters
     ----------
     choice : str, type or Hub, or None
-        The hub; None takes back what was said.
+        The hub; None withdraws the choice.
     thread : bool
-        For this native thread only.
+        Choose for this native thread only.
 
     Raises
     ------
     UnknownHubError, MissingHubError
-        At once, not at the first wait.
+        The hub cannot be used. Raised here, not at the first wait.
     HubError
-        Another hub was said before, for the same process or thread.
+        Another hub was chosen before, for the same process or thread.
+
+    Notes
+    -----
+    Switches: never.
     """
     global _process
     said = None
@@ -100,7 +109,7 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
 
 @contextmanager
 def thread_choice(choice: Choice, speaker: str) -> Iterator[None]:
-    """`use_hub` for this native thread, as long as the block goes on; `speaker` says so, for messages."""
+    """`use_hub` for this native thread and the time of the block. Messages name `speaker` as what has chosen."""
     before = getattr(_thread, "said", None)
     _thread.said = _Said(choice, speaker)
     try:
@@ -110,12 +119,12 @@ def thread_choice(choice: Choice, speaker: str) -> Iterator[None]:
 
 
 def decide(choice: Choice | None = None) -> Decision:
-    """Which hub a wait would use here and now, and by which rule. Creates no hub and imports no runtime.
+    """Find out which hub a wait would use here and now, and by which rule. Creates no hub and imports no runtime.
 
     Parameters
     ----------
     choice : str, type or Hub, optional
-        What a context or namespace says.
+        The hub that the context or namespace names.
 
     Raises
     ------
@@ -126,30 +135,30 @@ def decide(choice: Choice | None = None) -> Decision:
 
 
 def get_hub(choice: Choice | None = None) -> Hub:
-    """This thread's hub, by the rules above; made if there is none yet.
+    """Return this thread's hub, by the rules above. It is made if there is none yet.
 
     Parameters
     ----------
     choice : str, type or Hub, optional
-        What a context or namespace says.
+        The hub that the context or namespace names.
 
     Raises
     ------
     HubError
-        Its kinds tell what is wrong, and what to do.
+        There is no such hub here. The subclass tells why, and the message what to do.
     """
     return _get(decide(choice))
 
 
 def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
-    """`get_hub` for a wait: a hub that was said must be the one on which this greenlet runs, if it runs on any.
+    """`get_hub` for a wait. If another hub runs here than the one that the program has named, that is an error.
 
     Parameters
     ----------
     choice : str, type or Hub, optional
-        What a context or namespace says.
+        The hub that the context or namespace names.
     owner : object
-        Whose choice that is, for messages: a socket, a context, a Poller.
+        The socket, context or Poller that has this choice, for messages.
 
     Raises
     ------
@@ -169,7 +178,7 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
 
 
 def current_hub(choice: Choice | None = None) -> Hub | None:
-    """`get_hub`, but None where no hub exists yet, the rules choose none, or another one runs. Creates nothing."""
+    """`get_hub` that creates nothing. None if the hub does not exist yet, or if a wait on it would be an error here."""
     try:
         decision = decide(choice)
         kind = _kind(decision)
@@ -182,7 +191,7 @@ def current_hub(choice: Choice | None = None) -> Hub | None:
 
 
 def _said(choice: Choice | None) -> Iterator[Decision]:
-    """Rule 1, in its own order."""
+    """Rule 1: the hubs that the program has named, the one that counts first."""
     if choice is not None:
         yield Decision(choice, 1, "the context or namespace says so")
     if (said := getattr(_thread, "said", None)) is not None:
@@ -214,14 +223,14 @@ def _kind(decision: Decision) -> type[Hub]:
 
 
 def _blame_speaker(error: HubError, decision: Decision) -> None:
-    """Raise the same error with the name of what has said so: a variable of the environment is easily forgotten."""
+    """Raise the same error with the name of what has chosen this hub: an environment variable is easily forgotten."""
     if decision.speaker:
         ours = next(kind for kind in type(error).__mro__ if kind.__module__ == HubError.__module__)
         raise ours(f"{decision.speaker} says {_shown(decision.name)}: {error}") from error
 
 
 def _ask(decision: Decision, kind: type[Hub], method: Callable[[], T]) -> T:
-    """Call a class method of a hub that was decided on."""
+    """Call a class method of the hub that was decided on. An error names what has chosen this hub."""
     try:
         return _guarded(kind, method)
     except HubError as error:
@@ -230,7 +239,7 @@ def _ask(decision: Decision, kind: type[Hub], method: Callable[[], T]) -> T:
 
 
 def _guarded(kind: type[Hub], method: Callable[[], T]) -> T:
-    """Whatever other people's hubs raise becomes an error that names them."""
+    """Call a class method of a hub. What a hub of another package raises becomes a HubError that names the hub."""
     try:
         return method()
     except HubError:
@@ -243,6 +252,7 @@ def _guarded(kind: type[Hub], method: Callable[[], T]) -> T:
 
 
 def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: object) -> WrongHubError:
+    """Make the error for a wait on the hub `kind` while the hub of `other` runs. It names who has chosen `kind`."""
     running = getattr(other.name, "name", other.name)
     namespace = getattr(owner, "_greenzmq_default_hub", None)
     speaker, cure = decision.speaker, f"Let it say {running!r} or nothing"
@@ -262,7 +272,7 @@ def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: 
 
 
 def _differ(choice: Choice, other: Choice) -> bool:
-    """Whether one of two of a kind is a hub itself, and the other is not the same."""
+    """Whether two choices of one kind of hub differ: one of them is a `Hub` itself, and the other is not that one."""
     return choice is not other and (isinstance(choice, Hub) or isinstance(other, Hub))
 
 

@@ -1,6 +1,6 @@
-"""epoll, or the best of `selectors`, behind one small interface, for the selector hub.
+"""One small interface to epoll, or to the best of `selectors` where there is no epoll, for the selector hub.
 
-And `StandIn`, which libuv's loops watch in place of a descriptor that is not to be touched.
+Also `StandIn`, a descriptor that libuv's loops watch in place of one whose flags they must not change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def new_selector() -> Any:
 
 
 class _Epoll:
-    """epoll without `selectors.EpollSelector`, whose `select` takes twice as long as the system call alone."""
+    """epoll itself. The `select` of `selectors.EpollSelector` takes twice as long as the system call alone."""
 
     name = "EpollSelector"
 
@@ -35,23 +35,23 @@ class _Epoll:
     def register(self, fd: int, flags: int) -> None:
         try:
             self._epoll.register(fd, flags)
-        except FileExistsError:  # an exception came between the last call and the note that it was made
+        except FileExistsError:  # registered before, but an exception kept the caller from noting that
             self._epoll.modify(fd, flags)
 
     def modify(self, fd: int, flags: int) -> None:
         try:
             self._epoll.modify(fd, flags)
-        except FileNotFoundError:  # another file is under this number now
+        except FileNotFoundError:  # the descriptor was closed, and its number means another file now
             self._epoll.register(fd, flags)
 
     def unregister(self, fd: int) -> None:
         try:
             self._epoll.unregister(fd)
-        except (OSError, ValueError):  # closed before, or no descriptor at all
+        except (OSError, ValueError):  # closed already, or never a descriptor
             pass
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
-        """Wait, and return ``(fd, flags)`` of each ready descriptor. Errors are flags other than `IN` and `OUT`."""
+        """Wait, and return ``(fd, flags)`` for each ready descriptor. An error sets flags other than `IN` and `OUT`."""
         events: list[tuple[int, int]] = self._epoll.poll(seconds)
         return events
 
@@ -70,7 +70,7 @@ class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
     def unregister(self, fd: int) -> None:
         try:
             super().unregister(fd)
-        except (KeyError, ValueError):  # a `modify` that failed has done so; or no descriptor at all
+        except (KeyError, ValueError):  # a failed `modify` has unregistered it already; or it never was a descriptor
             pass
 
     def select(self, seconds: float | None) -> list[tuple[int, int]]:
@@ -78,16 +78,16 @@ class _Portable(unpatched.DefaultSelector):  # type: ignore[misc]
 
 
 def leave_to_parent(epoll_fd: int, keep: tuple[int, ...] = ()) -> None:
-    """In a forked child: put a new epoll in the place of an inherited one, whose content is the parent's, too.
+    """In a forked child: put a new epoll in the place of an inherited one, under the same number.
 
-    What the child takes out of it from then on the parent still has.
+    The inherited epoll is shared: a descriptor that the child removes from it would be gone from the parent's, too.
 
     Parameters
     ----------
     epoll_fd : int
-        The number of the inherited one.
+        The number of the inherited epoll.
     keep : tuple of int
-        What the new one is to have in it, for reading.
+        The descriptors that the new epoll watches for reading.
     """
     epoll: Any = unpatched.epoll
     new = epoll()
@@ -98,10 +98,11 @@ def leave_to_parent(epoll_fd: int, keep: tuple[int, ...] = ()) -> None:
 
 
 class StandIn:
-    """A descriptor of our own that is readable while another one is ready: an epoll, or its like, with that one in it.
+    """A descriptor that is readable while another one is ready: an epoll, or its like, that has that one in it.
 
-    For libuv, which sets O_NONBLOCK on whatever it watches. That belongs to the open file, so it would hold for every
-    process that has it: a shell whose standard input a child has watched reads EAGAIN.
+    It is for libuv, which sets O_NONBLOCK on every descriptor that it watches. This flag belongs to the open file, and
+    so to every process that has the file open. For example, after a program has watched its standard input, the shell
+    that started the program would read EAGAIN.
     """
 
     __slots__ = ("_selector", "fd")
@@ -117,16 +118,16 @@ class StandIn:
 
     @classmethod
     def if_needed(cls, fd: int, write: bool) -> StandIn | None:
-        """One for `fd`; None if that does not block, so that there is nothing to change."""
+        """Make one for `fd`. None if `fd` does not block, so that libuv has nothing to change."""
         if sys.platform == "win32" or not os.get_blocking(fd):
             return None
         return cls(fd, OUT if write else IN)
 
     def close(self) -> None:
-        """Free the descriptor, when it is watched no more."""
+        """Free the descriptor. To be called when no loop watches it any more."""
         self._selector.close()
 
 
 def _translated(flags: int) -> int:
-    """`IN` and `OUT` as `selectors.EVENT_READ` and `selectors.EVENT_WRITE`."""
+    """Translate `IN` and `OUT` to `selectors.EVENT_READ` and `selectors.EVENT_WRITE`."""
     return flags & 1 | (flags & 4) >> 1

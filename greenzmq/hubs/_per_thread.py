@@ -1,4 +1,4 @@
-"""One object for each native thread, with a callback for the end of its thread."""
+"""One object for each native thread, and a callback for the end of that thread."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ T = TypeVar("T")
 class PerThread(Generic[T]):
     """Holds an object for each native thread.
 
-    A thread's locals are the only thing that ends with it: a loop's suspended greenlet hides its frame from the garbage
-    collector, and with it the hub and its descriptors; a gevent hub whose thread ends undestroyed is never collected.
+    The hub of a thread that has ended would never be freed by itself. The loop's greenlet is suspended, so the garbage
+    collector does not see what its frame refers to; and gevent's hub is never collected if nobody destroys it. Thread
+    locals are what Python drops when a thread ends. Therefore the object is held in one, and `on_end` frees it.
 
     Parameters
     ----------
     on_end : callable
-        Called as ``on_end(held)`` when the thread ends, or when another object takes the place of this one; in that
-        thread. Not at the interpreter's end. Nor for the other threads of a process that forked: the child drops their
-        locals in its one thread, before the callbacks of `greenzmq.process.fork` run.
+        Called as ``on_end(held)``, in the thread of the object `held`, when that thread ends, or when `set` replaces
+        the object. Not called at the interpreter's end. Not called in a forked child for the parent's other threads
+        either: the child drops their locals in its only thread, before the callbacks of `greenzmq.process.fork` run.
     """
 
     def __init__(self, on_end: Callable[[T], object]) -> None:
@@ -32,7 +33,7 @@ class PerThread(Generic[T]):
         self._local = unpatched.local()
 
     def get(self) -> T | None:
-        """This thread's object; None if it has none."""
+        """Return this thread's object, or None if it has none."""
         place: _Place[T] | None = getattr(self._local, "place", None)
         return None if place is None else place.held
 
@@ -43,7 +44,7 @@ class PerThread(Generic[T]):
 
 
 class _Place(Generic[T]):
-    """What a thread's locals hold: dropped with them."""
+    """The value of the thread local. Python drops it when the thread ends, and so calls `__del__` in that thread."""
 
     def __init__(self, held: T, on_end: Callable[[T], object]) -> None:
         self.held = held
@@ -51,5 +52,6 @@ class _Place(Generic[T]):
         self._thread_id = unpatched.get_ident()
 
     def __del__(self) -> None:
+        # The second condition is false in a forked child that drops the objects of the parent's other threads.
         if not sys.is_finalizing() and self._thread_id == unpatched.get_ident():
             self._on_end(self.held)

@@ -1,6 +1,6 @@
-"""Timers for loops that have none of their own, or none as fine as the contract wants: a heap by deadline.
+"""A heap of timers, for loops that have no timers of their own, or only timers too coarse for the contract.
 
-A loop sleeps until `TimerHeap.first_due`, and then runs what `TimerHeap.pop_due` gives.
+A loop sleeps until `TimerHeap.first_due`, and then runs the timers that `TimerHeap.pop_due` yields.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from .base import Timer
 
 __all__ = ["HeapTimer", "TimerHeap"]
 
-#: Cancelled timers stay in the heap until they are due, or until they are this many and more than half of it.
+#: A cancelled timer stays in the heap until it is due. But once there are more cancelled timers than this, and they are
+#: more than half of the heap, all of them are removed.
 MANY_CANCELLED = 100
 
 
 class TimerHeap:
-    """Timers of one loop. Those with the same deadline are due in the order in which they were made."""
+    """The timers of one loop. Timers with the same deadline are due in the order in which they were made."""
 
     __slots__ = ("_cancelled", "_heap", "_order")
 
@@ -29,13 +30,13 @@ class TimerHeap:
         self._cancelled = 0
 
     def add(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> HeapTimer:
-        """A timer that is due at `when`, by the clock that the loop reads."""
+        """Make a timer that is due at `when`, in seconds of the loop's own clock."""
         timer = HeapTimer(self, callback, args)
         heapq.heappush(self._heap, (when, next(self._order), timer))
         return timer
 
     def first_due(self) -> float | None:
-        """The time at which the first timer is due; None if there is none."""
+        """Return the time at which the first timer is due, or None if there is no timer."""
         heap = self._heap
         while heap:
             when, _, timer = heap[0]
@@ -46,7 +47,7 @@ class TimerHeap:
         return None
 
     def pop_due(self, now: float) -> Iterator[HeapTimer]:
-        """Take out the timers that are due at `now`, in order."""
+        """Remove the timers that are due at `now`, and yield them in order."""
         while (when := self.first_due()) is not None and when <= now:
             timer = heapq.heappop(self._heap)[2]
             timer.pending = False

@@ -1,4 +1,4 @@
-"""A file descriptor that ends a loop's sleep, for runtimes that have no such thing of their own."""
+"""A file descriptor by which other threads wake a sleeping loop, for runtimes that have no such thing of their own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Wakeup"]
 
 
 class _Sender:
-    """The end that other threads write to. Closed when nobody uses it any more.
+    """The end of the socket pair that other threads write to. Closed when the last reference to it is gone.
 
-    A thread reads the number of the descriptor, gives up the GIL and writes. Were `close` to come in between, the byte
-    would go to whatever got that number next. So nobody closes this end: it goes when its last reference does, and a
-    thread that is writing holds one.
+    A thread that sends reads the number of the descriptor, releases the GIL, and writes. If `Wakeup.close` closed the
+    descriptor in between, the byte would go to another file that has got the same number. Therefore no method closes
+    this end: a thread that is writing refers to it, and so keeps it open.
     """
 
     __slots__ = ("_socket",)
@@ -26,7 +26,7 @@ class _Sender:
     def send(self) -> None:
         try:
             self._socket.send(b"\0")
-        except OSError:  # full: the loop will wake anyway; broken: there is no loop any more
+        except OSError:  # the buffer is full, so the loop wakes anyway; or the other end is closed, as the loop is
             pass
 
     def __del__(self) -> None:
@@ -34,15 +34,15 @@ class _Sender:
 
 
 class Wakeup:
-    """Wakes a loop that is asleep, from any thread and from a signal handler.
+    """Wakes a sleeping loop, from any thread and from a signal handler.
 
     The loop watches `fd` for reading and calls `drain` when it is readable.
 
     Parameters
     ----------
     on_wake : callable
-        Called by `drain`, without arguments, once or more after each `notify`. What was done before `notify` is
-        visible to it.
+        Called by `drain`, without arguments, at least once after each `notify`. It sees everything that the caller of
+        `notify` did before, such as an entry in a queue.
     """
 
     def __init__(self, on_wake: Callable[[], object]) -> None:
@@ -53,21 +53,22 @@ class Wakeup:
         self.fd: int = self._receiver.fileno()
 
     def notify(self) -> None:
-        """Make `fd` readable. Never blocks; costs a system call only if none is under way; nothing after `close`."""
+        """Make `fd` readable. Never blocks. Makes no system call if `fd` is readable already, or after `close`."""
         sender = self._sender
         if self._notified or sender is None:
             return
         try:
             self._notified = True
             sender.send()
-        except BaseException:  # Ctrl-C: nothing was sent, and later calls must not rely on it
+        except BaseException:  # a KeyboardInterrupt: perhaps nothing was sent, so the next call has to send
             self._notified = False
             raise
 
     def drain(self) -> None:
         """Make `fd` unreadable and call `on_wake`. For the loop's own thread."""
-        # Emptied before the mark is taken back, and both before the work: in any other order a notify that comes in
-        # between finds the mark set and sends nothing, and is neither read here nor seen by on_wake.
+        # The order matters: empty the socket, reset `_notified`, call `on_wake`. While `_notified` is set, a `notify`
+        # of another thread sends nothing. If it were reset last, a `notify` between `on_wake` and the reset would be
+        # lost. If it were reset first, the byte of the next `notify` could be read here, with `_notified` left set.
         try:
             while len(self._receiver.recv(64)) == 64:
                 pass
@@ -77,6 +78,6 @@ class Wakeup:
         self._on_wake()
 
     def close(self) -> None:
-        """Free the descriptors. Later calls of `notify` do nothing."""
+        """Free the descriptors. From then on `notify` does nothing."""
         self._sender = None
         self._receiver.close()

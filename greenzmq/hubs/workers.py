@@ -1,12 +1,13 @@
-"""Pooled greenlets: each makes one call after another, for coroutines that await them.
+"""Pooled greenlets: each makes one call after another, for coroutines that await these calls.
 
-To begin a greenlet costs more than all else in a call that need not wait: since Python 3.11 it maps memory. So a
-`Worker` whose call has ended goes into its hub's pool (`AsyncioHub.idle`), and makes the next call.
+To start a greenlet costs more than all the rest of a call that need not wait: since Python 3.11 each start maps memory.
+So a `Worker` whose call has ended goes into its hub's pool (`AsyncioHub.idle`), and makes the next call.
 
-But code may still refer to the greenlet as to one that has ended, by a weak reference: a socket that waits for the end
-of its message, the owner of a greenlet-local. Python makes one weak reference without a callback for everybody, and the
-worker holds that one itself; any further one has a callback, and means that somebody is told of this greenlet's end.
-Such a worker ends. Code that knows of pooled greenlets uses `greenzmq.hubs.base.at_call_end`, and does not end them.
+Other code may want to know when the greenlet of a call ends, and so have a weak reference to it with a callback:
+greenlet-locals work like this. For such code the greenlet has to end with its call, so a worker that has such a
+reference ends and does not go into the pool. `weakref.getweakrefcount` shows it: all weak references without a callback
+are one and the same object, which the worker itself holds, so any count above 1 means a callback. Code that knows of
+pooled greenlets calls `greenzmq.hubs.base.at_call_end` instead, and the worker lives on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .base import CALL_END_CALLBACKS, HUB_ATTRIBUTE
 
 __all__ = ["IDLE", "Worker"]
 
-#: How many idle greenlets a hub keeps; each has some 20 kB.
+#: How many idle greenlets a hub keeps; each takes about 20 kB.
 IDLE = 32
 
 
@@ -30,10 +31,11 @@ class Worker(greenlet):
 
     Attributes
     ----------
-    job : callable, optional
-        The next call; taken at its beginning. A worker that is switched into without one ends.
+    job : callable or None
+        The next call. The worker sets it to None when it begins the call. If somebody switches into a worker that has
+        no job, the worker ends.
     reference : weak reference
-        To itself; see above.
+        The one without a callback, to itself; see the head of this module.
     """
 
     job: Callable[[], None] | None = None
@@ -45,11 +47,15 @@ class Worker(greenlet):
 
 
 def _work() -> None:
-    """What a `Worker` runs. Not a method: its frame would hold it, and a greenlet that has begun is no garbage."""
+    """Run the jobs of this greenlet, a `Worker`, one after the other.
+
+    A function and no method: a method's frame would refer to the worker, and the garbage collector cannot break a cycle
+    through the frame of a suspended greenlet.
+    """
     while True:
         worker: Any = getcurrent()
         job, worker.job = worker.job, None
-        if job is None:  # not `AsyncioHub.begin`, but somebody who had a reference, has switched into it
+        if job is None:  # not `AsyncioHub.begin` has switched into it, but other code that had a reference to it
             return
         job()
         at_end = getattr(worker, CALL_END_CALLBACKS)
@@ -62,5 +68,5 @@ def _work() -> None:
         setattr(worker, HUB_ATTRIBUTE, None)
         worker.gr_context = None
         switch = worker.parent.switch
-        del worker, job, at_end, idle  # what this frame refers to lives while the worker is idle
+        del worker, job, at_end, idle  # or this frame would keep them alive while the worker is idle
         switch()
