@@ -1,1 +1,1 @@
-"""What is true of the whole process: the standard library without monkey patches, and what a forked child inherits."""
+"""Matters of the whole process: the standard library without monkey patches, and what happens after a fork."""

@@ -1,8 +1,9 @@
-"""What a forked child does with what it inherits.
+"""What happens in a forked child to the sockets, contexts and hubs that it inherits.
 
-libzmq answers EINTR to a child that uses its parent's socket, and pyzmq retries EINTR: the child would spin for good.
-And what a child takes out of an inherited epoll is gone from its parent's. So in the child every inherited object is
-told, before anything else runs; a socket or context then answers as a closed one does.
+A child must not use its parent's sockets: libzmq fails with EINTR, and pyzmq retries on EINTR, so the child would spin
+for ever. Nor may it change an inherited epoll: the parent has the same one, and what the child removes is gone there,
+too. Therefore each such object registers here. In a forked child its ``_greenzmq_after_fork`` is called before anything
+else runs; from then on a socket or context raises the errors of a closed one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ __all__ = ["Inheritable", "register_after_fork", "unregister_after_fork"]
 
 
 class Inheritable(Protocol):
-    """Something that a forked child must not use as it is."""
+    """An object that a forked child must not use as it is."""
 
     def _greenzmq_after_fork(self) -> None:
-        """Become unusable, or new. The other threads are gone; the parent must not notice."""
+        """In the child: become unusable, or begin anew, without an effect on the parent. No other threads run."""
 
 
 _hubs: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -26,20 +27,21 @@ _others: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def register_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
-    """Call its ``_greenzmq_after_fork`` in every child forked from now on, as long as it lives.
+    """Have ``inheritable._greenzmq_after_fork()`` called in every child that is forked from now on.
 
     Parameters
     ----------
     inheritable : Inheritable
-        A weak reference to it is kept.
+        Only a weak reference to it is kept.
     hub : bool
-        It is told before all that are not hubs: what they let go of is taken out of a hub that is the child's own.
+        It is a hub. Hubs are called before all others: these close their watches, and by then the hub has to have a
+        loop or epoll of the child's own.
     """
     (_hubs if hub else _others).add(inheritable)
 
 
 def unregister_after_fork(inheritable: Inheritable) -> None:
-    """Take `register_after_fork` back: something else that is told tells this one."""
+    """Undo `register_after_fork`, for an object that another registered object calls in the child."""
     _others.discard(inheritable)
 
 

@@ -1,12 +1,12 @@
-"""The standard library as it was before gevent or eventlet patched it.
+"""The standard library as it is without the monkey patches of gevent or eventlet.
 
-Monkey patching swaps attributes of modules such as `select`, `selectors` and `_thread`, at a time that nobody can know
-here: before greenzmq is imported, after it, or after a fork. Asking the runtime for its saved originals means to know
-every runtime, and gives a `selectors` without `epoll` if that was imported first after the patch. So this module loads
-private copies, which nobody can patch: a second instance of the C modules, and `selectors` executed once more with
-those in place of the public ones. The cost is paid once, at import: about a millisecond.
+Fact: monkey patching replaces attributes of modules such as `select`, `selectors` and `_thread`, at any time: before
+greenzmq is imported, after that, or after a fork. A runtime saves the originals; but to ask for them we would have to
+know each runtime, and `selectors` has no epoll if it was first imported after the patch. Choice: this module loads
+private copies, which nobody can patch: a second instance of the C modules, and `selectors` executed once more, with
+these instances in place of the public modules. Cost: about a millisecond, once, at import.
 
-`time.monotonic`, `os.getpid` and the C module `_socket` are patched by nobody and are used as they are.
+No runtime patches `time.monotonic`, `os.getpid` and the C module `_socket`, so these are used as they are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ += ["thread_name", "wakeup_pair"]
 
 
 def _load(name: str, **imports: ModuleType) -> Any:
-    """A private instance of module `name`, for which ``import x`` finds `imports`, then the public modules."""
+    """Load a private instance of the module `name`. Its own imports find the modules in `imports` first."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ImportError(f"no module named {name!r}", name=name)
@@ -65,7 +65,18 @@ start_new_thread = _thread.start_new_thread
 
 
 def poll(masks: dict[int, int]) -> list[tuple[int, int]]:
-    """What is ready now of the events that are wanted of each descriptor, as poll(2) numbers them: 1, 4 and so on."""
+    """Ask the system once which descriptors are ready. Does not wait.
+
+    Parameters
+    ----------
+    masks : dict
+        The wanted events of each descriptor, as flags of poll(2): 1 to read, 4 to write, and so on.
+
+    Returns
+    -------
+    list of (int, int)
+        The descriptors that are ready, with their flags.
+    """
     if not hasattr(_select, "poll"):
         readers, writers = ([fd for fd, mask in masks.items() if mask & event] for event in (1, 4))
         readable, writable, _ = _select.select(readers, writers, [], 0)
@@ -84,13 +95,17 @@ def is_readable(fd: int) -> bool:
 
 
 def is_main_thread() -> bool:
-    """Whether this native thread is the process's first, even if monkey patching has renumbered the threads."""
+    """Whether this native thread is the process's main thread, even if monkey patching has renumbered the threads."""
     here: int = _thread.get_native_id()
-    return here == os.getpid() or here == threading.main_thread().native_id  # the first is Linux's rule, fork included
+    # On Linux the main thread has the number of the process, in a forked child, too. Elsewhere Python has noted it.
+    return here == os.getpid() or here == threading.main_thread().native_id
 
 
 def thread_name() -> str:
-    """This native thread's name, for messages; its number where monkey patching keeps `threading` from knowing it."""
+    """Return this native thread's name, for messages. A thread that `threading` does not know is shown by its number.
+
+    Monkey patching can have this effect on any thread.
+    """
     if is_main_thread():
         return "MainThread"
     ident = get_ident()
@@ -101,7 +116,7 @@ def thread_name() -> str:
 
 
 def wakeup_pair() -> tuple[_socket.socket, _socket.socket]:
-    """Two connected non-blocking sockets: a byte sent to the second makes the first readable, on every platform."""
+    """Make two connected non-blocking sockets, on any platform. A byte sent to the second makes the first readable."""
     if sys.platform != "win32":
         ours, theirs = _socket.socketpair()
     else:
@@ -114,7 +129,7 @@ def wakeup_pair() -> tuple[_socket.socket, _socket.socket]:
         ours = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fd)
         listener.close()
         if address != theirs.getsockname():
-            raise OSError("a stranger connected to the wake-up socket of the hub")
+            raise OSError("another process has connected to the hub's wake-up socket; try again")
     ours.setblocking(False)
     theirs.setblocking(False)
     return ours, theirs

@@ -1,16 +1,15 @@
-"""For asyncio's debug mode: a warning of blocking-style calls in coroutines that happen not to wait.
+"""In asyncio's debug mode: a warning about a blocking-style call in a coroutine that happens not to have to wait.
 
-Such a call works in tests, where the message is there, and is a `BlockingCallError` in production, where it is not. In
-debug mode the calls of sockets and Pollers warn, once for each place in the code that makes one.
+Such a call works in tests, where the message has arrived already. In production, where it has not, the same call raises
+`BlockingCallError`. So in debug mode the calls of sockets and Pollers warn, once for each place in the code.
 
-A socket that is to warn never opens its fast path, so that every call comes by the slow path, where `CheckedState`
-looks. The others, all of them outside of debug mode, pay nothing. Which sockets and Pollers these are is known when
-they are made:
+A socket that warns never opens its fast path: every call takes the slow path, where `CheckedState` checks it. All other
+sockets pay nothing for this. Whether a socket or a Poller warns is decided when it is made. These do:
 
 - those made while a loop in debug mode runs in the thread;
-- all, in Python's development mode or under ``$PYTHONASYNCIODEBUG``, but while a loop without debug mode runs.
+- in Python's development mode or with ``$PYTHONASYNCIODEBUG``: also those made while no loop runs.
 
-What was made before the program itself has put a loop into debug mode does not warn.
+A socket that was made before the program has switched its loop to debug mode does not warn.
 """
 
 from __future__ import annotations
@@ -33,14 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["CheckedState", "new_state", "warn_once"]
 
 TYPE = int(zmq.TYPE)
-#: The attribute of a loop that has the places in which it has been warned.
+#: The attribute of a loop that holds the places in the code for which the warning was given.
 WARNED = "_greenzmq_warned"
-#: They drop what they cannot send. Some can be asked to wait instead, by an option that cannot be read.
+#: These sockets drop a message that they cannot send. Some can be made to wait instead, but by an option that cannot be
+#: read back, so no warning is given for any of them.
 NEVER_WAIT_TO_SEND = (int(zmq.PUB), int(zmq.XPUB), int(zmq.ROUTER))
 
 
 class CheckedState(SocketState):
-    """See `SocketState`. It warns before anything is done: where warnings are errors no message is lost."""
+    """See `SocketState`. It warns before the call is made, so that no message is lost where warnings are errors."""
 
     __slots__ = ()
 
@@ -64,23 +64,24 @@ class CheckedState(SocketState):
         return super().poll(socket, events, seconds)
 
     def _could_wait(self, socket: Any, direction: Direction) -> bool:
+        """Whether a call in this direction can wait at all, by the socket's type and its timeout."""
         if direction is self.sending and get_option(socket, TYPE) in NEVER_WAIT_TO_SEND:
             return False
         return get_option(socket, direction.timeout_option) != 0
 
     def _warn_if_ready(self, socket: Any, events: int) -> None:
-        """What is not ready is about to raise the error of which this would warn."""
+        """Warn if the socket is ready. If it is not, the call is about to raise the error itself."""
         if self.waiters.check_events(socket) & events:
             warn_once()
 
 
 def new_state(turn: float) -> SocketState:
-    """The readiness of a socket that is made here and now."""
+    """Make the state of a new socket: one that warns if asyncio's debug mode is on here and now."""
     return CheckedState(turn) if asyncio_debugs() else SocketState(turn)
 
 
 def warn_once() -> None:
-    """Warn where somebody else has made the call in which this is: once for each place and loop."""
+    """Warn, once for each loop, about the place in the program's code that has called greenzmq."""
     method, caller = _caller()
     place = (caller.f_code.co_filename, caller.f_lineno)
     loop = coroutine_loop()
@@ -89,8 +90,8 @@ def warn_once() -> None:
     if place not in places:
         places.add(place)
         warnings.warn_explicit(
-            f"{method}() in a coroutine need not wait this time; when it has to, it is a BlockingCallError. "
-            "Write: await greenzmq.asyncio.run(function, *args)",
+            f"{method}() was called in a coroutine. It need not wait this time; when it has to, it raises "
+            "BlockingCallError. Write: await greenzmq.asyncio.run(function, *args)",
             RuntimeWarning,
             *place,
             module=caller.f_globals.get("__name__"),
@@ -99,7 +100,7 @@ def warn_once() -> None:
 
 
 def _caller() -> tuple[str, FrameType]:
-    """The function that somebody else has called, greenzmq's or pyzmq's, and the frame that has called it."""
+    """Return the name of the function of greenzmq or pyzmq that the program has called, and the program's frame."""
     name, frame = "", sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame):
         name, frame = frame.f_code.co_name, frame.f_back

@@ -1,4 +1,4 @@
-"""What a forked child meets when it uses its parent's sockets and contexts: an error that says so."""
+"""The error that a forked child gets when it uses its parent's sockets and contexts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["REFUSED", "inherited_message", "refuse_after_fork"]
 
-#: What a forked child calls of its parent's sockets by way of an instance attribute: an error that says why.
+#: The methods of a socket that, in a forked child, become instance attributes which raise this error.
 REFUSED: tuple[str, ...] = (
     "send",
     "recv",
@@ -23,12 +23,20 @@ REFUSED += ("bind", "connect", "unbind", "disconnect", "monitor", "disable_monit
 
 
 def inherited_message(what: str) -> str:
-    """What is said of an inherited object."""
-    return f"this {what} is the parent process's, it was made before a fork; make a new one after the fork"
+    """Return the message for an inherited object of the kind `what`."""
+    return f"this {what} belongs to the parent process, which made it before the fork; make a new one in the child"
 
 
 def refuse_after_fork(what: str, error: Callable[[str], Exception]) -> Callable[..., Any]:
-    """A method for an inherited object: it raises the `error` that a closed one has, with more to say."""
+    """Make a method for an inherited object of the kind `what`. It raises the error of a closed one, with this message.
+
+    Parameters
+    ----------
+    what : str
+        The kind of object: ``"socket"`` or ``"context"``.
+    error : callable
+        Makes the exception from the message.
+    """
 
     def refuse(*args: object, **kwargs: object) -> Any:
         raise error(inherited_message(what))

@@ -1,6 +1,7 @@
-"""What happens to a socket's connections, as an iterator.
+"""The events of a socket's connections, as an iterator.
 
-``socket.get_monitor_socket()`` with pyzmq's `zmq.utils.monitor.recv_monitor_message` works on green sockets, too.
+pyzmq's own way works on green sockets, too: ``socket.get_monitor_socket()`` with
+`zmq.utils.monitor.recv_monitor_message`.
 """
 
 from __future__ import annotations
@@ -24,22 +25,26 @@ _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
 
 def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> MonitorEvents:
-    """Watch what happens to the connections of `socket`, from this call on.
+    """Monitor the connections of `socket`, from this call on.
 
-    Events that nobody asks for are kept in memory, any number of them: close what is not read any more.
+    Events that nobody reads stay in memory, however many there are. Close an iterator that is not read any more.
 
     Parameters
     ----------
     socket : Socket
-        Green or plain. libzmq gives it one monitor: one that it has already is taken over.
+        Green or plain. libzmq allows one monitor for each socket: if it has one already, the iterator takes that over.
     events : int
-        Which events: ``zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED``, ….
+        Which events, such as ``zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED``.
 
     Returns
     -------
     MonitorEvents
-        An iterator. It ends when `socket` is closed or its monitor disabled, with ``EVENT_MONITOR_STOPPED`` if that is
-        among `events`.
+        An iterator. It ends when `socket` is closed or its monitor is disabled. Its last event is then
+        ``EVENT_MONITOR_STOPPED``, if `events` contains that.
+
+    Notes
+    -----
+    Switches: never; the iterator does when it has to wait for an event.
 
     Examples
     --------
@@ -53,7 +58,10 @@ def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> Moni
 
 
 class MonitorEvents:
-    """The events of one socket, as `zmq.utils.monitor.parse_monitor_message` parses them. See `monitor_events`."""
+    """An iterator over the events of one socket; see `monitor_events`.
+
+    Each event is a dict, as `zmq.utils.monitor.parse_monitor_message` makes it.
+    """
 
     def __init__(self, socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> None:
         self._socket = socket
@@ -71,12 +79,12 @@ class MonitorEvents:
         return self
 
     def __next__(self) -> Any:
-        """The next event. Switches: when it has to wait for it.
+        """Return the next event. Switches: when it has to wait for one.
 
         Raises
         ------
         StopIteration
-            There will be no more.
+            There will be no more events.
         zmq.ContextTerminated
             The context has ended.
         """
@@ -98,7 +106,7 @@ class MonitorEvents:
         return event
 
     def close(self) -> None:
-        """Monitor no more. A greenlet that waits for an event finds the end. Never switches."""
+        """End the monitoring. For a greenlet that waits for an event, the iterator ends. Never switches."""
         theirs, self._theirs = self._theirs, None
         if theirs is None:
             return

@@ -1,4 +1,4 @@
-"""The PAIR socket on which libzmq tells what happens to another socket's connections."""
+"""Monitors: a monitor is a PAIR socket on which libzmq reports the events of another socket's connections."""
 
 from __future__ import annotations
 
@@ -16,17 +16,35 @@ _numbers = itertools.count()
 def open_monitor(
     green: type[zmq.Socket[Any]], socket: zmq.Socket[Any], events: int | None = None, addr: str | None = None
 ) -> Any:
-    """`Socket.get_monitor_socket` of a green or plain socket; `green` is the green class.
+    """Do the work of `Socket.get_monitor_socket`, for a green or a plain socket.
 
-    Fact: libzmq's I/O thread waits until the monitor's PAIR takes an event, and meanwhile serves no connection of the
-    context. Consequence: a monitor that is full, or closed before the monitoring ends, stops them all. So this one is
-    never full, and its `close` ends the monitoring.
+    Fact: libzmq's I/O thread waits until the monitor has taken an event, and meanwhile serves no connection of the
+    context. Consequence: a monitor that is full, or that is closed before the monitoring ends, stops all connections.
+    Choice: this monitor is never full, and its `close` ends the monitoring first. Cost: events that nobody receives
+    stay in memory.
+
+    Parameters
+    ----------
+    green : type
+        The green `Socket` class.
+    socket : Socket
+        The socket to monitor.
+    events : int, optional
+        Which events; None means all.
+    addr : str, optional
+        The inproc address of the monitor; None chooses a new one.
+
+    Returns
+    -------
+    Socket
+        The monitor that the socket has already, or a new green one.
     """
     monitor: Any = socket._monitor_socket
     if monitor is not None and not monitor.closed:
         return monitor
     if addr is None:
-        # Not pyzmq's address, which is the same each time: libzmq frees that of a closed monitor a while later.
+        # A new address each time. pyzmq's is always the same for one socket, and libzmq frees the address of a closed
+        # monitor only a while after the close.
         addr = f"inproc://greenzmq.monitor.{next(_numbers)}"
     context: zmq.Context[Any] = socket.context
     if issubclass(context._socket_class, green):
@@ -46,9 +64,12 @@ def open_monitor(
 
 
 def stop_monitoring(monitor: Any, socket: zmq.Socket[Any] | None) -> None:
-    """End the monitoring of `socket`, before `monitor` is closed; nothing if `socket` has another monitor by now."""
+    """End the monitoring of `socket`; to be called before `monitor` is closed.
+
+    Does nothing if `socket` is closed, or has another monitor by now.
+    """
     if socket is not None and not socket.closed and socket._monitor_socket is monitor:
         try:
             socket.disable_monitor()
-        except zmq.ContextTerminated:  # which ends the monitoring, too
+        except zmq.ContextTerminated:  # the end of the context has ended the monitoring
             pass

@@ -1,4 +1,4 @@
-"""The parts of a message, looked at before any of them is sent."""
+"""The parts of a message, checked before the first of them is sent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,29 @@ __all__ = ["has_come_as_far", "send_part_by_part", "take_parts"]
 
 
 def take_parts(parts: Sequence[Any], copy: bool, track: bool) -> list[Any]:
-    """The parts, such that nothing can fail once the message has begun.
+    """Check and convert the parts of a message, so that none of them can fail once the message has begun.
 
-    What cannot be sent is refused. A buffer that is to be copied is copied now; one that is to be shared cannot be
-    released any more.
+    A part that is to be copied is copied here. Of a part that is to be shared, a `memoryview` is returned: while it
+    exists the program cannot release or resize the buffer.
+
+    Parameters
+    ----------
+    parts : sequence
+        Frames, and objects with the buffer interface.
+    copy, track : bool
+        As for `zmq.Socket.send_multipart`.
+
+    Returns
+    -------
+    list
+        For each part a Frame, bytes, or a `memoryview`.
 
     Raises
     ------
     TypeError
-        A part is not a buffer, or not in one piece.
+        A part does not have the buffer interface, or its memory is not contiguous.
     ValueError
-        A part is a released buffer, or is to be tracked and cannot be.
+        A part is a released buffer; or the message is to be tracked, and a part is a Frame that is not.
     """
     taken: list[Any] = []
     for number, part in enumerate(parts):
@@ -44,9 +56,9 @@ def take_parts(parts: Sequence[Any], copy: bool, track: bool) -> list[Any]:
 def send_part_by_part(
     socket: Any, parts: Sequence[Any], flags: int, copy: bool, track: bool, kwargs: dict[str, Any]
 ) -> Any:
-    """What pyzmq's `send_multipart` does: `socket.send` for each part. After the first, the rest need not wait.
+    """Call `socket.send` for each part, as pyzmq's `send_multipart` does. Only the first part may have to wait.
 
-    From the first part to the last the socket is this greenlet's, as when the caller sends them one by one.
+    From the first part to the last the socket belongs to this greenlet, as when a program sends them one by one.
     """
     for number, part in enumerate(parts):
         if not isinstance(part, (PlainFrame, bytes, memoryview)):
@@ -57,7 +69,7 @@ def send_part_by_part(
 
 
 def _copied(part: Any, view: memoryview) -> bytes | PlainFrame:
-    """What is in it, in the order in which it lies in memory. A large one is copied once, into libzmq's message."""
+    """Copy a part, in the order of its bytes in memory. A large part is copied once, into libzmq's own message."""
     return view.tobytes("A") if view.nbytes < zmq.COPY_THRESHOLD else PlainFrame(part, copy=True)
 
 
@@ -77,9 +89,10 @@ def _unsendable(number: int, part: object) -> TypeError:
 
 
 def has_come_as_far(error: BaseException, other: BaseException) -> bool:
-    """Whether what raised `error` in pyzmq's backend had come as far as what raised `other`, or had left it again.
+    """Whether the call that raised `error` had reached the line of pyzmq's backend in which `other` was raised.
 
-    Compiled code, too, leaves its lines in tracebacks.
+    The tracebacks tell: compiled code, too, leaves its functions and lines there. If one of the tracebacks has none
+    from the backend, the answer is yes.
     """
     come, needed = _lines(error), _lines(other)
     if not come or not needed:
@@ -89,7 +102,7 @@ def has_come_as_far(error: BaseException, other: BaseException) -> bool:
 
 
 def _lines(error: BaseException) -> dict[str, int]:
-    """The functions of pyzmq's backend that an exception came through, without what only raises; the line in each."""
+    """Map each function of pyzmq's backend in the traceback to its line. Functions that only raise are left out."""
     lines = {}
     traceback = error.__traceback__
     while traceback is not None:

@@ -1,7 +1,8 @@
-"""For type checkers: what pyzmq's generic class `Socket` and its overloaded methods are in greenzmq.
+"""For type checkers: the type parameter of `Socket`, and the overloads of its methods.
 
-`zmq.Socket` stays generic, as pyzmq's is, but needs no argument: its parameter has a default, which type checkers know
-and the interpreter before 3.13 does not. The methods have pyzmq's overloads with green classes.
+`Socket` is generic, as pyzmq's is, but can be written without an argument, because its type parameter has a default.
+Type checkers know such defaults; the interpreter knows them from Python 3.13 on. The methods have pyzmq's overloads,
+with green classes in place of pyzmq's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def typed_as(signature: Method) -> Callable[[Callable[..., Any]], Method]:
-    """For type checkers: the decorated method has the overloads of `signature`."""
+    """Give the decorated method the overloads of `signature`, for type checkers. Nothing else changes."""
     return lambda method: cast("Method", method)
 
 
@@ -61,7 +62,7 @@ def send(
     routing_id: int | None = None,
     group: str | None = None,
 ) -> MessageTracker: ...
-@overload  # it cannot be told
+@overload  # copy is not known to the type checker
 def send(
     self: Any,
     data: Buffer,

@@ -1,12 +1,12 @@
 """Trackers of zero-copy messages, whose `wait` parks the greenlet.
 
-pyzmq has one `threading.Event` for each tracked frame, and its collector sets it in a thread of its own. A greenlet
-that waits for it stands in the event's queue as a thread would, with something in place of the thread's lock: to
-release it wakes the greenlet.
+pyzmq makes one `threading.Event` for each tracked frame. Its collector, in a thread of its own, sets the event when
+libzmq is done with the frame. A thread that waits for an event puts a lock into the queue of the event's condition, and
+`set` releases this lock. For a greenlet we put an object of our own there, whose `release` wakes the greenlet.
 
-pyzmq keeps the tracker on the `Frame` and returns it from every send of that frame. So it is enough to make frames with
-green trackers: the socket makes one of what it is told to track, and this `Frame` is what the namespaces export. Frames
-made by pyzmq itself, such as received ones, count as instances of it.
+pyzmq keeps the tracker on the `Frame`, and each send of that frame returns it. So it is enough that frames have green
+trackers. A green socket makes such a frame of each buffer that it is to track, and the namespaces export this `Frame`.
+Frames that pyzmq itself has made, such as received ones, count as its instances, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Frame", "MessageTracker", "tracked"]
 
 
 class _LikeItsParent(type):
-    """Of these classes, pyzmq's own instances are instances, too; a drop-in may not tell them apart."""
+    """A metaclass: instances of pyzmq's own class count as instances of ours, as code written for pyzmq expects."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         kind = cls.__bases__[0] if cls.__module__ == __name__ else cls
@@ -35,7 +35,7 @@ class _LikeItsParent(type):
 
 
 class MessageTracker(PlainMessageTracker, metaclass=_LikeItsParent):
-    """A `zmq.MessageTracker` for greenlets, which may be on any hub.
+    """A `zmq.MessageTracker` whose `wait` parks the greenlet, on any hub.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ class MessageTracker(PlainMessageTracker, metaclass=_LikeItsParent):
         Parameters
         ----------
         timeout : float
-            Seconds; a negative number waits for ever, 0 looks only.
+            Seconds. A negative number waits for ever, 0 does not wait.
 
         Raises
         ------
         zmq.NotDone
-            The time is over.
+            The time is over, and libzmq is not done with the message.
         TypeError or ValueError
-            The timeout is no number of seconds.
+            The timeout is not a number of seconds.
 
         Notes
         -----
@@ -72,21 +72,21 @@ class MessageTracker(PlainMessageTracker, metaclass=_LikeItsParent):
 
 
 class Frame(PlainFrame, metaclass=_LikeItsParent):
-    """A `zmq.Frame` whose `tracker` waits for greenlets."""
+    """A `zmq.Frame` whose `tracker` is a green `MessageTracker`."""
 
     def __init__(self, data: Any = None, track: bool = False, *args: Any, **kwargs: Any) -> None:
         super().__init__(data, track, *args, **kwargs)
-        if track and self.tracker is not zmq._FINISHED_TRACKER:  # which is what pyzmq gives to what it has copied
+        if track and self.tracker is not zmq._FINISHED_TRACKER:  # pyzmq's tracker for a frame that it has copied
             self.tracker = MessageTracker(self.tracker)
 
     def __repr__(self) -> str:
-        """As pyzmq's; a subclass is called by its own name."""
+        """As pyzmq's, ``<zmq.Frame(...)>``. A subclass shows its own name."""
         shown, ours = super().__repr__(), f"<{__name__}."
         return f"<zmq.{shown.removeprefix(ours)}" if shown.startswith(ours) else shown
 
 
 def tracked(data: Any, copy: bool, copy_threshold: int | None) -> Any:
-    """What to send in place of `data` so that the tracker which comes back is green."""
+    """Return what to send in place of `data`, so that the send returns a green tracker."""
     if copy or isinstance(data, PlainFrame):
         return data
     return Frame(data, track=True, copy_threshold=copy_threshold)
@@ -109,11 +109,12 @@ def _events(tracker: zmq.MessageTracker) -> Iterator[Any]:
 
 
 class _EventWaitable(Linkable):
-    """A `threading.Event`, to be waited for by greenlets.
+    """A `threading.Event` for greenlets to wait for.
 
-    In the queue of the event's condition it stands where a waiting thread has its lock, and is released like those.
-    There it stays: to take it out of a queue that another thread goes through would need the condition's lock, which is
-    a green one where `threading` is patched, and no good between threads.
+    It stands in the queue of the event's condition, like the lock of a thread that waits, and is released like those.
+    It stays there until the event is set, even if no greenlet waits any more. To remove it while another thread may
+    walk through the queue, we would need the condition's lock; where `threading` is patched, that is a green lock,
+    which does not protect against other threads.
     """
 
     def __init__(self, event: Any) -> None:
@@ -128,8 +129,8 @@ class _EventWaitable(Linkable):
 
 
 def _waitable(event: Any) -> Waitable:
-    """What to wait for until `event` is set."""
-    if isinstance(event, Waitable):  # gevent's, if it patched `threading` before pyzmq was imported
+    """Return the `Waitable` that becomes ready when `event` is set."""
+    if isinstance(event, Waitable):  # an Event of gevent's, which patched `threading` before pyzmq was imported
         return event
     condition = getattr(event, "_cond", None)
     if condition is None:
@@ -137,5 +138,7 @@ def _waitable(event: Any) -> Waitable:
     new = _EventWaitable(event)
     bell: _EventWaitable = vars(event).setdefault("_greenzmq_bell", new)
     if bell is new:
-        condition._waiters.append(bell)  # who sets the event does so before it looks at the queue
+        # If the event is set during this line, before `bell` is in the queue, nobody releases `bell`. The caller parks
+        # by `park_for`, which asks `ready` once more after it has linked itself.
+        condition._waiters.append(bell)
     return bell

@@ -1,10 +1,11 @@
-"""The thread that frees zero-copy buffers for pyzmq is a native one, whatever was imported or patched first.
+"""The thread in which pyzmq frees zero-copy buffers is a native thread, whatever was imported or patched first.
 
-Fact: pyzmq keeps the objects whose memory libzmq sends, and drops them in a `threading.Thread` that sits in a blocking
-`recv`. Consequence: where `threading` is patched that thread is a greenlet, and all stops at the first zero-copy
-message (unless gevent's `Thread` came first, with a `zmq.green` context). Choice: pyzmq's own method, in a thread that
-nobody can patch and with a plain context; started when it is first needed, and again in a forked child, as before. A
-collector that runs already is left as it is.
+Fact: pyzmq keeps each object whose memory libzmq sends. Its *collector*, a `threading.Thread`, sits in a blocking
+`recv`, and drops an object when libzmq is done with it. Consequence: where `threading` is patched, the collector is a
+greenlet, and its blocking `recv` stops the whole thread at the first zero-copy message. (Not so if gevent patched
+before pyzmq was imported: then pyzmq gives the collector a `zmq.green` context.) Choice: the collector's own method
+runs in a native thread, which nobody can patch, and with a plain context. It starts when it is first needed, and again
+in a forked child, as pyzmq's does. A collector that runs already is left as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _work: Any = garbage.GarbageCollectorThread.run
 
 
 class _Ready:
-    """As much of `threading.Event` as pyzmq needs: set once, waited for by one thread."""
+    """The part of `threading.Event` that pyzmq uses: it is set once, and one thread waits for it."""
 
     def __init__(self) -> None:
         self._unset = unpatched.allocate_lock()
@@ -32,7 +33,7 @@ class _Ready:
 
 
 class _Collector:
-    """In place of `garbage.GarbageCollectorThread`."""
+    """Stands in for `garbage.GarbageCollectorThread`."""
 
     def __init__(self, gc: garbage.GarbageCollector) -> None:
         self.gc = gc
@@ -45,7 +46,7 @@ class _Collector:
         self._running.acquire()
         try:
             unpatched.start_new_thread(self._run, ())
-        except BaseException:  # there can be no more threads; pyzmq is to try again at the next message
+        except BaseException:  # the system allows no more threads; pyzmq tries again at the next message
             self._running.release()
             raise
 
@@ -61,10 +62,10 @@ class _Collector:
 
 
 def use_native_thread() -> None:
-    """Have pyzmq's collector run in a native thread from its next start on. Nothing if called before."""
+    """Have pyzmq's collector run in a native thread from its next start on. Does nothing if called before."""
     module: Any = garbage
     if module.GarbageCollectorThread is not _Collector:
         module.GarbageCollectorThread = _Collector
-        module.Thread = _Collector  # pyzmq looks where this class is from, to choose its context
-        # Under this lock runs Python code, in which a finalizer or a signal handler may switch.
+        module.Thread = _Collector  # pyzmq chooses a `zmq.green` context if this class comes from gevent
+        # pyzmq holds this lock while Python code runs, in which a finalizer or a signal handler may switch.
         module.gc._lock = ParkingLock("the start of pyzmq's collector")

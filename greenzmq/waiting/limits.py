@@ -1,7 +1,7 @@
-"""Times as programs give them, checked once where they come in.
+"""Check the times that programs give, once, in the call that takes them.
 
-A wrong one would fail far from its cause, inside the hub: a string in the arithmetic of a timer, NaN in the heap of all
-timers, which it puts out of order for everybody.
+Without this check a wrong time would fail inside the hub, far from its cause: a string in the arithmetic of a timer;
+and NaN would put the heap of timers out of order, which delays everybody's timers.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ __all__ = ["as_limit", "as_seconds"]
 
 
 def as_seconds(value: float, what: str) -> float:
-    """`value`, if it is a number of seconds. Infinity is one, and so is a negative number.
+    """Return `value` if it is a number of seconds. Infinity and negative numbers are allowed.
 
     Parameters
     ----------
     value : float
-        Whatever the program has given: an int or float comes back as it is, another number as a float.
+        What the program has given. An int or float is returned as it is, another number as a float.
     what : str
-        What takes the time, as the message of an error names it, such as ``"hub.sleep()"``.
+        The call that takes the time, as the error's message names it, such as ``"hub.sleep()"``.
 
     Raises
     ------
     TypeError
-        It is not a number.
+        `value` is not a number.
     ValueError
-        It is NaN.
+        `value` is NaN.
     """
     if not isinstance(value, (int, float)):
         if not isinstance(value, (SupportsFloat, SupportsIndex)):
@@ -34,10 +34,10 @@ def as_seconds(value: float, what: str) -> float:
             raise TypeError(f"{what} takes a number of seconds, not {value!r}{cure}")
         value = float(value)
     if value != value:
-        raise ValueError(f"{what} takes a number of seconds, and {value!r} is none")
+        raise ValueError(f"{what} takes a number of seconds, not NaN")
     return value
 
 
 def as_limit(value: float | None, what: str) -> float | None:
-    """`as_seconds`, where None stands for no limit."""
+    """`as_seconds`, or None, which means that there is no limit."""
     return None if value is None else as_seconds(value, what)

@@ -44,7 +44,7 @@ def test_a_timedelta_is_told_its_seconds() -> None:
 @pytest.mark.parametrize("value", [math.nan, Decimal("NaN")])
 def test_nan_is_a_value_error(value: Any) -> None:
     """NaN is neither later nor earlier than anything: among the timers it would put all others out of order."""
-    with pytest.raises(ValueError, match=r"^hub\.sleep\(\) takes a number of seconds, and nan is none$"):
+    with pytest.raises(ValueError, match=r"^hub\.sleep\(\) takes a number of seconds, not NaN$"):
         as_seconds(value, "hub.sleep()")
 
 
