@@ -206,7 +206,7 @@ def test_made_before_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     push.send(b"no loop, no coroutine")
 
     async def main() -> bytes:
-        with pytest.warns(RuntimeWarning, match=r"recv\(\) in a coroutine"):
+        with pytest.warns(RuntimeWarning, match=r"recv\(\) was called in a coroutine"):
             message: bytes = pull.recv()
         return message
 
