@@ -39,6 +39,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     sockets/            one libzmq socket
         plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       what a forked child meets that uses its parent's sockets
+        pyobj           whether pickle is refused
         fairness        the turn: how long a greenlet may go on before the hub goes round
         messages        who is in the middle of a multipart message
         spurious        readiness that is none
@@ -129,6 +130,7 @@ from .errors import (
     BlockingCallError,
     HubError,
     MissingHubError,
+    PyobjRefusedError,
     Timeout,
     UnknownHubError,
     WatchError,
@@ -174,6 +176,7 @@ __all__ = [
     "HubError",
     "MissingHubError",
     "MonitorEvents",
+    "PyobjRefusedError",
     "Task",
     "Timeout",
     "UnknownHubError",

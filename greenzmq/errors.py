@@ -1,7 +1,7 @@
 """The errors that are greenzmq's own.
 
-What libzmq answers stays pyzmq's: `zmq.Again`, `zmq.ContextTerminated`, `zmq.ZMQError`. Here is only what goes wrong
-between a program and its hub. Every message names the culprit and the cure.
+What libzmq answers stays pyzmq's: `zmq.Again`, `zmq.ContextTerminated`, `zmq.ZMQError`. Here is what goes wrong
+between a program and its hub, and what a program has forbidden itself. Every message names the culprit and the cure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ __all__ = [
     "HubError",
     "MissingHubError",
     "PatchWarning",
+    "PyobjRefusedError",
     "TimeLimitExpired",
     "Timeout",
     "UnknownHubError",
@@ -48,6 +49,10 @@ class WrongHubError(HubError):
 
 class PatchWarning(RuntimeWarning):
     """`greenzmq.patch` or `greenzmq.unpatch` could not change everything; the message says what it left as it was."""
+
+
+class PyobjRefusedError(RuntimeError):
+    """``Context(pyobj=False)`` or ``$GREENZMQ_PYOBJ`` refuses `Socket.send_pyobj` and `recv_pyobj`."""
 
 
 class WatchError(HubError):

@@ -22,6 +22,7 @@ from ..waiting.tasks import NativeCall
 from .fairness import default_turn, turn_in_seconds
 from .inherited import refuse_after_fork
 from .plain import PlainContext
+from .pyobj import default_pyobj
 from .socket import Socket
 from .zerocopy import use_native_thread
 
@@ -60,13 +61,16 @@ class Context(PlainContext[Made_co]):
     turn : float, optional
         Milliseconds for which a greenlet whose calls need not wait may go on with one socket before it lets others run;
         0 never stops it. None means ``$GREENZMQ_TURN``, or 2 if that is not set.
+    pyobj : bool, optional
+        False makes `Socket.send_pyobj` and `recv_pyobj` an error: to unpickle runs whatever code the sender has put in
+        the message. None means what ``$GREENZMQ_PYOBJ`` says, 0 or 1; if that is not set, they are allowed.
 
     Raises
     ------
     UnknownHubError, MissingHubError
         `hub` cannot be used. Raised at once, not at the first wait.
     TypeError or ValueError
-        The turn is not a number of milliseconds, or is negative.
+        The turn is not a number of milliseconds, or is negative; ``$GREENZMQ_PYOBJ`` is neither 0 nor 1.
     """
 
     _repr_cls = "greenzmq.Context"
@@ -78,6 +82,7 @@ class Context(PlainContext[Made_co]):
 
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
+    _greenzmq_pyobj: bool | None
     _greenzmq_ending: NativeCall[None] | None
     _greenzmq_services: weakref.WeakSet[Any]  # what runs in it, with sockets of its own, until it ends
     _greenzmq_unattended = False  # a finalizer ends it, so `term` must not wait
@@ -89,16 +94,19 @@ class Context(PlainContext[Made_co]):
         *,
         hub: Choice | GreenHub | None = None,
         turn: float | None = None,
+        pyobj: bool | None = None,
     ) -> None:
         other = io_threads if isinstance(io_threads, PlainContext) else shadow
         choice = hub.hub if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
         seconds = getattr(other, "_greenzmq_turn", None) if turn is None else turn_in_seconds(turn)
+        default_pyobj()
         arguments: Any = (io_threads, shadow)
         self.__dict__.update(
             _greenzmq_choice=choice or getattr(other, "_greenzmq_choice", None) or self._greenzmq_default_hub,
             _greenzmq_turn=default_turn() if seconds is None else seconds,
+            _greenzmq_pyobj=getattr(other, "_greenzmq_pyobj", None) if pyobj is None else bool(pyobj),
             _greenzmq_ending=None,
             _greenzmq_services=weakref.WeakSet(),
         )

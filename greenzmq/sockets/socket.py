@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import index
+from pickle import DEFAULT_PROTOCOL
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import zmq
@@ -33,6 +34,7 @@ from .inherited import REFUSED, refuse_after_fork
 from .monitors import open_monitor, stop_monitoring
 from .parts import send_part_by_part, take_parts
 from .plain import PlainPoller, PlainSocket
+from .pyobj import refuse_pyobj
 from .registry import address_of, forget_state, shared_state
 from .signatures import Received_co, typed_as
 from .tracker import tracked
@@ -270,6 +272,28 @@ class Socket(PlainSocket[Received_co]):
         if receiving is PART_BY_PART:
             return PlainSocket.recv_multipart(self, flags, copy, track)
         return self._greenzmq_state.perform(self, receiving, receive_message, index(flags), (copy, track))
+
+    def send_pyobj(self, obj: object, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, **kwargs: Any) -> Any:
+        """Pickle an object and send it as one frame; see `zmq.Socket.send_pyobj`, and `recv_pyobj` for the danger.
+
+        Raises `PyobjRefusedError` if the context was made with ``pyobj=False``. Switches: as `send`.
+        """
+        refuse_pyobj(self, "send_pyobj")
+        return super().send_pyobj(obj, flags, protocol, **kwargs)
+
+    def recv_pyobj(self, flags: int = 0) -> Any:
+        """Receive one frame and unpickle it; see `zmq.Socket.recv_pyobj`. For messages of trusted senders only.
+
+        A pickle is a program: to load it calls whatever functions its sender has named, in this process. Nothing can be
+        checked before. And it costs what the sender wants: 7 bytes make the unpickler allocate a GiB. Whoever can send
+        to this socket can do both. `recv_json`, and `recv_serialized` with msgpack or the like, read data only; see
+        ``examples/typed_messages.py``.
+
+        Raises `PyobjRefusedError` if the context was made with ``pyobj=False``, or ``$GREENZMQ_PYOBJ`` is 0; then the
+        message stays where it is. Switches: as `recv`.
+        """
+        refuse_pyobj(self, "recv_pyobj")
+        return super().recv_pyobj(flags)
 
     # -- calls that may consume a signal that others wait for ----------------------------------------------------------
 
