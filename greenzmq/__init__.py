@@ -35,7 +35,8 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         tasks           Task, and calls in native threads
         time_limit      with hub.timeout(seconds):
         bridge          between an asyncio loop's coroutines and its greenlets
-        hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread
+        from_threads    what other threads have a hub do
+        hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread, submit
     sockets/            one libzmq socket
         plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       what a forked child meets that uses its parent's sockets

@@ -83,7 +83,7 @@ def main(
     green = GreenHub.of(hubs.hub_to_wait_on(choice))
     refuse_in_hub(green.hub)
     with hubs.thread_choice(green.hub, "greenzmq.main()"), _raised_here(green.hub, list(signals)):
-        return _run_and_clean_up(call)
+        return _run_and_clean_up(green.hub, call)
 
 
 def namespace(name: str) -> ModuleType:
@@ -130,22 +130,26 @@ def _run_on_loop(name: str, call: Callable[[], T], signals: list[int]) -> T:
 
     def program() -> T:
         with _raised_here(AsyncioHub.get(), signals):
-            return _run_and_clean_up(call)
+            return _run_and_clean_up(AsyncioHub.get(), call)
 
     with hubs.thread_choice("asyncio", "greenzmq.main()"):
         result: T = loop.run(run(program))
     return result
 
 
-def _run_and_clean_up(call: Callable[[], T]) -> T:
+def _run_and_clean_up(hub: Hub, call: Callable[[], T]) -> T:
     scope = Scope()
-    with scope.entered():
-        try:
-            result = plain_result(call, call())
-        except BaseException:
-            _end(scope, linger=0)
-            raise
-        _end(scope)
+    outer, hub.local[Scope] = hub.local.get(Scope), scope  # for what other threads have the hub do
+    try:
+        with scope.entered():
+            try:
+                result = plain_result(call, call())
+            except BaseException:
+                _end(scope, linger=0)
+                raise
+            _end(scope)
+    finally:
+        hub.local[Scope] = outer
     return result
 
 

@@ -160,6 +160,9 @@ class AsyncioHub(Hub):
             if not self.loop.is_closed():
                 raise
 
+    def has_ended(self) -> bool:
+        return self.loop.is_closed()
+
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         self.check_open()
         when = monotonic() + max(seconds, 0)

@@ -159,6 +159,16 @@ class Hub(abc.ABC):
         here that switches. It must not be called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
+    def has_ended(self) -> bool:
+        """Whether the loop is closed for good. To be overridden by backends whose loops can be. Any thread may ask."""
+        return False
+
+    def hear_threads(self) -> None:  # noqa: B027  # most hear them anyway
+        """From now on, run the `call_soon_threadsafe` calls of other threads for good, as `hold` does for a while.
+
+        To be overridden by backends for which `hold` does something. Idempotent.
+        """
+
     def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
         """`call_soon`, but not before the loop has looked at its watches and timers.
 

@@ -47,6 +47,7 @@ class EventletHub(Hub):
         self._scheduled_in: greenlet | None = None  # the hub greenlet that has a timer for _run_soon
         self._calling = False  # the hub runs a callback of ours, so it will see what is scheduled now
         self._closed = False
+        self._hears_threads = False
         self._wakeup = Wakeup(self._take_from_threads)
         self._listener: Any = None
         self._needed = 0  # how many greenlets are parked or hold
@@ -86,6 +87,8 @@ class EventletHub(Hub):
         if not self._closed:
             self._from_threads.append((callback, args))
             self._wakeup.notify()
+            if self._closed:  # meanwhile; what is dropped notices it
+                self._from_threads.clear()
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         handle = _EventletTimer()
@@ -110,6 +113,14 @@ class EventletHub(Hub):
             return self._hub.switch()
         finally:
             self.release()
+
+    def has_ended(self) -> bool:
+        return self._closed
+
+    def hear_threads(self) -> None:
+        if not self._hears_threads:
+            self._hears_threads = True
+            self.hold()
 
     def hold(self) -> None:
         self._needed += 1
@@ -201,6 +212,7 @@ class EventletHub(Hub):
 
     def _close(self) -> None:
         self._closed = True
+        self._from_threads.clear()
         _remove(self._hub, self._listener)
         self._wakeup.close()
 

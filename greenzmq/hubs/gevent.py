@@ -90,6 +90,9 @@ class GeventHub(Hub):
                 raise
             self._from_threads.clear()
 
+    def has_ended(self) -> bool:
+        return self._closed or not self._loop.ptr
+
     def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
         # By the async watcher, since gevent's loops run up to 1,000 callbacks, and also those that are scheduled
         # meanwhile, before they serve watchers.
@@ -137,6 +140,7 @@ class GeventHub(Hub):
 
     def _close(self) -> None:
         self._closed = True
+        self._from_threads.clear()
         if self._loop.ptr:
             self._wakeup.close()
 

@@ -83,6 +83,8 @@ class SelectorHub(Hub):
         if not self._closed:
             self._from_threads.append((callback, args))
             self._wakeup.notify()
+            if self._closed:  # meanwhile; what is dropped notices it
+                self._from_threads.clear()
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         timer = self._timers.add(monotonic() + max(seconds, 0), callback, args)
@@ -97,6 +99,9 @@ class SelectorHub(Hub):
         finally:
             self._parked.discard(reference)
 
+    def has_ended(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """End the loop and free its descriptors. Called at the end of the thread."""
         if not self._closed:
@@ -104,6 +109,7 @@ class SelectorHub(Hub):
             if self.greenlet:
                 self.greenlet.throw(GreenletExit)
             self._end_parked()
+            self._from_threads.clear()
             self._wakeup.close()
             self._selector.close()
 

@@ -28,6 +28,7 @@ __all__ = [
     "is_main_thread",
     "is_readable",
     "local",
+    "new_rlock",
     "poll",
     "start_new_thread",
 ]
@@ -61,6 +62,7 @@ DefaultSelector = _selectors.DefaultSelector
 allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident
 local = _thread._local
+new_rlock = _thread.RLock
 start_new_thread = _thread.start_new_thread
 
 

@@ -120,6 +120,9 @@ class SteppingHub(Hub):
         order = "in order" if self._random is None else f"seed {self._seed}"
         return f"{order}, at {self.time:.6f} s"
 
+    def has_ended(self) -> bool:
+        return self._closed
+
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _SteppingWatch(self, fd, callback, write)
 

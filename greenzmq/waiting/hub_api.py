@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .. import hubs
 from ..errors import HubError
 from ..process import unpatched
+from .from_threads import HubFuture, submit
 from .limits import as_limit, as_seconds
 from .reasons import DESCRIPTOR, THREAD
 from .tasks import NativeCall, Task
@@ -224,6 +225,60 @@ class GreenHub:
         refuse_to_wait(self.hub)
         return NativeCall(function, *args, **kwargs).get(self.hub, (THREAD, function))
 
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> HubFuture[T]:
+        """Run ``function(*args, **kwargs)`` in a greenlet of this hub, for any other native thread.
+
+        For threads that have to use what belongs to the hub, such as a green socket on which greenlets wait: those of
+        `run_in_thread`, of a C library, of a web server. The hub has to run for that. It begins the functions of one
+        thread in the order of these calls, each in a task of its own, which runs in a copy of the thread's
+        `contextvars` context. The end of `greenzmq.main` kills those that run then.
+
+        Returns
+        -------
+        HubFuture
+            A `concurrent.futures.Future`. Its `cancel` kills the task.
+
+        Raises
+        ------
+        HubError
+            The hub has ended.
+        TypeError
+            `function` is a coroutine function.
+
+        Notes
+        -----
+        Switches: never. May be called in any thread and in any greenlet. On eventlet, get this object by
+        ``greenzmq.hub()``: from that call on its hub hears threads for good, and not only while greenlets wait in
+        greenzmq.
+        """
+        return submit(self.hub, partial(function, *args, **kwargs))
+
+    def call_from_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """`submit` the function, wait, and return its result or raise its exception.
+
+        A plain thread blocks meanwhile. If the wait is ended by an exception, such as a `KeyboardInterrupt`, the
+        function is killed.
+
+        Raises
+        ------
+        concurrent.futures.CancelledError
+            The function was killed, for example by the end of `greenzmq.main`.
+        HubError
+            The hub has ended; or a wait here would stop a hub.
+
+        Notes
+        -----
+        Switches: always where it is called in a greenlet, which may be one of this hub or of another thread's.
+        """
+        future = self.submit(function, *args, **kwargs)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            del future  # the traceback of its error refers to this frame
+
     def __repr__(self) -> str:
         return f"<GreenHub of {self.hub!r}>"
 
@@ -256,4 +311,6 @@ def hub(choice: Choice | GreenHub | None = None) -> GreenHub:
     HubError
         There is no such hub, or it cannot be used here. The subclass and the message say why, and what to do.
     """
-    return GreenHub.of(hubs.get_hub(choice.hub if isinstance(choice, GreenHub) else choice))
+    found = hubs.get_hub(choice.hub if isinstance(choice, GreenHub) else choice)
+    found.hear_threads()  # the program may give it to some
+    return GreenHub.of(found)

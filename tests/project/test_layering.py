@@ -21,7 +21,7 @@ LAYERS = {
     "errors": "",
     "process": "unpatched fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
-    "waiting": "limits reasons waiter events locks scope tasks time_limit bridge hub_api",
+    "waiting": "limits reasons waiter events locks scope tasks time_limit bridge from_threads hub_api",
     "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters timeouts "
     "operations coroutines registry parts calls tracker signatures monitors socket zerocopy context monitoring",
     "polling": "fd_set poll_set entries poller_state poller",
