@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from support.hub_thread import HubThread, new_descriptors, open_descriptors
+from support.parsing import mend_parser
 from support.sockets import connected, keep_sockets, open_context
 from support.variants import USUAL, VARIANTS, Variant
 
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    mend_parser()
     config.addinivalue_line("markers", "main_greenlet: run the body in the main greenlet of the hub's thread")
     config.addinivalue_line(
         "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"

@@ -90,6 +90,52 @@ def test_outcomes(run) -> None:
     assert "hub_thread.py" not in output
 
 
+def test_failure_beside_garbage(run) -> None:
+    """A test that fails is reported by name, also if the garbage collector runs finalizers while the report is made.
+
+    A task whose error nobody has seen, or any finalizer that fails, makes pytest format a traceback, and for that
+    Python parses a line of code. Here a finalizer parses one itself.
+
+    Seen to fail on CPython 3.11.7, where the run ended in an INTERNALERROR.
+    """
+    output, code = run(
+        """
+        import ast, gc
+
+        class Garbage:
+            renewed = True
+
+            def __init__(self):
+                self.cycle = self
+
+            def __del__(self):
+                ast.parse("1 + 1")
+                if self.renewed:
+                    Garbage()
+
+        @pytest.fixture
+        def garbage():
+            threshold = gc.get_threshold()
+            gc.set_threshold(20)
+            Garbage()
+            yield
+            assert gc.isenabled()
+            gc.set_threshold(*threshold)
+            Garbage.renewed = False
+
+        def test_fails(garbage):
+            answer = 41
+            assert answer == 42
+
+        def test_passes():
+            pass
+        """
+    )
+    assert code == 1, output
+    assert "FAILED test_it.py::test_fails - assert 41 == 42" in output
+    assert "1 failed, 1 passed" in output
+
+
 #: What a test leaves behind, and the sign of it in what is reported.
 LEAKS = {
     "watch": ("contract_hub.watch(os.pipe()[0], int).start()", r"'started watches': \{\("),
