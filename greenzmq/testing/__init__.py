@@ -1,9 +1,9 @@
-"""For authors of hubs, and of code that runs on them: the contract as code, and what tests of green code need.
+"""For authors of hubs, and of code on hubs: the contract of a hub as tests, and tools for tests of green code.
 
-`check_hub` holds a hub to the contract of `greenzmq.hubs.base`, and stops at the first rule that is broken.
-`HUB_CHECKS` has the checks one by one, for a test runner to parametrize over: each takes the hub, is called in a
-greenlet that may park in it, and says in its docstring what rule it holds the hub to. `MAIN_GREENLET_CHECKS` have to be
-called in the thread's main greenlet.
+`check_hub` tests a hub against the contract of `greenzmq.hubs.base`, and stops at the first rule that is broken.
+`HUB_CHECKS` contains the checks one by one, for a test runner to parametrize over. A check takes the hub, and is called
+in a greenlet that may park in it; its docstring is the rule that it tests. The checks in `MAIN_GREENLET_CHECKS` have to
+be called in the thread's main greenlet.
 
 ::
 
@@ -11,16 +11,16 @@ called in the thread's main greenlet.
     def test_contract(check):
         check(MyHub.get())
 
-A check that finds a rule broken raises `ContractError`. It takes over the loop while it runs, makes callbacks raise
-(which the runtime reports on stderr), and leaves the hub as it was.
+A check raises `ContractError` if a rule is broken. While it runs, it uses the loop for itself, and some callbacks raise
+on purpose, which the runtime reports on stderr. At its end the hub is as it was before.
 
-On any hub:
+Tools for tests on any hub:
 
-- `assert_no_switch`, `assert_switches`: a block gives up control never, or exactly so often;
-- `wait_all_parked`: come back when all others wait;
-- `check_socket`: the invariants of a green socket.
+- `assert_no_switch` and `assert_switches`: a block of code switches never, or exactly so many times;
+- `wait_all_parked`: return when all other greenlets wait;
+- `check_socket`: test the invariants of a green socket.
 
-`SteppingHub` is a hub whose steps, clock and order a test has in its hands; see `greenzmq.testing.stepping`.
+`SteppingHub` is a hub whose steps, clock and order the test controls; see `greenzmq.testing.stepping`.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ MAIN_GREENLET_CHECKS: tuple[Check, ...] = loop.MAIN_GREENLET_CHECKS
 
 
 def check_hub(make_hub: Callable[[], Hub]) -> None:
-    """Hold a hub to every rule of the contract.
+    """Test a hub against every rule of the contract.
 
     Parameters
     ----------
     make_hub : callable
-        Returns this thread's hub: ``MyHub.get``.
+        Returns this thread's hub, as ``MyHub.get`` does.
 
     Raises
     ------
     ContractError
-        At the first rule that is broken.
+        A rule is broken; the message says which.
 
     Notes
     -----
-    Switches: always. Called in the thread's main greenlet it makes `MAIN_GREENLET_CHECKS` too. On a loop that itself
-    runs in the main greenlet, as asyncio's does, call it in a greenlet of that loop.
+    Switches: always. If it is called in the thread's main greenlet, it runs `MAIN_GREENLET_CHECKS` as well. If the loop
+    itself runs in the main greenlet, as asyncio's does, call it in a greenlet of that loop.
     """
     hub = make_hub()
     require(make_hub() is hub, "there is at most one Hub object for a loop")

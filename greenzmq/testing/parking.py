@@ -1,4 +1,4 @@
-"""Wait until nobody can go on: for tests that have to begin when all the others wait."""
+"""Wait until all other greenlets are parked, for tests that have to begin in that state."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["wait_all_parked"]
 
-#: How often it has to look the same, and how many seconds apart: some loops make many rounds of callbacks before they
-#: look at descriptors, but none does when a timer is due.
+#: In so many observations in a row the same waiters have to be parked, the observations being so many seconds apart.
+#: They are made by a timer, because some loops run many rounds of callbacks before they look at descriptors, but no
+#: loop does so when a timer is due.
 _QUIET = 2
 _APART = 0.001
 
@@ -33,30 +34,34 @@ _APART = 0.001
 def wait_all_parked(
     whom: GreenHub | Hub | Iterable[Task[Any] | greenlet], seconds: float = PATIENCE
 ) -> list[ParkedGreenlet]:
-    """Let the hub go round until each of `whom` has ended, or waits in a call of greenzmq and is not about to go on.
+    """Yield to the hub until each of `whom` has ended or is parked, that is, waits in a call of greenzmq.
+
+    A greenlet that has been woken, and only waits for the hub to resume it, does not count as parked.
 
     Parameters
     ----------
     whom : GreenHub or Hub, or iterable of Task or greenlet
-        A hub stands for all of its tasks but this one, those included that are spawned meanwhile.
+        A hub stands for all of its tasks except this one, and also for tasks that are spawned during the call.
     seconds : float
-        How long it may take, by the real clock.
+        How long the call may take, in real time.
 
     Returns
     -------
     list of ParkedGreenlet
-        Those that wait.
+        Those that are parked.
 
     Raises
     ------
     AssertionError
-        It takes longer. The message says what they do.
+        The time is over. The message tells what each of them does.
 
     Notes
     -----
-    Switches: always. One that sleeps is parked, one that merely lets others have their turn (``hub.sleep(0)``) is not.
-    Nor are those that wait by means of their runtime, such as ``gevent.sleep``. Of messages that libzmq's own threads
-    have yet to bring, over ``tcp`` and ``ipc``, nobody can know.
+    Switches: always.
+
+    A greenlet that sleeps is parked. One that only yields (``hub.sleep(0)``) is not, nor is one that waits in a call of
+    its runtime, such as ``gevent.sleep``. Over ``tcp`` and ``ipc`` a message may still be on its way in libzmq's own
+    threads, and wake a parked greenlet later: this call cannot know of it.
     """
     hub = hubs.get_hub()
     known = whom if isinstance(whom, (GreenHub, Hub)) else list(whom)
@@ -87,7 +92,7 @@ def _living(known: Any) -> list[Task[Any] | greenlet]:
 
 
 def _waiter(each: Task[Any] | greenlet) -> Waiter | None:
-    """What it is parked with; None if it runs, has yet to begin, or is about to go on."""
+    """Return the waiter with which a greenlet is parked. None if it runs, has not begun, or has been woken."""
     it = each._greenlet if isinstance(each, Task) else each
     waiter = None if it is None else waiter_of(it)
     return None if waiter is None or waiter.woken or waiter.expired else waiter

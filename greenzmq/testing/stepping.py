@@ -1,20 +1,20 @@
-"""A hub for tests: it goes step by step, its clock moves at a call, and a seed orders what is ready.
+"""A hub for tests: it runs step by step, the test moves its clock, and a seed chooses the order of ready callbacks.
 
 ::
 
     with SteppingHub(seed=7) as stepping:
         hub, context = greenzmq.hub(stepping), greenzmq.Context(hub=stepping, turn=0)
         task = hub.spawn(program, hub, context)
-        stepping.settle()          # all have gone as far as they can
-        stepping.advance(1.5)      # what is due within 1.5 s has happened, in no time
+        stepping.settle()          # every greenlet has gone on as far as it can
+        stepping.advance(1.5)      # all that is due within 1.5 s has happened, without waiting for real time
         assert task.done
 
-The schedule of such a test is a function of the seed alone, as long as no other thread has a part in it. libzmq has
-threads of its own for ``tcp`` and ``ipc``, but not for ``inproc``; and a context with ``turn=0`` does not look at the
-real clock. Loop over seeds to see other schedules.
+The schedule of such a test depends on the seed alone, as long as no other thread takes part. Therefore use ``inproc``:
+for ``tcp`` and ``ipc`` libzmq has threads of its own. And make the context with ``turn=0``: otherwise the length of a
+turn is measured by the real clock. Loop over seeds to see other schedules.
 
-Without `step`, `settle` and `advance` it is an ordinary hub: a main greenlet that parks makes it run. Then the clock
-jumps to the next timer whenever there is nothing else to do.
+Without `step`, `settle` and `advance` this is an ordinary hub: it runs when the main greenlet parks. Whenever no
+callback is ready then, the clock jumps to the next timer.
 """
 
 from __future__ import annotations
@@ -43,37 +43,37 @@ if TYPE_CHECKING:
 __all__ = ["StalledError", "SteppingHub"]
 
 _READ, _WRITE = 1, 2  # selectors.EVENT_READ, selectors.EVENT_WRITE
-#: Microseconds that a callback takes, so that time passes for a greenlet that only yields, too.
+#: Microseconds by which the clock moves for each callback, so that time passes for a greenlet that only yields, too.
 _STEP = 1
-#: Microseconds to which times are rounded up: what is set for the same time in the same breath is due at once. By real
-#: time some of it comes a little earlier than the rest, since a timeout counts from the beginning of the call: by up to
-#: half of this it makes no difference.
+#: Microseconds. The times at which timers are due are rounded up to a multiple of this, so that timers set for the same
+#: time are due together. Their real times differ a little, because a timeout counts from the beginning of its call. A
+#: difference of up to half of this is absorbed.
 _GRAIN = 1000
-#: Microseconds that nobody lives to see: about 30 years. What is due later is never due.
+#: Microseconds: about 30 years. A timer that would be due later is never due.
 _NEVER = 10**15
-#: After so many steps without a pause for breath a program does not settle any more.
+#: `settle` gives up after so many steps.
 _MANY = 100_000
 
 _here = unpatched.local()
 
 
 class StalledError(HubError):
-    """Nothing can go on any more, or there is no end to it."""
+    """No greenlet can go on any more, or the greenlets go on for ever."""
 
 
 class SteppingHub(Hub):
-    """See `Hub`, and above. A thread has one at a time, until its `close`.
+    """See `Hub`, and the head of this module. A thread has one at a time, until its `close`.
 
     Parameters
     ----------
     seed : int, optional
-        Which of the ready callbacks is the next is chosen at random, beginning with this. None keeps their order, as
-        the contract of hubs says.
+        The seed of the random choice of the next callback among those that are ready. None runs them in order, as the
+        contract of hubs says.
     patience : float
-        How many real seconds to wait for file descriptors and other threads before the clock moves; for programs that
-        use ``tcp`` or native threads.
+        Real seconds to wait for file descriptors and other threads before the clock moves. For programs that use
+        ``tcp`` or native threads.
     give_up : float
-        After how many real seconds without anything to do, not even a timer, the main greenlet gets a `StalledError`.
+        Real seconds. After so long without anything to do, not even a timer, the main greenlet gets a `StalledError`.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class SteppingHub(Hub):
 
     def __init__(self, seed: int | None = None, *, patience: float = 0, give_up: float = 5) -> None:
         if SteppingHub.current() is not None:
-            raise HubError(f"this thread has a stepping hub: {SteppingHub.current()!r}; close() it before the next one")
+            raise HubError(f"this thread has {SteppingHub.current()!r} already; close() it before you make another")
         super().__init__()
         self._random = None if seed is None else random.Random(seed)
         self._seed = seed
@@ -94,7 +94,7 @@ class SteppingHub(Hub):
         self.give_up = give_up
         self._now: float = 0  # a whole number of microseconds
         self._ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        self._round = 0  # how many of these were ready when the descriptors were last looked at
+        self._round = 0  # how many of these were ready at the last poll of the descriptors, and have not run yet
         self._timers = TimerHeap()
         self._selector: Any = unpatched.DefaultSelector()
         self._from_threads: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -128,7 +128,7 @@ class SteppingHub(Hub):
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self._ready.append((callback, args))
-        if self._asleep:  # a signal handler's; see PEP 475
+        if self._asleep:  # this is a signal handler, after which `select` sleeps on (PEP 475)
             self._wakeup.notify()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
@@ -154,33 +154,33 @@ class SteppingHub(Hub):
         return self._now / 1e6
 
     def step(self) -> bool:
-        """Make one callback of those that are ready. The clock does not move, but by a microsecond.
+        """Run one of the callbacks that are ready. The clock moves by no more than a microsecond.
 
         Returns
         -------
         bool
-            Whether there was one. A descriptor that is ready makes one, and so does a timer that is due.
+            Whether a callback was ready. A ready descriptor makes a ready callback, and so does a timer that is due.
 
         Raises
         ------
         BlockingCallError
             This is the hub's own greenlet.
         HubError
-            This greenlet runs as part of a step.
+            This greenlet itself runs as part of a step.
 
         Notes
         -----
-        Switches: always. From any other greenlet of the thread, which counts as parked meanwhile.
+        Switches: always. May be called in any other greenlet of the thread.
         """
         return self._drive(self._step)
 
     def settle(self) -> int:
-        """`step` until there is nothing to do before the clock moves, `patience` included. How many steps it took.
+        """`step` until no callback is ready, and none has become ready for `patience` seconds. Returns how many steps.
 
         Raises
         ------
         StalledError
-            There is no end to it: some greenlet lets the others have their turn again and again.
+            There are always ready callbacks, as when a greenlet yields again and again.
         """
         steps = 0
         while self.step() or (self.patience > 0 and self._drive(self._wait)):
@@ -190,9 +190,15 @@ class SteppingHub(Hub):
         return steps
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` go by: `settle`, then move the clock to each timer that is due and `settle` again.
+        """Let `seconds` go by on the hub's clock.
 
-        What was to last no longer is over then.
+        This calls `settle`, then moves the clock to each timer that is due by then, one after the other, and calls
+        `settle` again each time. Every wait that was to last no longer than `seconds` is over afterwards.
+
+        Raises
+        ------
+        StalledError
+            As `settle`.
         """
         end = self._in(as_seconds(seconds, "SteppingHub.advance()"))
         self.settle()
@@ -226,10 +232,10 @@ class SteppingHub(Hub):
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _drive(self, act: Callable[[], bool]) -> bool:
-        """``act()`` in the hub's greenlet, once, and back."""
+        """Call ``act()`` once in the hub's greenlet, switch back here, and return what it returned."""
         refuse_in_hub(self)
         if self._driver is not None:
-            raise HubError(f"{self!r} is in the middle of a step; one begins where the last has ended")
+            raise HubError(f"{self!r} is in the middle of a step; call this outside of its greenlets and callbacks")
         self._driver, self._act = getcurrent(), act
         try:
             return bool(self.greenlet.switch())
@@ -266,16 +272,14 @@ class SteppingHub(Hub):
         return True
 
     def _go_on(self) -> None:
-        """A step; or the clock moves, or there is a real wait."""
+        """Run one callback. If none is ready, wait in real time for one, or move the clock to the next timer."""
         if self._step():
             return
         due = self._next_due()
         if self._look(self.give_up if due is None else self.patience):
             return
         if due is None:
-            main_greenlet().throw(
-                StalledError(f"{self!r}: nobody can go on, and nothing will happen any more\n{report()}")
-            )
+            main_greenlet().throw(StalledError(f"{self!r}: no greenlet can go on, and no timer is pending\n{report()}"))
         else:
             self._now = max(self._now, due)
 
@@ -283,7 +287,10 @@ class SteppingHub(Hub):
         return self._look(self.patience)
 
     def _look(self, seconds: float) -> bool:
-        """Make callbacks of what is due and of the descriptors that are ready within so many real seconds."""
+        """Collect the callbacks of due timers, and of descriptors that become ready within `seconds` of real time.
+
+        Returns whether any callback is ready.
+        """
         self._ready.extend((timer.run, ()) for timer in self._timers.pop_due(self._now))
         self._asleep = True
         try:
@@ -310,7 +317,7 @@ class SteppingHub(Hub):
             self._ready.append(self._from_threads.pop(0))
 
     def _register(self, fd: int) -> None:
-        """Tell the selector what is wanted of `fd` now."""
+        """Tell the selector for which events `fd` is watched now."""
         wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
         try:
             self._selector.unregister(fd)

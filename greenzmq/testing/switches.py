@@ -1,4 +1,4 @@
-"""How often a greenlet gives up control, counted by greenlet itself, whoever makes it switch."""
+"""Count how often a greenlet switches away. The counts come from greenlet's trace function, so none is missed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ __all__ = ["Switches", "assert_no_switch", "assert_switches"]
 
 
 class Switches:
-    """The switches away from one greenlet, in a block.
+    """The switches away from one greenlet, during one block.
 
     Attributes
     ----------
+    of : greenlet
+        The greenlet.
     count : int
-        How many there were, up to now.
+        How many switches there have been so far.
     """
 
     def __init__(self, of: greenlet) -> None:
@@ -31,7 +33,15 @@ class Switches:
 
 
 class _Counters(unpatched.local):  # type: ignore[misc]  # loaded, so mypy does not know it for a class
-    """Those of this thread: a thread has one trace function, and blocks of several greenlets overlap."""
+    """The blocks of this thread that are being counted. They share the thread's only trace function.
+
+    Attributes
+    ----------
+    active : list of Switches
+        One for each block. Blocks of several greenlets may overlap.
+    before : callable or None
+        The trace function that was set before the first of them. It is called as well.
+    """
 
     def __init__(self) -> None:
         self.active: list[Switches] = []
@@ -51,22 +61,22 @@ def _trace(event: str, args: tuple[greenlet, greenlet]) -> None:
 
 @contextmanager
 def assert_switches(n: int) -> Iterator[Switches]:
-    """The block makes this greenlet give up control exactly `n` times: to the hub, or to any other greenlet.
+    """Assert that this greenlet switches exactly `n` times during the block, to the hub or to any other greenlet.
 
     Parameters
     ----------
     n : int
-        How often. A call that waits makes one switch, or more if it is woken in vain.
+        The number of switches. A call that waits switches once, or more often if it is woken in vain.
 
     Yields
     ------
     Switches
-        The count so far.
+        Its `count` can be read during the block.
 
     Raises
     ------
     AssertionError
-        At the end of the block, if there were more or fewer. What the block raises comes out as it is.
+        At the end of the block there were more switches, or fewer. An exception of the block comes out as it is.
     """
     switches = Switches(getcurrent())
     if not _here.active:
@@ -86,12 +96,12 @@ def assert_switches(n: int) -> Iterator[Switches]:
 
 @contextmanager
 def assert_no_switch() -> Iterator[None]:
-    """The block does not switch: no other greenlet of this thread runs meanwhile, nor does the hub.
+    """Assert that the block does not switch: neither the hub nor another greenlet of this thread runs meanwhile.
 
     Raises
     ------
     AssertionError
-        At the end of the block, if there was a switch. What the block raises comes out as it is.
+        At the end of the block there was a switch. An exception of the block comes out as it is.
     """
     with assert_switches(0):
         yield

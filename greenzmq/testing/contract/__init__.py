@@ -1,1 +1,1 @@
-"""The contract of `greenzmq.hubs.base` as code, rule by rule; `greenzmq.testing` has it whole."""
+"""The contract of `greenzmq.hubs.base` as checks, one for each rule. `greenzmq.testing` collects them."""

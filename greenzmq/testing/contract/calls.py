@@ -1,4 +1,4 @@
-"""Checks: the hub itself, `switch`, `call_soon`, `call_soon_threadsafe`, and what reaches the main greenlet."""
+"""Checks of the hub itself, `switch`, `call_soon`, `call_soon_threadsafe`, and the exceptions for the main greenlet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CHECKS", "MAIN_GREENLET_CHECKS"]
 def check_current(hub: Hub) -> None:
     """`current` and `get` return the one Hub of this thread's loop, and `current` creates none."""
     kind = type(hub)
-    require(kind.current() is hub, "current() is the same object each time as long as the loop lives")
+    require(kind.current() is hub, "current() returns the same object each time as long as the loop lives")
     require(kind.get() is hub, "get() returns the thread's hub where there is one")
     found: list[object] = []
 
@@ -32,13 +32,13 @@ def check_current(hub: Hub) -> None:
 
     unpatched.start_new_thread(look, ())
     until(hub, found.__len__, "current() returns at once, in any thread")
-    require(found == [(None, None)], f"current() is None in a thread without a hub, not {found[0]!r}")
+    require(found == [(None, None)], f"current() returns None in a thread without a hub, not {found[0]!r}")
 
 
 def check_description(hub: Hub) -> None:
-    """`name`, `variant`, `thread_id` and `repr` tell a person which hub this is."""
+    """`name`, `variant`, `thread_id` and `repr` tell a reader which hub this is."""
     require(hub.name and isinstance(hub.name, str), "a hub has a name")
-    require(hub.variant and isinstance(hub.variant, str), "a hub says in `variant` what its loop runs on")
+    require(hub.variant and isinstance(hub.variant, str), "`variant` names what the loop runs on")
     require(hub.variant in repr(hub), "repr(hub) shows the variant")
     require(hub.thread_id == unpatched.get_ident(), "thread_id is the native thread whose loop this is")
 
@@ -61,20 +61,20 @@ def check_greenlet(hub: Hub) -> None:
 
 
 def check_switch(hub: Hub) -> None:
-    """`switch` returns what its greenlet was switched with and raises what was thrown into it."""
+    """`switch` returns the value that was passed to its greenlet, and raises an exception that was thrown into it."""
     here = getcurrent()
     hub.call_soon(here.switch, "value")
-    require(hub.switch() == "value", "switch() returns the value that somebody switched with")
+    require(hub.switch() == "value", "switch() returns the value with which its greenlet was switched into")
     hub.call_soon(here.throw, DeliberateError("thrown"))
     try:
         hub.switch()
     except DeliberateError:
         return
-    raise ContractError("switch() raises what was thrown into its greenlet")
+    raise ContractError("switch() raises the exception that was thrown into its greenlet")
 
 
 def check_callback_switches(hub: Hub) -> None:
-    """A callback that switches into a parked greenlet goes on when that one parks again, or ends."""
+    """A callback that switches into a parked greenlet goes on when that greenlet parks again, or ends."""
     steps: list[str] = []
 
     def run() -> None:
@@ -100,7 +100,7 @@ def check_callback_switches(hub: Hub) -> None:
 
 
 def check_soon_order(hub: Hub) -> None:
-    """`call_soon` calls in the order of the calls, with their arguments, those from callbacks last."""
+    """`call_soon` makes the calls in order and with their arguments. What a callback schedules comes last."""
     seen: list[object] = []
 
     def nested() -> None:
@@ -110,12 +110,12 @@ def check_soon_order(hub: Hub) -> None:
     hub.call_soon(nested)
     for number in range(100):
         hub.call_soon(seen.append, number)
-    until(hub, lambda: "last" in seen, "call_soon() calls")
+    until(hub, lambda: "last" in seen, "call_soon() calls its callbacks")
     require(seen == ["nested", *range(100), "last"], f"call_soon() keeps the order, but: {seen}")
 
 
 def check_soon_is_not_now(hub: Hub) -> None:
-    """No way to schedule a callback calls it on the spot, neither in a greenlet nor in a callback."""
+    """A scheduled callback is never called at once, in none of the ways to schedule, and neither from a callback."""
     seen: list[object] = []
     early: list[object] = []
 
@@ -127,12 +127,12 @@ def check_soon_is_not_now(hub: Hub) -> None:
 
     schedule("greenlet")
     hub.call_soon(schedule, "callback")
-    until(hub, lambda: len(seen) == 6, f"everything that was scheduled is called, not just {seen}")
-    require(not early, f"what is scheduled is called later, not on the spot: {early}")
+    until(hub, lambda: len(seen) == 6, f"every scheduled callback is called, not only {seen}")
+    require(not early, f"a scheduled callback is called later, not at once, but: {early}")
 
 
 def check_soon_survives_exceptions(hub: Hub) -> None:
-    """A callback that raises harms neither the loop nor its neighbours."""
+    """A callback that raises harms neither the loop nor the callbacks beside it."""
     seen: list[int] = []
     for number in range(5):
         hub.call_soon(fail)
@@ -146,7 +146,7 @@ def check_soon_survives_exceptions(hub: Hub) -> None:
 
 
 def check_soon_is_fair(hub: Hub) -> None:
-    """A callback that goes on calling `call_soon` starves neither watches nor timers nor other threads."""
+    """A callback that schedules itself with `call_soon`, again and again, starves no watch, timer or other thread."""
     seen: set[str] = set()
     rounds = Calls()
 
@@ -160,22 +160,23 @@ def check_soon_is_fair(hub: Hub) -> None:
         hub.call_later(0.001, seen.add, "timer")
         hub.call_soon(again)
         unpatched.start_new_thread(hub.call_soon_threadsafe, (seen.add, "thread"))
-        until(hub, lambda: len(seen) == 3, f"callbacks that call call_soon() again starve all but {sorted(seen)}")
-        require(len(rounds) < 1_000_000, "callbacks that call call_soon() again starve watches, timers or threads")
+        rule = "a callback that schedules itself again starves no watch, timer or other thread"
+        until(hub, lambda: len(seen) == 3, f"{rule}, but only these ran: {sorted(seen)}")
+        require(len(rounds) < 1_000_000, rule)
 
 
 def check_thread_wakes(hub: Hub) -> None:
-    """`call_soon_threadsafe` wakes a loop that is asleep."""
+    """`call_soon_threadsafe` wakes a loop that sleeps."""
     here = getcurrent()
     asleep = hub.call_later(PATIENCE, here.switch, "timeout")
     for _ in range(5):
         hub.call_later(0.005, unpatched.start_new_thread, hub.call_soon_threadsafe, (here.switch, "thread"))
-        require(hub.switch() == "thread", "call_soon_threadsafe() wakes a loop that is asleep")
+        require(hub.switch() == "thread", "call_soon_threadsafe() wakes a loop that sleeps")
     asleep.cancel()
 
 
 def check_thread_wakes_an_idle_loop(hub: Hub) -> None:
-    """A loop that has nothing at all to wait for sleeps until a thread calls, and does not end."""
+    """A loop that has nothing to wait for does not end while a greenlet is parked: it sleeps until a thread calls."""
     here = getcurrent()
     yield_to_hub = unpatched.allocate_lock()
     yield_to_hub.acquire()
@@ -189,13 +190,13 @@ def check_thread_wakes_an_idle_loop(hub: Hub) -> None:
         woken = hub.switch() == "thread"
     except Exception as error:
         raise ContractError(
-            f"a loop without anything to wait for sleeps on while a greenlet is parked: {error!r}"
+            f"a loop that has nothing to wait for does not end while a greenlet is parked, but: {error!r}"
         ) from error
     require(woken, "call_soon_threadsafe() wakes a loop that has nothing else to wait for")
 
 
 def check_thread_order(hub: Hub) -> None:
-    """Calls from many threads all arrive, those of each thread in its order."""
+    """Of the calls from many threads none is lost, and those of one thread keep their order."""
     threads, calls = 8, 200
     seen: list[list[int]] = [[] for _ in range(threads)]
 
@@ -211,8 +212,8 @@ def check_thread_order(hub: Hub) -> None:
 
 
 def check_system_exceptions(hub: Hub) -> None:
-    """`KeyboardInterrupt` and `SystemExit` out of a callback reach the main greenlet, and the hub goes on."""
-    require(getcurrent().parent is None, "(call this check in the thread's main greenlet)")
+    """If a callback raises `KeyboardInterrupt` or `SystemExit`, the main greenlet gets it, and the hub goes on."""
+    require(getcurrent().parent is None, "this check is to be called in the thread's main greenlet")
     for error in (KeyboardInterrupt, SystemExit):
         hub.call_soon(fail, error)
         _reaches_main(hub, error, "call_soon")
@@ -236,10 +237,10 @@ def _reaches_main(hub: Hub, error: type[BaseException], kind: str) -> None:
     except error:
         guard.cancel()
     else:
-        raise ContractError(f"{error.__name__} out of a callback of {kind} reaches the main greenlet")
+        raise ContractError(f"{error.__name__} raised in a callback of {kind} reaches the main greenlet")
     for watch in list(hub.watching.values()):
         watch.stop()
-    until(hub, beside.__len__, f"the hub goes on after {error.__name__} out of a callback of {kind}")
+    until(hub, beside.__len__, f"the hub goes on after {error.__name__} was raised in a callback of {kind}")
 
 
 CHECKS = checks(

@@ -1,4 +1,4 @@
-"""What the checks are made of."""
+"""The tools that the checks are made of."""
 
 from __future__ import annotations
 
@@ -23,37 +23,40 @@ __all__ += ["checks", "fail", "pair", "park", "require", "spin", "until", "watch
 Check = Callable[["Hub"], None]
 Pair = tuple["_socket.socket", "_socket.socket"]
 
-#: How long, in seconds, something that has to happen may take: far more than any loop needs.
+#: Seconds that something which has to happen may take: far more than any loop needs.
 PATIENCE = 10.0
-#: How long, in seconds, to look whether something happens that must not: many rounds of any loop.
+#: Seconds to wait for something that must not happen: many rounds of any loop.
 LOOK = 0.02
 
 
 class ContractError(AssertionError):
-    """A hub or a socket breaks a rule of its contract; the message says which."""
+    """A hub or a socket breaks a rule. The message says which."""
 
 
 class DeliberateError(Exception):
-    """Raised on purpose by a callback. That it is reported is right."""
+    """Raised by a callback on purpose. The runtime is right to report it."""
 
 
 class Calls(list[object]):
     """A callback that counts its calls."""
 
     def __call__(self) -> None:
-        """Count one."""
+        """Count one call."""
         self.append(None)
 
 
 class Owner:
-    """Owns a watch or timer that calls it, as a socket does; counts the calls outside of itself."""
+    """Owns a watch or timer whose callback is its own method, as a socket does.
+
+    It counts the calls in an object outside of itself, so that this count outlives it.
+    """
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
         self.held: object = None
 
     def called(self) -> None:
-        """The callback."""
+        """Count the call. This method is the callback."""
         self.calls()
 
 
@@ -64,12 +67,12 @@ def require(condition: object, rule: str) -> None:
 
 
 def fail(error: type[BaseException] = DeliberateError) -> None:
-    """The callback that raises."""
+    """Raise `error`. For use as a callback."""
     raise error("raised on purpose by greenzmq.testing")
 
 
 def checks(*functions: Check) -> tuple[Check, ...]:
-    """Make checks of functions: add the name of the check to its errors, and an error to what it would hang on."""
+    """Make a check of each function. A check's errors begin with its name, and one that hangs fails after a while."""
     return tuple(map(_check, functions))
 
 
@@ -90,7 +93,7 @@ def _check(function: Check) -> Check:
 
 @contextmanager
 def _watchdog(hub: Hub, message: str) -> Iterator[None]:
-    """Throw a `ContractError` into this greenlet if it is still in here after a while, asleep as it may be."""
+    """Throw a `ContractError` into this greenlet if it is still in the block after a while, even if it is parked."""
     waiting = getcurrent()
     over = unpatched.allocate_lock()
     over.acquire()
@@ -111,13 +114,13 @@ def _watchdog(hub: Hub, message: str) -> Iterator[None]:
 
 
 def park(hub: Hub, seconds: float) -> None:
-    """Let the loop run for so long."""
+    """Park this greenlet, and so let the loop run, for `seconds`."""
     hub.call_later(seconds, getcurrent().switch)
     hub.switch()
 
 
 def until(hub: Hub, condition: Callable[[], object], rule: str) -> None:
-    """Let the loop run until `condition` holds; it has to, soon."""
+    """Let the loop run until `condition` holds. If it does not within `PATIENCE`, raise `ContractError` with `rule`."""
     deadline = monotonic() + PATIENCE
     while not condition():
         require(monotonic() < deadline, rule)
@@ -125,7 +128,7 @@ def until(hub: Hub, condition: Callable[[], object], rule: str) -> None:
 
 
 def spin(seconds: float) -> None:
-    """Keep the loop from running for so long."""
+    """Keep the loop from running for `seconds`."""
     end = monotonic() + seconds
     while monotonic() < end:
         pass
@@ -133,7 +136,7 @@ def spin(seconds: float) -> None:
 
 @contextmanager
 def pair() -> Iterator[Pair]:
-    """Two connected sockets: what the second sends the first reads. Closed at the end."""
+    """Make two connected sockets: the first reads what the second sends. They are closed at the end of the block."""
     ours, theirs = unpatched.wakeup_pair()
     try:
         yield ours, theirs
@@ -144,7 +147,7 @@ def pair() -> Iterator[Pair]:
 
 @contextmanager
 def held(hub: Hub) -> Iterator[None]:
-    """The hub is needed meanwhile, as by a greenlet that is parked."""
+    """Hold the hub during the block: it acts as if a greenlet were parked in it."""
     hub.hold()
     try:
         yield
@@ -154,7 +157,7 @@ def held(hub: Hub) -> Iterator[None]:
 
 @contextmanager
 def watching(hub: Hub, fd: int, callback: Callable[[], object], *, write: bool = False) -> Iterator[Watch]:
-    """A watch, stopped. Closed at the end."""
+    """Make a stopped watch. It is closed at the end of the block."""
     watch = hub.watch(fd, callback, write=write)
     try:
         yield watch

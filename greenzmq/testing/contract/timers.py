@@ -1,4 +1,4 @@
-"""Checks: `call_later`, and what a hub keeps alive."""
+"""Checks of `call_later`, and of what a hub keeps alive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CHECKS"]
 
 
 def check_later_is_not_early(hub: Hub) -> None:
-    """`call_later` calls no earlier than asked for, also when the loop's own idea of the time is old."""
+    """`call_later` does not call too early, even if the loop read the clock some time before the call."""
     errors: list[tuple[float, float]] = []
 
     def measure(seconds: float, delay: float = 0) -> None:
@@ -32,21 +32,21 @@ def check_later_is_not_early(hub: Hub) -> None:
         hub.call_later(0.001, measure, 0.0007 * number)
     until(hub, lambda: len(errors) == 40, "every timer is called")
     missing, seconds = max(errors)
-    require(missing <= 0, f"call_later({seconds}) is not to call {missing * 1000:.3f} ms too early")
+    require(missing <= 0, f"call_later({seconds}) does not call too early, but was {missing * 1000:.3f} ms early")
 
 
 def check_later_order(hub: Hub) -> None:
-    """Timers are called when they are due, whatever the order in which they were set; 0 and less means soon."""
+    """Timers are called in the order in which they are due, not in that in which they were made; 0 and less is soon."""
     seen: list[float] = []
     for seconds in (0.05, 0.02, -1, 0.08, 0, -0.001):
         hub.call_later(seconds, seen.append, seconds)
-    until(hub, lambda: len(seen) == 6, f"every timer is called, not just {seen}")
-    require(set(seen[:3]) == {-1, 0, -0.001}, f"0 seconds and less means soon, but: {seen}")
-    require(seen[3:] == [0.02, 0.05, 0.08], f"timers are called when they are due, but: {seen}")
+    until(hub, lambda: len(seen) == 6, f"every timer is called, not only {seen}")
+    require(set(seen[:3]) == {-1, 0, -0.001}, f"a timer of 0 seconds or less is called soon, but: {seen}")
+    require(seen[3:] == [0.02, 0.05, 0.08], f"timers are called in the order in which they are due, but: {seen}")
 
 
 def check_far_future(hub: Hub) -> None:
-    """A timer that is due in weeks, in ages or never harms neither the loop's sleep nor its waking up."""
+    """A timer that is due in weeks, in ages or never does not disturb the loop: it still sleeps, and can be woken."""
     calls = Calls()
     here = getcurrent()
 
@@ -57,15 +57,15 @@ def check_far_future(hub: Hub) -> None:
         try:
             timer = hub.call_later(seconds, calls)
         except (OverflowError, ValueError) as error:
-            raise ContractError(f"a timer may be due as late as in {seconds} s ({error})") from error
+            raise ContractError(f"call_later() takes a time as long as {seconds} s, but: {error!r}") from error
         unpatched.start_new_thread(wake, ())
         hub.switch()
         timer.cancel()
-    require(not calls, "what is due in the far future is not called now")
+    require(not calls, "a timer that is due in the far future is not called now")
 
 
 def check_cancel(hub: Hub) -> None:
-    """A cancelled timer is not called; to cancel it twice, after its call or in its call does nothing."""
+    """A cancelled timer is not called. Cancelling it again, or after its call, or during its call, does nothing."""
     seen: list[object] = []
     cancelled = [hub.call_later(seconds, seen.append, seconds) for seconds in (-1, 0, 0.001, 0.01)]
     for timer in cancelled * 2:
@@ -85,7 +85,7 @@ def check_cancel(hub: Hub) -> None:
 
 
 def check_cancel_in_the_same_round(hub: Hub) -> None:
-    """Of two timers that are due at once, the first to be called can cancel the second."""
+    """If two timers are due at the same time, the one that is called first can cancel the other."""
     for seconds in (0, 0.002):
         seen: list[int] = []
         timers: list[Any] = []
@@ -97,11 +97,11 @@ def check_cancel_in_the_same_round(hub: Hub) -> None:
         timers.extend(hub.call_later(seconds, called, number) for number in range(2))
         spin(0.006)
         park(hub, LOOK)
-        require(len(seen) == 1, f"a timer that another timer's call has cancelled is not called ({seconds} s)")
+        require(len(seen) == 1, f"a timer is not called if another timer's call has cancelled it ({seconds} s)")
 
 
 def check_cancel_frees(hub: Hub) -> None:
-    """`Timer.cancel` lets go of the callback at once."""
+    """`Timer.cancel` drops the callback at once."""
     calls = Calls()
     for seconds in (0, 0.001, 1000):
         owner = Owner(calls)
@@ -115,7 +115,7 @@ def check_cancel_frees(hub: Hub) -> None:
 
 
 def check_calls_own_their_callbacks(hub: Hub) -> None:
-    """A hub keeps alive what it is going to call, and not what it has called."""
+    """A hub keeps a callback alive until it has called it, and no longer."""
     calls = Calls()
     owners = [Owner(calls) for _ in range(3)]
     alive = [weakref.ref(owner) for owner in owners]
@@ -124,10 +124,10 @@ def check_calls_own_their_callbacks(hub: Hub) -> None:
     hub.call_soon_threadsafe(owners[2].called)
     del owners
     gc.collect()
-    until(hub, lambda: len(calls) == 3, "a hub keeps alive what it is going to call")
+    until(hub, lambda: len(calls) == 3, "a hub keeps a callback alive until it has called it")
     park(hub, 0.001)
     gc.collect()
-    require([ref() for ref in alive] == [None] * 3, "a hub does not keep alive what it has called")
+    require([ref() for ref in alive] == [None] * 3, "a hub does not keep a callback alive after its call")
 
 
 CHECKS = checks(

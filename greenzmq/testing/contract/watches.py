@@ -1,4 +1,4 @@
-"""Checks: `watch`."""
+"""Checks of `watch`. A watch *fires* when it calls its callback."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def check_watch_read(hub: Hub) -> None:
         theirs.send(b"x")
         until(hub, lambda: len(fired) >= 3, "a watch fires again as long as nobody reads (level-triggered)")
         ours.recv(1)
-        park(hub, LOOK)  # an event that the loop has collected may still come
+        park(hub, LOOK)  # an event that the loop had collected before `recv` may still come
         fired.clear()
         park(hub, LOOK)
-        require(not fired, "a watch does not fire after everything was read")
+        require(not fired, "a watch does not fire when everything has been read")
 
 
 def check_watch_write(hub: Hub) -> None:
-    """A writing watch fires while there is room; reading and writing watches of one descriptor are independent."""
+    """A writing watch fires while there is room. A reading and a writing watch of one descriptor are independent."""
     read, write = Calls(), Calls()
     with pair() as (ours, theirs):
         reading = hub.watch(ours.fileno(), read)
@@ -55,7 +55,7 @@ def check_watch_write(hub: Hub) -> None:
 
 
 def check_watch_lifecycle(hub: Hub) -> None:
-    """`start`, `stop` and `close` are idempotent; a stopped watch is silent and can be started again."""
+    """`start`, `stop` and `close` are idempotent. A stopped watch does not fire, and can be started again."""
     fired = Calls()
     with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         theirs.send(b"x")
@@ -64,7 +64,7 @@ def check_watch_lifecycle(hub: Hub) -> None:
         for _ in range(3):
             watch.start()
             watch.start()
-            require(hub.watching == {(ours.fileno(), False): watch}, "hub.watching has the started watches")
+            require(hub.watching == {(ours.fileno(), False): watch}, "hub.watching contains the started watches")
             until(hub, fired.__len__, "a watch that is started (again) fires")
             watch.stop()
             watch.stop()
@@ -74,35 +74,36 @@ def check_watch_lifecycle(hub: Hub) -> None:
 
 
 def check_watch_rest(hub: Hub) -> None:
-    """A lazily stopped watch is silent; an event stops it, `start` wakes it, and another watch takes its place."""
+    """A lazily stopped watch does not fire. An event, or a new watch on its descriptor, stops it; `start` starts it."""
     fired, second_fired = Calls(), Calls()
     with held(hub), pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
         watch.stop_lazily()
         watch.start()
         theirs.send(b"x")
-        until(hub, fired.__len__, "a watch that was told to rest and is started again fires")
+        until(hub, fired.__len__, "a watch that was stopped lazily and is started again fires")
         watch.stop_lazily()
-        require(watch.lazily_stopped == watch.started == hub.supports_lazy_stop, "a watch that has called back rests")
+        stays = watch.lazily_stopped == watch.started == hub.supports_lazy_stop
+        require(stays, "a watch that has fired, and is then stopped lazily, stays with the loop")
         fired.clear()
         park(hub, LOOK)
         require(not fired, "a lazily stopped watch does not fire")
         require(not (watch.started or watch.lazily_stopped or hub.watching), "an event stops a lazily stopped watch")
         watch.start()
-        until(hub, fired.__len__, "a watch that was stopped while it rested can be started again")
+        until(hub, fired.__len__, "a lazily stopped watch that an event has stopped can be started again")
         watch.stop_lazily()
         with watching(hub, ours.fileno(), second_fired) as second:
             second.start()
-            require(not watch.started, "a watch that takes the place of a lazily stopped one stops it")
-            until(hub, second_fired.__len__, "a second watch takes over from one that rests")
+            require(not watch.started, "a new watch on the descriptor stops a lazily stopped one")
+            until(hub, second_fired.__len__, "a new watch fires after a lazily stopped one on the same descriptor")
             second.stop_lazily()
             with watching(hub, ours.fileno(), Calls(), write=True) as other:
                 other.start()
-                require(not second.started, "a watch for the other direction stops a lazily stopped one, too")
+                require(not second.started, "a new watch for the other direction stops a lazily stopped one, too")
 
 
 def check_watch_close(hub: Hub) -> None:
-    """A closed watch is silent for good, and cannot be started."""
+    """A closed watch never fires again, and cannot be started."""
     fired = Calls()
     with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         theirs.send(b"x")
@@ -112,11 +113,12 @@ def check_watch_close(hub: Hub) -> None:
         watch.stop()
         park(hub, LOOK)
         require(not fired, "a closed watch does not fire")
-        require(watch.closed, "a closed watch says so")
+        require(watch.closed, "`closed` is true on a closed watch")
         _refused(watch, WatchError, "start() refuses a closed watch")
 
 
 def _refused(watch: Watch, errors: type[Exception] | tuple[type[Exception], ...], rule: str) -> None:
+    """Require that `start` raises one of `errors`, and close the watch."""
     try:
         watch.start()
     except errors:
@@ -128,7 +130,7 @@ def _refused(watch: Watch, errors: type[Exception] | tuple[type[Exception], ...]
 
 
 def check_watch_is_alone(hub: Hub) -> None:
-    """A second watch on the same descriptor and direction is refused, and the first goes on."""
+    """`start` refuses a second watch for the same descriptor and direction, and the first one goes on."""
     fired, second_fired = Calls(), Calls()
     with pair() as (ours, theirs), watching(hub, ours.fileno(), fired) as watch:
         watch.start()
@@ -138,11 +140,11 @@ def check_watch_is_alone(hub: Hub) -> None:
         watch.stop()
         with watching(hub, ours.fileno(), second_fired) as second:
             second.start()
-            until(hub, second_fired.__len__, "a second watch takes over from one that is stopped")
+            until(hub, second_fired.__len__, "a second watch can be started when the first one is stopped")
 
 
 def check_watch_bad_descriptor(hub: Hub) -> None:
-    """A bad descriptor shows at `start` and leaves nothing behind: a new file under its number can be watched."""
+    """`start` refuses a bad descriptor, and leaves nothing behind: a new file under its number can be watched."""
     for write in (False, True):
         with pair() as (ours, _):
             fd = ours.fileno()
@@ -163,9 +165,9 @@ def check_watch_bad_descriptor(hub: Hub) -> None:
 
 
 def check_watch_flags(hub: Hub) -> None:
-    """A watch leaves it to the file whether it blocks, while it is started and afterwards: others may have it, too."""
+    """A watch never changes whether its file blocks: other processes may have the same file open."""
     if sys.platform == "win32":
-        return  # nobody can tell
+        return  # it cannot be read there whether a socket blocks
     for blocking in (True, False):
         for write in (False, True):
             fired = Calls()
@@ -182,7 +184,7 @@ def check_watch_flags(hub: Hub) -> None:
 
 
 def check_watch_reused_descriptor(hub: Hub) -> None:
-    """When a watch was closed, or dropped while stopped, a new file under its number can be watched."""
+    """After a watch was closed, or was stopped and dropped, a new file under its number can be watched."""
     with pair() as (ours, _):
         fd = ours.fileno()
     for method in ("close", "stop") * 3:
@@ -201,7 +203,7 @@ def check_watch_reused_descriptor(hub: Hub) -> None:
 
 
 def check_watch_stop_in_the_same_round(hub: Hub) -> None:
-    """A watch that another watch's callback stops does not fire, even if the loop has collected its event."""
+    """If a callback stops another watch, that one does not fire, even if the loop has already collected its event."""
     fired: list[int] = []
     watches: list[Watch] = []
 
@@ -219,11 +221,11 @@ def check_watch_stop_in_the_same_round(hub: Hub) -> None:
         park(hub, LOOK)
         for watch in watches:
             watch.close()
-    require(len(set(fired)) == 1, "a watch does not fire after stop(), not even for an event already collected")
+    require(len(set(fired)) == 1, "a watch does not fire after stop(), even if its event was already collected")
 
 
 def check_watch_survives_exceptions(hub: Hub) -> None:
-    """A watch whose callback raises goes on, and so do those beside it."""
+    """A watch goes on when its callback raises, and so do the watches beside it."""
     fired = [0, 0, 0]
 
     def called(number: int) -> None:
@@ -267,7 +269,7 @@ def check_watch_ends_itself(hub: Hub) -> None:
 
 
 def check_watch_ownership(hub: Hub) -> None:
-    """A started watch is kept alive by the hub; a stopped one goes with its owner, closed or not."""
+    """The hub keeps a started watch alive, but not a stopped one, whether it is closed or not."""
     calls = Calls()
     with pair() as (ours, theirs):
         owner = Owner(calls)
@@ -278,7 +280,7 @@ def check_watch_ownership(hub: Hub) -> None:
         del owner, watch
         gc.collect()
         theirs.send(b"x")
-        until(hub, calls.__len__, "a started watch fires although nobody but the hub holds it")
+        until(hub, calls.__len__, "a started watch fires even if only the hub refers to it")
         hub.watching[ours.fileno(), False].stop()
         park(hub, 0.001)
         gc.collect()
