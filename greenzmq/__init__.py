@@ -4,6 +4,7 @@
 
     import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
     import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector, greenzmq.asyncio
+    import greenzmq.aio as zmq        # sockets to await, in place of zmq.asyncio
 
 The map of the package, from the bottom up. A folder imports from those above it only, and a file from those before it
 in its folder. ``tests/project/test_layering.py`` holds that, and that this map names every file::
@@ -35,6 +36,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         tasks           Task, and calls in native threads
         time_limit      with hub.timeout(seconds):
         bridge          between an asyncio loop's coroutines and its greenlets
+        futures         the other way to wait: futures whose work is done by whoever awaits them
         from_threads    what other threads have a hub do
         hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread, submit
     sockets/            one libzmq socket
@@ -48,8 +50,11 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         directions      receiving and sending: the queues, and the gate of the fast path
         fd_watch        the watch on ZMQ_FD
         waiters         ZMQ_FD explained; who waits on a socket, and whom to wake
+        event_wait      the wait of Socket.poll
         timeouts        RCVTIMEO and SNDTIMEO, remembered
+        unawaited       the futures of an awaitable socket that nobody waits for yet
         operations      the slow path: try, enter, park, try again, leave
+        pending         the same for tasks: calls that give a future
         coroutines      the warnings of asyncio's debug mode
         registry        the state of each libzmq socket, by its address
         parts           the parts of a message, looked at before any is sent
@@ -61,15 +66,20 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         zerocopy        pyzmq's thread that frees zero-copy buffers is a native one
         context         the green Context
         monitoring      the events of a socket's connections, as an iterator
+        awaitable       the awaitable Socket
+        awaitable_context       the awaitable Context
+        awaitable_monitoring    monitoring for async for
     polling/            many sockets and descriptors at once
         fd_set          many file descriptors behind one
         poll_set        the one set of all Pollers of a thread
         entries         what is registered in a Poller
         poller_state    what a Poller knows and does
         poller          the green Poller, select, zmq_poll
+        awaitable       the awaitable ones
     proxies/            messages passed on between sockets
         native          libzmq's own proxy, in a native thread
         green           proxy, proxy_steerable, device
+        awaitable       the same as asyncio tasks
     decorators          contexts and sockets as arguments
     devices             pyzmq's devices, in native threads
     auth/               who may connect
@@ -89,7 +99,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         patch           patch, unpatch, patched
         inherited       how `greenzmq run` reaches a program and its children
         startup         the sitecustomize of these
-    gevent, eventlet, selector, asyncio     the drop-in namespaces, a few lines each
+    gevent, eventlet, selector, asyncio, aio    the drop-in namespaces, a few lines each
     cli/                python -m greenzmq
 
 The words that all of it is written in:
@@ -199,7 +209,7 @@ _inspection.install_from_environment()
 
 #: Not in `__all__`: the namespaces, which take all of that, each have a hub of their own.
 _PATCHING = ("patch", "patched", "unpatch")
-_NAMESPACES = ("asyncio", "eventlet", "gevent", "selector")
+_NAMESPACES = ("aio", "asyncio", "eventlet", "gevent", "selector")
 _getattr, _dir = _submodules.open_namespace(__name__)
 
 

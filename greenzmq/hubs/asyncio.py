@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import warnings
 import weakref
-from asyncio import CancelledError, ensure_future, isfuture
+from asyncio import CancelledError, Future, ensure_future, isfuture
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
 from types import FrameType
@@ -32,12 +33,34 @@ from ._timers import TimerHeap
 from .base import HUB_ATTRIBUTE, Hub, Timer, Watch
 from .workers import Worker
 
-__all__ = ["AsyncioHub", "CancelledError", "LoopEnded", "current_task", "ensure_future", "isfuture"]
+__all__ = [
+    "AsyncioHub",
+    "CancelledError",
+    "Future",
+    "LoopEnded",
+    "current_loop",
+    "current_task",
+    "ensure_future",
+    "isfuture",
+    "running_loop",
+]
 
-_running_loop = asyncio._get_running_loop
+#: The running loop of this thread, or None.
+running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
 if sys.version_info < (3, 12):  # there asyncio.current_task is written in Python, and slower than this
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that was set for this thread, running or not, or None. Makes none, as `asyncio.get_event_loop` may."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return asyncio.get_event_loop()
+        except (DeprecationWarning, RuntimeError):
+            return None
+
 
 _ATTRIBUTE = "_greenzmq_hub"  # the loop's attribute for its hub, so that the two are collected together
 
@@ -102,17 +125,17 @@ class AsyncioHub(Hub):
 
     @classmethod
     def current(cls) -> AsyncioHub | None:
-        loop = _running_loop()
+        loop = running_loop()
         return getattr(loop, _ATTRIBUTE, None)
 
     @staticmethod
     def is_loop_running() -> bool:
         """Whether an asyncio loop runs in this thread, with or without a hub."""
-        return _running_loop() is not None
+        return running_loop() is not None
 
     @classmethod
     def get(cls) -> AsyncioHub:
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None:
             bridge = "await greenzmq.asyncio.run(function, *args)"
             cure = f"start one: asyncio.run(main()), and in main() write {bridge}"
@@ -139,11 +162,15 @@ class AsyncioHub(Hub):
     def greenlet(self) -> greenlet:
         # Loops that run one after another in a thread have the same greenlet. A socket compares this greenlet to see
         # whether it is still on the same hub, so a hub whose loop does not run returns one that never equals it.
-        return self._greenlet if _running_loop() is self.loop else self._nowhere
+        return self._greenlet if running_loop() is self.loop else self._nowhere
 
     @property
     def variant(self) -> str:
         return self._variant
+
+    @property
+    def closed(self) -> bool:
+        return self.loop.is_closed()
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _AsyncioWatch(self, fd, callback, write)
@@ -221,7 +248,7 @@ class AsyncioHub(Hub):
             self.loop.call_soon(callback, argument, context=context)
 
     def check_switch(self) -> None:
-        if _running_loop() is not self.loop:
+        if running_loop() is not self.loop:
             self.check_open()
         current, task = getcurrent(), current_task(self.loop)
         ours = getattr(current, HUB_ATTRIBUTE, None) is self or self._is_ours(current)

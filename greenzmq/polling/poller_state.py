@@ -257,11 +257,15 @@ class PollerState:
             return hub
         chooser = poller if self.chooser is None or self.choice is not None else self.chooser.what
         hub = hubs.hub_to_wait_on(self._hub_choice(), chooser)
+        self.refuse_other_hubs(hub)
+        self.hub = hub
+        return hub
+
+    def refuse_other_hubs(self, hub: Hub) -> None:
+        """Raise `WrongHubError` if somebody waits in the Poller on another hub than `hub`."""
         other = next((waiter.hub for waiter in self.waiters if waiter.hub is not hub), None)
         if other is not None:
             raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
-        self.hub = hub
-        return hub
 
     def let_hub_go_round(self) -> None:
         """The turn is over: yield to the hub, if there is one."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from ..hubs.base import at_call_end
 from ..waiting.waiter import WaitQueue
@@ -119,6 +119,18 @@ class Direction(WaitQueue):
         message = self.mid_message
         return None if message is None else message.living_owner()
 
+    def first_to_wake(self) -> Waiter | None:
+        """The first waiter in the queue. In the middle of a message: the first of the task that is in it, if any.
+
+        A greenlet that is in the middle of a message stands in no queue. But a task may have made several calls.
+        """
+        inside = self.party_inside()
+        if inside is None:
+            return self.first
+        if isinstance(inside, greenlet):
+            return None
+        return next((waiter for waiter in self if waiter.party is inside), None)
+
     def reserved_for_other(self, who: Party) -> bool:
         """Whether a greenlet or task other than `who` is in the middle of a message."""
         message = self.mid_message
@@ -174,8 +186,8 @@ def whom_to_wake(
         The number of the observation of ``EVENTS`` that gave `events`. A sender that this observation has already
         promised room in vain is passed over; see `greenzmq.sockets.spurious`.
     """
-    reader = receiving.first if events & POLLIN and receiving.party_inside() is None else None
-    writer = sending.first if events & POLLOUT and sending.party_inside() is None else None
+    reader = receiving.first_to_wake() if events & POLLIN else None
+    writer = sending.first_to_wake() if events & POLLOUT else None
     while writer is not None and writer.spurious is not None and writer.spurious.generation == generation:
         writer = writer.next
     return reader, writer

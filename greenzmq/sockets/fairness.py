@@ -76,8 +76,8 @@ class Turn:
         self.calls_left = FAST_CALLS
         return monotonic() >= self.ends_at
 
-    def end_with_the_message(self) -> None:
-        """The turn is over in the middle of a message: read the clock again before each call, until it is complete."""
+    def put_off_its_end(self) -> None:
+        """The turn is over, but who makes the call cannot yield here: read the clock again before the next call."""
         self.calls_left = 0
 
     def is_over(self, now: float | None = None) -> bool:

@@ -7,7 +7,7 @@ pyzmq's own way works on green sockets, too: ``socket.get_monitor_socket()`` wit
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["MonitorEvents", "monitor_events"]
+__all__ = ["EventSource", "MonitorEvents", "monitor_events"]
 
 _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
@@ -57,11 +57,10 @@ def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> Moni
     return MonitorEvents(socket, events)
 
 
-class MonitorEvents:
-    """An iterator over the events of one socket; see `monitor_events`.
+class EventSource:
+    """The monitor of one socket, for the iterators over its events."""
 
-    Each event is a dict, as `zmq.utils.monitor.parse_monitor_message` makes it.
-    """
+    _socket_class: ClassVar[type[Socket[Any]]] = Socket
 
     def __init__(self, socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> None:
         self._socket = socket
@@ -72,41 +71,30 @@ class MonitorEvents:
         else:
             theirs = open_monitor(Socket, socket, self._events | _STOPPED)
         self._theirs: zmq.Socket[Any] | None = theirs
-        self._monitor = theirs if isinstance(theirs, Socket) else Socket(shadow=theirs)
+        made = isinstance(theirs, self._socket_class)
+        self._monitor: Any = theirs if made else self._socket_class(shadow=theirs)
         self._monitor.__dict__["_greenzmq_monitored"] = weakref.ref(socket)
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        """Return the next event. Switches: when it has to wait for one.
-
-        Raises
-        ------
-        StopIteration
-            There will be no more events.
-        zmq.ContextTerminated
-            The context has ended.
-        """
+    def _parsed(self, parts: list[bytes]) -> dict[str, Any] | None:
+        """The event in a message of the monitor; None if it is the last, and was not asked for."""
         from zmq.utils.monitor import parse_monitor_message  # imports asyncio
 
-        if self._theirs is None:
-            raise StopIteration
-        try:
-            event = parse_monitor_message(self._monitor.recv_multipart())
-        except zmq.ZMQError:
-            if self._theirs is None:  # closed by another greenlet
-                raise StopIteration from None
-            self.close()
-            raise
+        event: Any = parse_monitor_message(parts)
         if event["event"] == _STOPPED:
             self.close()
             if not self._events & _STOPPED:
-                raise StopIteration
-        return event
+                return None
+        return event  # type: ignore[no-any-return]
+
+    def _has_ended(self) -> bool:
+        """After an error of the monitor: whether that means that the iteration is over. If not, monitor no more."""
+        if self._theirs is None:  # closed by another greenlet or task
+            return True
+        self.close()
+        return False
 
     def close(self) -> None:
-        """End the monitoring. For a greenlet that waits for an event, the iterator ends. Never switches."""
+        """Monitor no more. Whoever waits for an event finds the end. Never switches."""
         theirs, self._theirs = self._theirs, None
         if theirs is None:
             return
@@ -125,3 +113,35 @@ class MonitorEvents:
     def __del__(self) -> None:
         if "_theirs" in self.__dict__:
             self.close()
+
+
+class MonitorEvents(EventSource):
+    """An iterator over the events of one socket; see `monitor_events`.
+
+    Each event is a dict, as `zmq.utils.monitor.parse_monitor_message` makes it.
+    """
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next event. Switches: when it has to wait for one.
+
+        Raises
+        ------
+        StopIteration
+            There will be no more events.
+        zmq.ContextTerminated
+            The context has ended.
+        """
+        if self._theirs is None:
+            raise StopIteration
+        try:
+            event = self._parsed(self._monitor.recv_multipart())
+        except zmq.ZMQError:
+            if self._has_ended():
+                raise StopIteration from None
+            raise
+        if event is None:
+            raise StopIteration
+        return event

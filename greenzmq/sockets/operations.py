@@ -13,7 +13,6 @@ waiters an operation has to wake, is told in `greenzmq.sockets.waiters`. Three m
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +21,9 @@ from greenlet import getcurrent
 
 from .. import hubs
 from ..errors import HubError, WrongHubError
-from ..waiting.events import wake_anywhere
-from ..waiting.reasons import POLL
 from ..waiting.waiter import Waiter, refuse_to_wait
+from .event_wait import wait_for_events
 from .fairness import FAST_CALLS, Turn
-from .listeners import WaitingListener
 from .messages import Party, has_ended
 from .spurious import SpuriousReadiness
 from .timeouts import TimeoutCache
@@ -35,6 +32,7 @@ from .waiters import SocketWaiters, get_option
 if TYPE_CHECKING:
     from ..hubs import Hub
     from .directions import Direction
+    from .unawaited import Unawaited
 
 __all__ = ["SocketState"]
 
@@ -74,9 +72,11 @@ class SocketState:
         The socket is a REQ or REP; see `SocketState._use_alternation`.
     lease : greenzmq.proxies.native.Lease or None
         Set while a native proxy thread uses the socket.
+    futures : Unawaited or None
+        The futures of an awaitable socket's calls that nobody waits for; None if there is no such socket.
     """
 
-    __slots__ = ("__weakref__", "alternates", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
+    __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
 
     def __init__(self, turn: float) -> None:
         self.turn = Turn(turn)
@@ -86,6 +86,7 @@ class SocketState:
         self.timeouts = TimeoutCache(self.waiters.wake_all)
         self.alternates = False
         self.lease: Any = None
+        self.futures: Unawaited | None = None
 
     def use_type(self, socket_type: int) -> None:
         """Close the fast path for good where a socket of this type cannot use it.
@@ -124,6 +125,10 @@ class SocketState:
     def lend(self, lease: Any) -> None:
         """Lend the socket to a native thread; None takes it back."""
         self.lease = lease
+
+    def keep_futures(self, futures: Unawaited) -> None:
+        """There is an awaitable socket: keep its futures that nobody waits for in this list."""
+        self.futures = futures
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
@@ -294,13 +299,19 @@ class SocketState:
         """
         hub = hubs.hub_to_wait_on(socket._greenzmq_choice, socket)
         refuse_to_wait(hub)
-        fd_watch = self.waiters.fd_watch
-        if hub is not fd_watch.hub and fd_watch.hub is not None and self.waiters.is_parked_on():
-            raise WrongHubError(
-                f"two hubs wait on {socket!r}: {fd_watch.hub!r} and {hub!r}; give each thread and hub its own socket"
-            )
-        fd_watch.bind(hub, get_option(socket, FD))
+        self.bind_to(hub, socket)
         return hub
+
+    def bind_to(self, hub: Hub, socket: Any) -> None:
+        """Put the socket's watch on `hub`. Raises `WrongHubError` as `bind_hub`."""
+        fd_watch = self.waiters.fd_watch
+        other = fd_watch.hub
+        if hub is not other and other is not None and self.waiters.is_parked_on():
+            if not other.closed:
+                message = f"two hubs wait on {socket!r}: {other!r} and {hub!r}; give each thread and hub its own socket"
+                raise WrongHubError(message)
+            self.waiters.forget_queues()  # what waits on a loop that is closed is never resumed
+        fd_watch.bind(hub, get_option(socket, FD))
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
         """Make the waiter of a call that began at `began_at`. `timeout` is in milliseconds; negative waits for ever.
@@ -313,11 +324,18 @@ class SocketState:
             hub = self.bind_hub(socket)
         elif direction.first is not None:
             hub.check_switch()
-        if not (direction.expect_eagain or self.alternates):
+        if not (direction.expect_eagain or self.alternates):  # `about_to_wait`, in line
             direction.begin_wait()
         if direction.mid_message is not None:
             direction.mid_message.watch_exit()
         return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at, socket)
+
+    def about_to_wait(self, direction: Direction) -> None:
+        """The call of a task is about to join the queue of `direction`."""
+        if not (direction.expect_eagain or self.alternates):
+            direction.begin_wait()
+        if direction.mid_message is not None:
+            direction.mid_message.watch_exit()
 
     def try_again(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
@@ -428,6 +446,7 @@ class SocketState:
         if self.timeouts.get(socket, direction) == 0:
             return True
         if who is not getcurrent():
+            self.turn.put_off_its_end()
             return False
         self._yield_to_hub(socket, direction)
         if direction is self.receiving:
@@ -436,13 +455,21 @@ class SocketState:
 
     def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
         """Yield to the hub, unless this greenlet is in the middle of receiving a message: its parts stay together."""
+        if not self._is_receiving_message(getcurrent(), socket, direction):
+            self.turn.yield_to_others(socket._greenzmq_choice)
+
+    def _is_receiving_message(self, who: Party, socket: Any, direction: Direction) -> bool:
+        """Whether `who` is in the middle of receiving a message. The end of the turn is then put off to its end."""
         if direction is self.receiving:
-            who = getcurrent()
             self._reserve_for_last_receiver(socket, who)
             if get_option(socket, RCVMORE) and not direction.reserved_for_other(who):
-                self.turn.end_with_the_message()
-                return
-        self.turn.yield_to_others(socket._greenzmq_choice)
+                self.turn.put_off_its_end()
+                return True
+        return False
+
+    def has_to_yield(self, who: Party, socket: Any, direction: Direction) -> bool:
+        """For a task whose call need not wait: whether it has to let the loop go round before the call."""
+        return self.turn.is_over_after_one_more(False) and not self._is_receiving_message(who, socket, direction)
 
     # -- poll ---------------------------------------------------------------------------------------------------------
 
@@ -451,31 +478,10 @@ class SocketState:
         began_at = monotonic()
         if events and seconds != 0 and self.turn.is_over_after_one_more(False):
             self._yield_to_hub(socket, self.receiving)
-        waiters = self.waiters
-        ready = waiters.check_events(socket) & events
+        ready = self.waiters.check_events(socket) & events
         if ready or seconds == 0 or not events:
             return ready
-        waiter = Waiter(self.bind_hub(socket), seconds, began_at, (POLL, socket, events))
-        listener = WaitingListener(events, partial(wake_anywhere, waiter))
-        try:
-            waiters.enter(socket, waiter)
-            while not (ready or waiter.expired):
-                waiters.listen(listener)
-                # Again, since only now the listener is there: a signal handler may have cleared the signal before.
-                waiters.check_events_quietly(socket)
-                waiter.park()
-                ready = waiters.check_events(socket) & events
-        finally:
-            try:
-                self._leave_poll(socket, listener, waiter)
-            except BaseException:  # as in `perform`
-                self._leave_poll(socket, listener, waiter)
-                raise
-        return ready
-
-    def _leave_poll(self, socket: Any, listener: WaitingListener, waiter: Waiter) -> None:
-        self.waiters.forget(listener)
-        self.waiters.leave(socket, waiter)
+        return wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)
 
 
 def _in_vain(waiter: Waiter) -> Any:

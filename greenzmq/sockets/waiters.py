@@ -253,6 +253,13 @@ class SocketWaiters:
         """Whether a greenlet is parked on the socket itself."""
         return not (self.receiving.first is None and self.sending.first is None and self.polling.first is None)
 
+    def forget_queues(self) -> None:
+        """Forget who is parked on the socket, without waking anybody. For a hub whose loop is closed."""
+        for queue in (self.receiving, self.sending, self.polling):
+            queue.forget_all()
+        self.socket = None
+        self._gate_fast_path()
+
     def is_alone(self) -> bool:
         """Whether at most one greenlet is parked on the socket, and there are no listeners."""
         queues = [queue for queue in (self.receiving, self.sending, self.polling) if queue.first is not None]

@@ -14,13 +14,16 @@ from typing import Any, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from ..errors import BlockingCallError, WrongHubError
-from ..hubs.asyncio import AsyncioHub, CancelledError, current_task, ensure_future, isfuture
+from ..hubs.asyncio import AsyncioHub, CancelledError, Future, current_task, ensure_future, isfuture
 from .tasks import Task, coroutine_error, name_of, plain_result, tell_of_failure
 from .waiter import new_waiter
 
-__all__ = ["AwaitableTask", "await_", "run", "spawn"]
+__all__ = ["AwaitableTask", "await_", "run", "run_beside", "spawn"]
 
 T = TypeVar("T")
+
+#: The tasks of `run_beside`. A loop keeps only weak references to its tasks.
+_beside: set[Future[Any]] = set()
 
 
 class _Completion:
@@ -245,6 +248,14 @@ async def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         await call
     result: T = call.outcome()
     return result
+
+
+def run_beside(function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+    """An `asyncio.Task` of `run`, which goes on also if nobody awaits it. To cancel it cancels the greenlet's call."""
+    task: Future[T] = ensure_future(run(function, *args, **kwargs))
+    _beside.add(task)
+    task.add_done_callback(_beside.discard)
+    return task
 
 
 def spawn(function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> AwaitableTask[T]:

@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.asyncio import run_on
-from support.races import CANCELS, LATER, OPERATIONS, SOON, Greenzmq, ZmqAsyncio, race
+from support.races import CANCELS, LATER, OPERATIONS, SOON, AwaitableSockets, Greenzmq, ZmqAsyncio, race
 
 
 async def table(library: Any, trials: int) -> None:
@@ -38,7 +38,7 @@ def main() -> None:
             "", "cancelled by", "call", "order", "trials", "returned", "lost"
         )
     )
-    for library in (ZmqAsyncio, Greenzmq):
+    for library in (ZmqAsyncio, Greenzmq, AwaitableSockets):
 
         async def tabulate(library: Any = library) -> None:
             await table(library(), trials)

@@ -21,11 +21,12 @@ LAYERS = {
     "errors": "",
     "process": "unpatched fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
-    "waiting": "limits reasons waiter events locks scope tasks time_limit bridge from_threads hub_api",
-    "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters timeouts "
-    "operations coroutines registry parts calls tracker signatures monitors socket zerocopy context monitoring",
-    "polling": "fd_set poll_set entries poller_state poller",
-    "proxies": "native green",
+    "waiting": "limits reasons waiter events locks scope tasks time_limit bridge futures from_threads hub_api",
+    "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
+    "timeouts unawaited operations pending coroutines registry parts calls tracker signatures monitors socket zerocopy "
+    "context monitoring awaitable awaitable_context awaitable_monitoring",
+    "polling": "fd_set poll_set entries poller_state poller awaitable",
+    "proxies": "native green awaitable",
     "decorators": "",
     "devices": "",
     "auth": "zap policies server authenticator",
@@ -40,20 +41,36 @@ LAYERS = {
     "eventlet": "",
     "selector": "",
     "asyncio": "",
+    "aio": "",
     "cli": "",
     "__main__": "",
 }
+# What is made of asyncio's futures.
+AWAITABLE = (
+    "sockets.pending",
+    "sockets.awaitable",
+    "sockets.awaitable_context",
+    "sockets.awaitable_monitoring",
+    "polling.awaitable",
+    "proxies.awaitable",
+)
 # What one would otherwise say of each: modules of one kind that know nothing of each other.
-PEERS = ("hubs.gevent", "hubs.eventlet", "hubs.selector", "hubs.asyncio"), ("gevent", "eventlet", "selector", "asyncio")
-# A hub is found by its name, so that no runtime is imported unasked. The bridge is asyncio's, and started by `main`.
+PEERS = (
+    ("hubs.gevent", "hubs.eventlet", "hubs.selector", "hubs.asyncio"),
+    ("gevent", "eventlet", "selector", "asyncio", "aio"),
+)
+# A hub is found by its name, so that no runtime is imported unasked. The bridge is asyncio's, and started by `main`;
+# what can be awaited is asyncio's, too.
 FOUND_BY_NAME = {
     "hubs.gevent": (),
     "hubs.eventlet": (),
     "hubs.selector": (),
-    "hubs.asyncio": ("waiting.bridge", "program"),
+    "hubs.asyncio": ("waiting.bridge", "waiting.futures", "program", *AWAITABLE),
+    "waiting.futures": AWAITABLE,
+    **dict.fromkeys(AWAITABLE, (*AWAITABLE, "aio")),
 }
 # The package itself is what users import; what it is made of does not.
-USE_THE_PACKAGE = ("gevent", "eventlet", "selector", "asyncio", "cli", "__main__")
+USE_THE_PACKAGE = ("gevent", "eventlet", "selector", "asyncio", "aio", "cli", "__main__")
 
 # Each runtime has one file that imports it; everything else asks `sys.modules`.
 HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}

@@ -27,6 +27,11 @@ KEPT = {
     ("testing/contract/timers.py", "held"): "what a check lets a timer hold",
     ("testing/contract/watches.py", "held"): "what a check lets a watch hold",
     ("sockets/socket.py", "fast_calls_left"): "the fast path counts down in line: a call would cost more than a recv",
+    ("sockets/awaitable.py", "fast_calls_left"): "its own fast path",
+    (
+        "polling/awaitable.py",
+        "_poller_class",
+    ): "the awaitable Socket's: it and its Poller need each other",
 }
 
 

@@ -19,7 +19,7 @@ from greenzmq.hubs import Hub, Watch
 from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
 from greenzmq.proxies import green
-from greenzmq.sockets import calls, directions, fairness, fd_watch, operations, registry, timeouts, waiters
+from greenzmq.sockets import calls, directions, event_wait, fairness, fd_watch, operations, registry, timeouts, waiters
 from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
 from greenzmq.waiting import waiter
@@ -172,7 +172,8 @@ def replace_get(patch: pytest.MonkeyPatch, instead: Callable[..., int]) -> None:
 
 def replace_waiter(patch: pytest.MonkeyPatch, make: Callable[..., Waiter]) -> None:
     """Have sockets and Pollers make their waiters by this."""
-    patch.setattr(operations, "Waiter", make)
+    for module in (operations, event_wait):
+        patch.setattr(module, "Waiter", make)
     patch.setattr(green_poller, "new_waiter", make)
 
 
@@ -184,7 +185,7 @@ def count_clock(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
 
 def replace_listener(patch: pytest.MonkeyPatch, make: Callable[..., Any]) -> None:
     """Have ``Socket.poll`` make its listener by this."""
-    patch.setattr(operations, "WaitingListener", make)
+    patch.setattr(event_wait, "WaitingListener", make)
 
 
 def replace_is_signalled(patch: pytest.MonkeyPatch, instead: Callable[..., bool]) -> None:

@@ -1,5 +1,8 @@
 """A message and a cancellation in the same turn of an asyncio loop, constructed exactly; for us and for zmq.asyncio.
 
+A task that is to stay (`race`) waits for ever after it has got its message: so its only end is the cancellation, and
+one that is swallowed is seen.
+
 The task waits in one call of a socket. Then a callback of the loop lets the message arrive: it makes the other side's
 call, over inproc, and waits until the socket's descriptor is readable. In that very callback the task is cancelled, so
 that the loop's next turn finds both. An asyncio loop runs what was scheduled, then what its descriptors told, then the
@@ -27,7 +30,19 @@ from support.inside import has_waiters
 import greenzmq.asyncio
 from greenzmq.sockets.socket import address_of
 
-__all__ = ["CANCELS", "LATER", "OPERATIONS", "ORDERS", "RECEIVED", "SOON", "Greenzmq", "Spawned", "ZmqAsyncio", "race"]
+__all__ = [
+    "CANCELS",
+    "LATER",
+    "OPERATIONS",
+    "ORDERS",
+    "RECEIVED",
+    "SOON",
+    "AwaitableSockets",
+    "Greenzmq",
+    "Spawned",
+    "ZmqAsyncio",
+    "race",
+]
 
 SOON, LATER, RECEIVED = ORDERS = ("cancel, signal", "signal, cancel", "received, cancel")
 #: Seconds that `asyncio.wait_for` gives the call: ample for it to begin, if this machine is not busy. If it is, the
@@ -85,11 +100,10 @@ class ZmqAsyncio:
 
         self.context: Any = zmq.asyncio.Context()
 
-    def call(
-        self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None
-    ) -> Awaitable[Any]:
-        awaitable: Awaitable[Any] = getattr(socket, operation)(*args)
-        return awaitable
+    async def call(self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None) -> Any:
+        result = await getattr(socket, operation)(*args)
+        then()
+        return result
 
     @staticmethod
     def waits(socket: Any) -> bool:
@@ -99,11 +113,27 @@ class ZmqAsyncio:
         self.context.term()  # its sockets are closed
 
 
+class AwaitableSockets(ZmqAsyncio):
+    """Calls of ours that are awaited."""
+
+    name = "greenzmq.aio"
+    waits = staticmethod(Greenzmq.waits)
+
+    def __init__(self) -> None:
+        import greenzmq.aio
+
+        self.context: Any = greenzmq.aio.Context()
+
+    async def end(self) -> None:
+        await self.context.term()
+
+
 class Race:
     """One trial."""
 
-    def __init__(self, library: Any, operation: str, order: str) -> None:
+    def __init__(self, library: Any, operation: str, order: str, stays: bool = False) -> None:
         self.library = library
+        self.stays = stays
         self.operation = operation
         self.order = order
         self.loop = asyncio.get_running_loop()
@@ -129,6 +159,8 @@ class Race:
         """What the task does. A call whose outcome it has got is one that was made."""
         socket, args = (self.push, (self.frame,)) if self.operation == "send" else (self.pull, ())
         self.outcome.append(await self.library.call(socket, self.operation, *args, then=then))
+        if self.stays:
+            await self.loop.create_future()
 
     async def until_waiting(self) -> None:
         for _ in range(10):  # rounds; it takes two
@@ -284,12 +316,16 @@ if sys.version_info >= (3, 11):
     CANCELS |= {"asyncio.timeout": by_timeout, "TaskGroup": by_task_group}
 
 
-async def race(library: Any, cancel: str, operation: str, order: str, trials: int) -> Counter[str]:
+async def race(library: Any, cancel: str, operation: str, order: str, trials: int, stays: bool = False) -> Counter[str]:
     """Make `trials` races, and count what they ended with: how many returned, were cancelled, lost a message."""
     counts: Counter[str] = Counter()
     for _ in range(trials):
-        trial = Race(library, operation, order)
-        await CANCELS[cancel](trial)
+        trial = Race(library, operation, order, stays)
+        try:
+            await asyncio.wait_for(asyncio.shield(run := asyncio.ensure_future(CANCELS[cancel](trial))), 10)
+        except asyncio.TimeoutError:
+            counts["swallowed"] += 1
+            run.cancel()
         counts["returned" if trial.outcome else "cancelled"] += 1
         counts["lost"] += trial.lost()
         counts["trials"] += 1

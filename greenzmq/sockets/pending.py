@@ -1,0 +1,281 @@
+"""Operations on a socket that give a future: try, enter, wait and try again, leave, by a task in a greenlet's place.
+
+What an operation does is told in `greenzmq.sockets.operations`, and done by it; no algorithm is here. `begin` is
+`SocketState.perform` up to the wait, and `PendingCall` is the wait: where `perform` parks the greenlet,
+`PendingFuture.__await__` yields. Both stand in the same queues, first come, first served, and both make their calls by
+`SocketState.try_again`.
+
+A `recv` that nobody waits for yet is *unawaited* (`greenzmq.sockets.unawaited`). It has no place in the queue, so it
+costs nobody anything. Once a later call of the same socket has to wait, those before it enter the queue ahead of it: so
+futures get messages in the order of the calls, as those of `zmq.asyncio` do.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from greenlet import getcurrent
+
+from ..hubs.asyncio import current_task
+from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
+from ..waiting.reasons import POLL
+from .event_wait import EventWait
+from .operations import DONTWAIT, MUST_WAIT
+
+if TYPE_CHECKING:
+    from ..hubs.asyncio import AsyncioHub, Future
+    from .directions import Direction
+    from .operations import Args, Call, SocketState
+
+__all__ = ["PendingCall", "PendingPoll", "begin", "begin_poll"]
+
+
+class _OfSocket(PendingFuture[Any]):
+    """What pending calls and pending polls have in common.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop of the call.
+    who : asyncio.Task or greenlet
+        Who has made the call.
+    socket : Socket
+        The socket.
+    seconds : float or None
+        How long the call may wait from `began_at` on; None for ever.
+    began_at : float
+        When the call was made, as `time.monotonic` counts.
+    """
+
+    __slots__ = ("_began_at", "_seconds", "_socket", "_socket_state", "_who")
+    takes = False
+
+    def __init__(self, loop: Any, who: Any, socket: Any, seconds: float | None, began_at: float) -> None:
+        super().__init__(loop)
+        self._who = who
+        self._socket = socket
+        self._socket_state: SocketState = socket._greenzmq_state
+        self._seconds = seconds
+        self._began_at = began_at
+
+    def _bind(self, hub: AsyncioHub) -> None:
+        fd_watch = self._socket_state.waiters.fd_watch
+        if hub is not fd_watch.hub or fd_watch.watch is None:
+            self._socket_state.bind_to(hub, self._socket)
+
+    def _is_late(self) -> bool:
+        return self._seconds is not None and monotonic() >= self._began_at + self._seconds
+
+    # -- while nobody waits for it -------------------------------------------------------------------------------------
+
+    def is_unawaited(self) -> bool:
+        """Whether it is not done, and nobody waits for it."""
+        return self._waiter is None and not (self._awaited or PendingFuture.is_done(self))
+
+    def work_now(self) -> bool:
+        """Do the work if it is possible now. Returns whether the future is done."""
+        try:
+            self._work_in_turn()
+        except Exception as error:
+            self.fail(error)
+        return PendingFuture.is_done(self)
+
+    def _work_in_turn(self) -> None:
+        """`_work_without_waiting`, where those before this one need not be asked."""
+        raise NotImplementedError
+
+
+class PendingCall(_OfSocket):
+    """A `send` or `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`."""
+
+    __slots__ = ("_args", "_call", "_direction", "_flags", "is_eager", "takes")
+
+    def __init__(
+        self,
+        loop: Any,
+        who: Any,
+        socket: Any,
+        seconds: float | None,
+        began_at: float,
+        direction: Direction,
+        call: Call[Any],
+        flags: int,
+        args: Args,
+    ) -> None:
+        super().__init__(loop, who, socket, seconds, began_at)
+        self._direction = direction
+        self._call = call
+        self._flags = flags | DONTWAIT
+        self._args = args
+        self.is_eager = direction is self._socket_state.sending  # what is to be sent is sent, awaited or not
+        self.takes = not self.is_eager
+
+    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
+        self._bind(hub)
+        unawaited = self._socket_state.futures
+        if unawaited:
+            for before in unawaited.take_up_to(self):
+                before.enter_unawaited()
+        self._socket_state.about_to_wait(self._direction)
+        return TaskWaiter(self, hub, self._seconds, self._began_at, self._socket, self._who)
+
+    def _enter(self, waiter: TaskWaiter) -> None:
+        self._socket_state.waiters.enter(self._socket, waiter, self._direction)
+        if waiter.woken:
+            self._yields = self._socket_state.has_to_yield(self._who, self._socket, self._direction)
+
+    def _leave(self, waiter: TaskWaiter) -> None:
+        self._socket_state.waiters.leave(self._socket, waiter, self._direction)
+
+    def _work(self, waiter: TaskWaiter) -> None:
+        result = self._socket_state.try_again(
+            self._socket, self._direction, self._call, self._flags, self._args, waiter, waiter.take_wake_up()
+        )
+        if result is not MUST_WAIT:
+            self.finish(result)
+
+    def enter_unawaited(self) -> None:
+        """Stand in the queue since somebody is about to wait behind; see `TaskWaiter.let_go`."""
+        waiter = self._begin()
+        if waiter is not None:
+            waiter.let_go(self, partial(self._socket_state.waiters.leave, self._socket, waiter, self._direction))
+            waiter.unattend()
+
+    def _quit(self, waiter: TaskWaiter) -> None:
+        super()._quit(waiter)
+        futures = self._socket_state.futures
+        if self.takes and futures is not None and self.is_unawaited():
+            futures.add(self)
+
+    def _is_wanted(self) -> bool:
+        waiter = self._waiter
+        return super()._is_wanted() or (waiter is not None and waiter.next is not None)
+
+    def _work_without_waiting(self) -> None:
+        unawaited = self._socket_state.futures
+        if unawaited is None or unawaited.serve_before(self):
+            self._work_in_turn()
+        elif self._is_late():
+            raise zmq.Again()
+
+    def _work_in_turn(self) -> None:
+        state, direction = self._socket_state, self._direction
+        # EVENTS first: an attempt in vain costs more. Those who stand in the queue come first.
+        if direction.first is None and state.waiters.check_events(self._socket) & direction.event:
+            try:
+                self.finish(
+                    state.within_no_time(self._who, self._socket, direction, self._call, self._flags, self._args, False)
+                )
+                return
+            except zmq.Again:
+                pass
+        if self._is_late():
+            raise zmq.Again()
+
+
+class PendingPoll(_OfSocket):
+    """A `Socket.poll` that has to wait. It takes nothing, so it stands in no line with calls."""
+
+    __slots__ = ("_events", "_wait")
+
+    def __init__(self, loop: Any, who: Any, socket: Any, seconds: float | None, began_at: float, events: int) -> None:
+        super().__init__(loop, who, socket, seconds, began_at)
+        self._events = events
+        self._wait: Any = None
+
+    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
+        self._bind(hub)
+        reason = (POLL, self._socket, self._events)
+        waiter = TaskWaiter(self, hub, self._seconds, self._began_at, reason, self._who)
+        self._wait = EventWait(self._socket_state.waiters, self._socket, self._events, waiter)
+        return waiter
+
+    def _enter(self, waiter: TaskWaiter) -> None:
+        self._wait.enter()
+        self._wait.listen()
+        if waiter.woken:
+            self._yields = self._socket_state.has_to_yield(self._who, self._socket, self._socket_state.receiving)
+
+    def _leave(self, waiter: TaskWaiter) -> None:
+        self._wait.leave()
+
+    def _work(self, waiter: TaskWaiter) -> None:
+        waiter.take_wake_up()
+        ready = self._wait.ready()
+        if ready or waiter.expired:
+            self.finish(ready)
+        else:
+            self._wait.listen()
+
+    def _work_in_turn(self) -> None:
+        ready = self._socket_state.waiters.check_events(self._socket) & self._events
+        if ready or self._is_late():
+            self.finish(ready)
+
+    _work_without_waiting = _work_in_turn
+
+
+def begin(
+    loop: Any, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool = False
+) -> Future[Any]:
+    """`SocketState.perform` with a future for its result. Never waits: the future's owner does."""
+    state: SocketState = socket._greenzmq_state
+    who = current_task(loop) or getcurrent()
+    try:
+        known = state.timeouts.known[direction.index]
+        if flags & DONTWAIT or known == 0:
+            return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
+        began_at = monotonic()
+        takes = direction is state.receiving
+        unawaited = state.futures
+        if not met_again and (not (takes and unawaited) or unawaited.serve_before()):
+            if not takes:
+                _work_off(direction)
+            result = state.try_first(who, socket, direction, call, flags, args)
+            if result is not MUST_WAIT:
+                return finished_future(loop, result)
+        timeout = state.timeouts.get(socket, direction)
+        if timeout == 0:
+            return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
+    except Exception as error:
+        return failed_future(loop, error)
+    seconds = timeout / 1000 if timeout > 0 else None
+    future = PendingCall(loop, who, socket, seconds, began_at, direction, call, flags, args)
+    if not takes:
+        future.begin_unawaited()
+    elif unawaited is not None:
+        unawaited.add(future)
+    return future
+
+
+def begin_poll(loop: Any, socket: Any, events: int, seconds: float | None) -> Future[Any]:
+    """`SocketState.poll` with a future for its result."""
+    state: SocketState = socket._greenzmq_state
+    began_at = monotonic()
+    try:
+        if not (events and seconds != 0 and state.turn.is_over_after_one_more(False)):
+            ready = state.waiters.check_events(socket) & events
+            if ready or seconds == 0 or not events:
+                return finished_future(loop, ready)
+        else:
+            state.turn.put_off_its_end()
+    except Exception as error:
+        return failed_future(loop, error)
+    future = PendingPoll(loop, current_task(loop) or getcurrent(), socket, seconds, began_at, events)
+    if state.futures is not None:
+        state.futures.add(future)
+    return future
+
+
+def _work_off(direction: Direction) -> None:
+    """Make the sends at the head of the queue that only wait for the loop to go round.
+
+    The caller is about to send, and has awaited none of them: it lets nobody run in between. Without this a loop that
+    never awaits would fill the queue once its turn is over.
+    """
+    first = direction.first
+    while isinstance(first, TaskWaiter) and first.work_off() and direction.first is not first:
+        first = direction.first

@@ -1,0 +1,440 @@
+"""Futures whose work is done by whoever awaits them: the other way to wait, beside a parked greenlet.
+
+Fact: a task that awaits an ordinary future is resumed one round of the loop after the future got its result, and may be
+cancelled in between. Consequence: what was received on the task's behalf, such as a message, is lost then. Choice: the
+task that awaits a `PendingFuture` does the work itself, in the step in which it is resumed. Between the work and the
+return from ``await`` nothing else can run. So a cancellation before the work has taken nothing, and one after the work
+comes out of the task's next ``await``. Cost: the future has to know who waits for it:
+
+================================  ==================================================================================
+who waits for it                  what a wake-up does
+================================  ==================================================================================
+a task awaits it                  resumes the task, which does the work
+somebody has a callback on it     does the work at once, as for any future
+nobody, but somebody refers to    nothing; the work is done when somebody asks for `done` or `result`, or waits for it
+it
+nobody                            nothing, ever
+================================  ==================================================================================
+
+A future whose work has to be done in any case (`is_eager`), such as a `send`, is treated as if it had a callback.
+
+`TaskWaiter` is the future's place in a queue. It is also what the task awaits: an object with those methods of a future
+that a task calls, as asyncio allows. So a wake-up in a callback of the loop resumes the task in that callback. An
+ordinary future would take another round of the loop, which is half of a short wait's cost.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import HubError, WrongHubError
+from ..hubs.asyncio import AsyncioHub, CancelledError, Future, current_loop, running_loop
+from ..hubs.detection import detect
+from ..process import unpatched
+from .waiter import Waiter
+
+if TYPE_CHECKING:
+    import contextvars
+
+    from .reasons import Reason
+
+__all__ = ["PendingFuture", "TaskWaiter", "failed_future", "finished_future", "loop_to_run"]
+
+T = TypeVar("T")
+
+_is_done = Future.done
+_result = Future.result
+_cancel = Future.cancel
+
+
+class TaskWaiter(Waiter):
+    """The waiter of a `PendingFuture`.
+
+    ``parked`` is true while a wake-up has something to do: a task has stopped here, or no task awaits the future.
+
+    Parameters
+    ----------
+    future : PendingFuture
+        Whose work is to be done after a wake-up.
+    hub, timeout, since, reason
+        See `Waiter`.
+    party : asyncio.Task or greenlet
+        Who has made the call.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_future", "_leave", "_message", "_wakeup")
+    hub: AsyncioHub
+
+    def __init__(
+        self,
+        future: PendingFuture[Any],
+        hub: AsyncioHub,
+        timeout: float | None,
+        since: float | None,
+        reason: Reason,
+        party: Any,
+    ) -> None:
+        self._future: Any = future  # a weak reference after `let_go`
+        self._leave: Callable[[], object] | None = None
+        self._wakeup: Any = None
+        self._context: Any = None
+        self._cancelled = False
+        self._message: Any = None
+        super().__init__(hub, timeout, since, reason)
+        self.party = party
+
+    def wake_now(self) -> None:
+        """See `Waiter.wake_now`: resume the task at once."""
+        self.woken = True
+        self._resume()
+
+    def _resume(self) -> None:
+        """In the loop: resume the task that has stopped here; do the work if no task awaits the future."""
+        if not self.parked:
+            return
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self.parked = False
+            self._context.run(wakeup, self)
+            return
+        future, leave = self._future, self._leave
+        if type(future) is weakref.ref:
+            future = future()
+        if future is not None:
+            future._work_unawaited()
+        elif leave is not None:
+            leave()
+
+    def work_off(self) -> bool:
+        """Do the work now, if this was woken and no task awaits the future. Returns whether that is so."""
+        is_due = self.woken and self.parked and self._wakeup is None
+        if is_due:
+            self._resume()
+        return is_due
+
+    def take_wake_up(self) -> bool:
+        """Whether it was woken since this was asked last, as `Waiter.park` returns it."""
+        woken, self.woken = self.woken, False
+        return woken
+
+    def attend(self) -> None:
+        """A task awaits the future, and has not stopped here yet."""
+        self.parked = False
+
+    def unattend(self) -> None:
+        """No task awaits the future any more, but the work is to be done."""
+        self.parked = True
+        if self.woken or self.expired:
+            self.hub.call_soon(self._resume)
+
+    def note_yield(self) -> None:
+        """The task is about to let the loop go round."""
+        self.yielded = True
+
+    def let_go(self, future: PendingFuture[Any], leave: Callable[[], object]) -> None:
+        """Do not keep the future alive. Once it is gone, the next wake-up calls ``leave()`` instead."""
+        self._future, self._leave = weakref.ref(future), leave
+
+    def hold(self, future: PendingFuture[Any]) -> None:
+        """Undo `let_go`."""
+        self._future, self._leave = future, None
+
+    def close(self) -> None:
+        """See `Waiter.close`."""
+        super().close()
+        self._future = self._leave = None
+
+    # -- the methods of a future that a task calls ---------------------------------------------------------------------
+
+    def get_loop(self) -> Any:
+        """The loop of the task."""
+        return self.hub.loop
+
+    def add_done_callback(self, wakeup: Callable[[Any], object], *, context: contextvars.Context) -> None:
+        """Called when the task has stopped here."""
+        self.yielded = self.parked = True
+        self._wakeup, self._context = wakeup, context
+
+    def result(self) -> None:
+        """Called when the task is resumed: raise `CancelledError` if it was cancelled."""
+        if self._cancelled:
+            self._cancelled = False
+            raise CancelledError(*(() if self._message is None else (self._message,)))
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Called when the task is cancelled while it is stopped here, also if it was woken and has not run since."""
+        self._cancelled, self._message = True, msg
+        self.hub.call_soon(self._resume)
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} for {self.reason!r}>"
+
+
+class PendingFuture(Future[T]):
+    """A future whose work is done by whoever waits for it; see above.
+
+    A subclass says what the work is, in the four methods that follow `__init__`.
+
+    Attributes
+    ----------
+    is_eager : bool
+        The work has to be done even if nobody waits for it.
+    """
+
+    __slots__ = ("_awaited", "_convert", "_waiter", "_yields")
+    is_eager = False
+    #: `asyncio.Future.done`: whether it is done, with no attempt to do the work.
+    is_done = Future.done
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__(loop=loop)
+        self._waiter: TaskWaiter | None = None  # not None while the future stands in a queue
+        self._awaited = False  # a task is in `__await__`
+        self._yields = False  # the task has to let the loop go round before it does the work
+        self._convert: Callable[[Any], Any] | None = None
+
+    # -- what the work is ----------------------------------------------------------------------------------------------
+
+    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
+        """Make the waiter, which does not stand anywhere yet."""
+        raise NotImplementedError
+
+    def _enter(self, waiter: TaskWaiter) -> None:
+        """Put the waiter where it will be woken. Undone by `_leave`, also if this raises."""
+        raise NotImplementedError
+
+    def _leave(self, waiter: TaskWaiter) -> None:
+        """Undo `_enter`, and close the waiter. Idempotent."""
+        raise NotImplementedError
+
+    def _work(self, waiter: TaskWaiter) -> None:
+        """Do the work after a wake-up, and `finish` with the result. If it is not possible yet, do nothing."""
+        raise NotImplementedError
+
+    def _work_without_waiting(self) -> None:
+        """Do the work and `finish`, if it is possible now. Called while the future does not stand in a queue."""
+        raise NotImplementedError
+
+    def finish(self, result: Any) -> None:
+        """The work is done."""
+        convert = self._convert
+        self.set_result(result if convert is None else convert(result))
+
+    def fail(self, error: BaseException) -> None:
+        """The work has failed. Does nothing if the future is done already."""
+        if not _is_done(self):
+            self.set_exception(error)
+
+    def convert(self, function: Callable[[Any], Any]) -> None:
+        """Have the result be ``function(result)``. An error of it becomes the future's."""
+        before = self._convert
+        self._convert = function if before is None else lambda result: function(before(result))
+
+    # -- a task awaits it ----------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, T]:
+        waiter: Any = None
+        try:
+            if not _is_done(self):
+                if self._awaited:  # another task does the work; this one waits for its outcome, as for any future's
+                    return (yield from Future.__await__(self))
+                self._awaited = True
+                try:
+                    waiter = self._waiter or self._begin()
+                    if waiter is not None:
+                        waiter.attend()
+                        if self._yields:
+                            self._yields = False
+                            waiter.note_yield()
+                            yield
+                    while not _is_done(self):
+                        while not (waiter.woken or waiter.expired):
+                            waiter._asyncio_future_blocking = True
+                            yield waiter
+                        self._try(waiter)
+                except CancelledError as error:
+                    _cancel(self, *error.args)
+                    raise
+                finally:
+                    self._awaited = False
+                    self._end_wait()
+            return _result(self)
+        finally:
+            del self, waiter  # the traceback of an error refers to this frame
+
+    __iter__ = __await__
+
+    def _begin(self) -> TaskWaiter | None:
+        """Stand in the queue. None if that is an error, which the future has got then."""
+        try:
+            if running_loop() is not self.get_loop():
+                raise WrongHubError(f"{self!r} was made in another loop than the one that runs here; await it there")
+            waiter = self._waiter = self._new_waiter(AsyncioHub.get())
+            self._enter(waiter)
+        except Exception as error:
+            self.fail(error)
+            self._end_wait()
+        return self._waiter
+
+    def _try(self, waiter: TaskWaiter) -> None:
+        """Do the work, if it is possible now and the future was not cancelled meanwhile."""
+        try:
+            if not _is_done(self):
+                self._work(waiter)
+        except Exception as error:
+            self.fail(error)
+
+    def _end_wait(self) -> None:
+        """No task awaits the future any more. Leave the queue, unless the work is to be done all the same."""
+        waiter = self._waiter
+        if waiter is None:
+            return
+        if not _is_done(self) and self._is_wanted():
+            waiter.unattend()
+        else:
+            self._quit(waiter)
+
+    def _quit(self, waiter: TaskWaiter) -> None:
+        try:
+            self._leave(waiter)
+        except BaseException:  # a signal handler has raised while `_leave` ran: it is idempotent, so repeat it
+            self._leave(waiter)
+            raise
+        finally:
+            self._waiter = None
+
+    # -- no task awaits it ---------------------------------------------------------------------------------------------
+
+    def _is_wanted(self) -> bool:
+        """Whether the work is to be done although no task awaits the future."""
+        return self.is_eager or bool(self._callbacks)
+
+    def begin_unawaited(self) -> None:
+        """Stand in the queue without a task: the work is done by a callback of the loop."""
+        loop = self.get_loop()
+        if running_loop() is not loop:  # a call made before the loop runs
+            loop.call_soon(self._begin_in_loop)
+            return
+        waiter = self._begin()
+        if waiter is not None:
+            waiter.unattend()
+
+    def _begin_in_loop(self) -> None:
+        if self._waiter is None and not (self._awaited or _is_done(self)):
+            self.begin_unawaited()
+
+    def _work_unawaited(self) -> None:
+        """In the loop, after a wake-up: do the work, if it is wanted."""
+        waiter = self._waiter
+        if waiter is None or self._awaited:
+            return
+        try:
+            if self._is_wanted():
+                self._try(waiter)
+        finally:
+            if _is_done(self) or not self._is_wanted():
+                self._quit(waiter)
+
+    # -- the methods of a future ---------------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether it is done. If nobody waits for it, the work is done now, if it is possible."""
+        if not (_is_done(self) or self._awaited or self._waiter is not None):
+            try:
+                self._work_without_waiting()
+            except Exception as error:
+                self.fail(error)
+        return _is_done(self)
+
+    def result(self) -> T:
+        """See `asyncio.Future.result`."""
+        self.done()
+        return _result(self)
+
+    def exception(self) -> BaseException | None:
+        """See `asyncio.Future.exception`."""
+        self.done()
+        return super().exception()
+
+    def cancel(self, msg: Any = None) -> bool:
+        """See `asyncio.Future.cancel`. Nothing was taken, and nothing will be."""
+        if not _cancel(self, msg):
+            return False
+        if self._waiter is not None:
+            if self._awaited:
+                self._waiter.wake()  # its task finds the future cancelled
+            else:
+                self._quit(self._waiter)
+        return True
+
+    def add_done_callback(
+        self, fn: Callable[[PendingFuture[T]], object], /, *, context: contextvars.Context | None = None
+    ) -> None:
+        """See `asyncio.Future.add_done_callback`. From now on the work is done when it is possible."""
+        super().add_done_callback(fn, context=context)
+        if self._awaited or _is_done(self):
+            return
+        if self._waiter is None:
+            self.begin_unawaited()
+        else:
+            self._waiter.hold(self)
+
+    def remove_done_callback(self, fn: Callable[[PendingFuture[T]], object], /) -> int:
+        """See `asyncio.Future.remove_done_callback`."""
+        removed = super().remove_done_callback(fn)
+        if not self._awaited:
+            waiter = self._waiter
+            if waiter is not None and not self._is_wanted():
+                self._quit(waiter)
+        return removed
+
+
+def finished_future(loop: Any, result: T) -> Future[T]:
+    """A future that is done. An ordinary one, since no work is left."""
+    future: Future[T] = Future(loop=loop)
+    future.set_result(result)
+    return future
+
+
+def failed_future(loop: Any, error: BaseException) -> Future[Any]:
+    """A future that has failed."""
+    future: Future[Any] = Future(loop=loop)
+    future.set_exception(error)
+    return future
+
+
+def loop_to_run(what: object) -> Any:
+    """The loop of a call that is made while none runs: the thread's current one, with a warning, as in `zmq.asyncio`.
+
+    Raises
+    ------
+    HubError
+        There is none.
+    """
+    loop = current_loop()
+    if loop is None or loop.is_closed():
+        raise HubError(f"{what!r} is awaitable, and no asyncio loop runs in this thread. {_cure()}")
+    warnings.warn(
+        f"no asyncio loop is running yet; use {what!r} in a coroutine: asyncio.run(main())",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return loop
+
+
+def _cure() -> str:
+    """What to do where no loop runs, by what does run here."""
+    try:
+        decision = detect()
+    except HubError:
+        decision = None
+    if decision is not None and decision.rule in (2, 4, 5):
+        name = getattr(decision.name, "name", decision.name)
+        return f"But {decision.why}: use the sockets of greenzmq.{name}, which need no await"
+    if not unpatched.is_main_thread():
+        return "Make its calls in the thread of the loop, or make a loop in this one: asyncio.run(main())"
+    return "Make its calls in a coroutine: asyncio.run(main()); or use greenzmq's own sockets, which need no await"
