@@ -53,6 +53,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         event_wait      the wait of Socket.poll
         timeouts        RCVTIMEO and SNDTIMEO, remembered
         unawaited       the futures of an awaitable socket that nobody waits for yet
+        outcomes        attempts that have no result
         operations      the slow path: try, enter, park, try again, leave
         pending         the same for tasks: calls that give a future
         coroutines      the warnings of asyncio's debug mode

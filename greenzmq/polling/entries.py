@@ -113,6 +113,8 @@ class SocketEntry(Entry):
         state = self.what._greenzmq_state
         events: int = state.waiters.check_events_for(self, self.what) & self.events
         owner = self.owner
+        if events & POLLIN:
+            state.turn.begin_run()
         if not events and owner is not None:
             owner.poll_set.enter_socket(state.waiters, self.what)
         return events

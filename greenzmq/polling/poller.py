@@ -14,6 +14,7 @@ from zmq.backend import Socket as BackendSocket
 from .. import hubs
 from ..sockets.coroutines import warn_once
 from ..sockets.plain import PlainPoller
+from ..sockets.socket import Socket
 from ..waiting.hub_api import GreenHub
 from ..waiting.limits import as_limit
 from ..waiting.waiter import new_waiter
@@ -141,6 +142,8 @@ class Poller(PlainPoller):
             state.let_hub_go_round()
         ready = state.collect_ready()
         if ready or seconds == 0 or not state.entries:
+            if ready and seconds == 0:
+                end_runs(ready)
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
                 warn_once()
             return ready
@@ -160,6 +163,16 @@ class Poller(PlainPoller):
                 state.leave(waiter)
                 raise
         return ready
+
+
+def end_runs(ready: list[tuple[Any, int]]) -> None:
+    """After a poll that does not wait: the calls under NOBLOCK that follow are no run; see `greenzmq.sockets.fairness`.
+
+    Who polls so may take what is there and never come back, and must not miss the last messages.
+    """
+    for what, _ in ready:
+        if isinstance(what, Socket):
+            what._greenzmq_state.turn.end_run()
 
 
 def zmq_poll(

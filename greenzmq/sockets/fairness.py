@@ -4,6 +4,10 @@ A call that need not wait does not switch, so a greenlet in a hot loop would kee
 therefore yields when its turn is over. It yields before an operation and never after one: an exception thrown into it
 after a `recv` would lose the message. It never yields inside a message, under NOBLOCK, or with a timeout of 0.
 
+Under NOBLOCK it cannot yield. But a common loop would keep all others from running: `poll`, then ``recv(NOBLOCK)``
+until `zmq.Again`. It has no end as long as peers send as fast as it receives. So such a *run* ends with an `Again` when
+it has lasted for a turn, and the next `poll` yields. `greenzmq.sockets.outcomes.end_run` says where it does not.
+
 Sockets, Pollers and proxies each have their own `Turn`, so a loop over n sockets may run for n turns in a row.
 """
 
@@ -20,7 +24,7 @@ from ..waiting.waiter import may_wait, yield_to_hub
 if TYPE_CHECKING:
     from ..hubs import Choice
 
-__all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "Turn", "default_turn", "turn_in_seconds"]
+__all__ = ["ENVIRONMENT", "FAST_CALLS", "TURN", "SocketTurn", "Turn", "default_turn", "turn_in_seconds"]
 
 #: The environment variable with the process's turn, in milliseconds.
 ENVIRONMENT = "GREENZMQ_TURN"
@@ -95,6 +99,49 @@ class Turn:
         if hub is not None and may_wait(hub):
             yield_to_hub(hub)
         self.begin()
+
+
+class SocketTurn(Turn):
+    """The turns of a socket, and the runs of calls that receive from it under NOBLOCK.
+
+    Attributes
+    ----------
+    run_calls : int
+        How many calls under NOBLOCK have received since a poll found the socket readable; negative if none has, or if
+        one has met `zmq.Again` since.
+    run_ends_at : float
+        When such a run is over; known from its first `FAST_CALLS` calls on.
+    """
+
+    __slots__ = ("run_calls", "run_ends_at")
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.run_calls = -1
+        self.run_ends_at = self.ends_at
+
+    def begin_run(self) -> None:
+        """A poll has found the socket readable: count the calls that receive under NOBLOCK from here on."""
+        self.run_calls = 0
+
+    def end_run(self) -> None:
+        """Count no more: one of these calls meets `zmq.Again`, or the poll was one that did not wait."""
+        self.run_calls = -1
+
+    def run_is_over_after(self, calls: int) -> bool:
+        """Count so many more calls of a run, and return whether it has gone on for the length of a turn.
+
+        The clock is read once for `FAST_CALLS` of them, and the run is timed from then on. So its first call never ends
+        it: a program that polls before each call need not expect an `Again`.
+        """
+        before, self.run_calls = self.run_calls, self.run_calls + calls
+        if self.run_calls // FAST_CALLS == before // FAST_CALLS:
+            return False
+        now = monotonic()
+        if before < FAST_CALLS:
+            self.run_ends_at = now + self.seconds
+            return False
+        return now >= self.run_ends_at
 
 
 def default_turn() -> float:

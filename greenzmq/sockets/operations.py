@@ -22,9 +22,11 @@ from greenlet import getcurrent
 from .. import hubs
 from ..errors import HubError, WrongHubError
 from ..waiting.waiter import Waiter, refuse_to_wait
+from .directions import POLLIN
 from .event_wait import wait_for_events
-from .fairness import FAST_CALLS, Turn
+from .fairness import FAST_CALLS, SocketTurn
 from .messages import Party, has_ended
+from .outcomes import MUST_WAIT, end_run, in_vain, reserved
 from .spurious import SpuriousReadiness
 from .timeouts import TimeoutCache
 from .waiters import SocketWaiters, get_option
@@ -47,8 +49,6 @@ ONLY_SEND = (int(zmq.PUSH), int(zmq.PUB))
 #: Errors on which a greenlet that was woken goes on waiting. It meets EFSM if another greenlet has changed the state of
 #: a REQ or REP since the wake-up.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
-#: Returned in place of a result: the operation met EAGAIN, or was not tried because it would probably meet EAGAIN.
-MUST_WAIT: Any = object()
 
 Result = TypeVar("Result")
 Call = Callable[..., Result]
@@ -64,7 +64,7 @@ class SocketState:
         The greenlets and Pollers that wait, and the choice of which to wake.
     receiving, sending : Direction
         The two queues in `waiters`.
-    turn : Turn
+    turn : SocketTurn
         How long a greenlet may go on with the socket.
     timeouts : TimeoutCache
         ``RCVTIMEO`` and ``SNDTIMEO``.
@@ -79,7 +79,7 @@ class SocketState:
     __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
 
     def __init__(self, turn: float) -> None:
-        self.turn = Turn(turn)
+        self.turn = SocketTurn(turn)
         self.waiters = SocketWaiters(self.turn)
         self.receiving = self.waiters.receiving
         self.sending = self.waiters.sending
@@ -202,7 +202,7 @@ class SocketState:
             if inside is who:
                 return self._next_part(who, socket, direction, call, flags, args)
             if inside is not None:
-                return _reserved(flags)
+                return reserved(flags)
         if flags & DONTWAIT:
             return self._attempt(who, socket, direction, call, flags, args)
         # An attempt would probably meet EAGAIN, and a wait begins with a cheaper read of EVENTS: skip the attempt. If
@@ -228,7 +228,17 @@ class SocketState:
             # The fast path has counted this call as a send, but it has not sent: see `_use_alternation`.
             direction.close_fast_path()
             raise zmq.Again()
-        result = self.try_first(who, socket, direction, call, flags | DONTWAIT, args)
+        turn = self.turn
+        in_run = turn.run_calls >= 0 and direction is self.receiving
+        # With a timeout of 0, the calls before this one have taken the fast path.
+        if in_run and turn.run_is_over_after(1 if flags & DONTWAIT else FAST_CALLS) and end_run(self, who, socket):
+            raise zmq.Again()
+        try:
+            result = self.try_first(who, socket, direction, call, flags | DONTWAIT, args)
+        except zmq.Again:
+            if in_run:
+                turn.end_run()
+            raise
         if not flags & DONTWAIT:
             self._open_fast_path(direction)
         return result
@@ -349,7 +359,7 @@ class SocketState:
         if direction.mid_message is not None or not woken:
             may_try = woken or direction.first is waiter
             if not waiters.closed and (direction.reserved_for_other(waiter.party) or not may_try):
-                return _in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
+                return in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
         if direction.first is not waiter and direction is self.sending and waiters.fd_watch.is_signalled():
             # This call may consume a signal of room for the senders before this one, which were refused: let them try.
             waiters.count_signal()
@@ -360,7 +370,7 @@ class SocketState:
                 raise
             if not waiter.expired:
                 self._after_false_promise(socket, direction, waiter)
-            return _in_vain(waiter)
+            return in_vain(waiter)
         self._note_message_end(waiter.party, socket, direction, flags)
         return result
 
@@ -479,22 +489,10 @@ class SocketState:
         if events and seconds != 0 and self.turn.is_over_after_one_more(False):
             self._yield_to_hub(socket, self.receiving)
         ready = self.waiters.check_events(socket) & events
-        if ready or seconds == 0 or not events:
+        if seconds == 0 or not events:
             return ready
-        return wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)
-
-
-def _in_vain(waiter: Waiter) -> Any:
-    """After EAGAIN: return `MUST_WAIT`, or raise `zmq.Again` if the time is over."""
-    if waiter.expired:
-        error = zmq.Again()
-        error.is_timeout = True  # type: ignore[attr-defined]  # so that ``eventlet.is_timeout(error)`` is true
-        raise error from None
-    return MUST_WAIT
-
-
-def _reserved(flags: int) -> Any:
-    """Another greenlet is in the middle of a message: return `MUST_WAIT`, or raise `zmq.Again` if `flags` say so."""
-    if flags & DONTWAIT:
-        raise zmq.Again()
-    return MUST_WAIT
+        if not ready:
+            ready = wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)
+        if ready & POLLIN:
+            self.turn.begin_run()
+        return ready

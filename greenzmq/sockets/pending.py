@@ -23,7 +23,8 @@ from ..hubs.asyncio import current_task
 from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
 from ..waiting.reasons import POLL
 from .event_wait import EventWait
-from .operations import DONTWAIT, MUST_WAIT
+from .operations import DONTWAIT
+from .outcomes import MUST_WAIT
 
 if TYPE_CHECKING:
     from ..hubs.asyncio import AsyncioHub, Future

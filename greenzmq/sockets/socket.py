@@ -350,6 +350,8 @@ class Socket(PlainSocket[Received_co]):
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
 
+        Those who then receive under NOBLOCK until `zmq.Again` meet it when a turn is over, too: poll again after it.
+
         Switches: when it can do none of them; never with a timeout of 0.
         """
         if self.closed:
