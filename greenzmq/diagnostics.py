@@ -231,7 +231,9 @@ def dump_on_signal(name: str) -> None:
     try:
         signal.signal(number, handle)
     except ValueError as error:
-        raise RuntimeError(f"{number.name}: only the main thread can install a handler; do it there") from error
+        raise RuntimeError(
+            f"{number.name}: only the main thread can install a signal handler; call this there"
+        ) from error
 
 
 def install_from_environment() -> None:

@@ -1,11 +1,11 @@
 """The command line: ``python -m greenzmq run``, ``demo`` and ``info``.
 
-- `run`, `demo` and `info` are the commands: each has ``add_parser`` and ``run``;
-- `inputs` lists the files and computes what the answers must be, `exchange` is the service and its clients, written
-  with green sockets, and `ticker` what runs beside them;
-- `child` starts a process for each hub, in which `one_hub` runs;
-- `names` knows the hubs by name, and how to get into each; `arguments` reads what options take;
-- `console`, `table` and `progress` are all that prints.
+- `run`, `demo` and `info` are the commands. Each has the functions ``add_parser`` and ``run``.
+- `inputs` finds the files for the demo and computes the right answers. `exchange` is the demo's service with its
+  clients, written with green sockets. `ticker` runs beside them and measures stalls.
+- `child` starts a process for each hub; `one_hub` is the program that runs in it.
+- `names` knows the hubs by name, and how to run a function on each. `arguments` reads the values of options.
+- `console`, `table` and `progress` print; nothing else does.
 
-Only `exchange` and `one_hub` touch a hub, and only in a child process: a command leaves no loop behind in its own.
+Only `exchange` and `one_hub` use a hub, and only in a child process. So a command leaves no loop behind in its own.
 """

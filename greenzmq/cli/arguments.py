@@ -1,4 +1,4 @@
-"""What options take, as `argparse` types: an error says what is wrong, and not which function has found it."""
+"""Types for the values of options in `argparse`. Their errors tell the user what is wrong with the value."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import contextlib
 __all__ = ["LONGEST", "seconds", "whole_number"]
 
 LONGEST = 86400.0
-"""Seconds that a time limit takes at most: a day, which every clock can count."""
+"""Seconds: a day. The longest time limit that is accepted; no system's timers overflow at this length."""
 
 
 def whole_number(text: str) -> int:
-    """Read a number of things: 1 or more."""
+    """Read a whole number of at least 1."""
     with contextlib.suppress(ValueError):
         if (number := int(text)) >= 1:
             return number
@@ -20,7 +20,7 @@ def whole_number(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Read a time limit."""
+    """Read a time limit in seconds."""
     with contextlib.suppress(ValueError):
         if 0 < (number := float(text)) <= LONGEST:
             return number

@@ -1,4 +1,4 @@
-"""A process of its own for each hub: none sees what another leaves behind, and one that crashes is only one."""
+"""Start a child process for each hub, so that hubs do not disturb each other, and a crash ends only one of them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "Child", "ChildError"]
 
-# What is wrong with $GREENZMQ_DUMP_SIGNAL has been said by the process that starts this one.
+# If $GREENZMQ_DUMP_SIGNAL is wrong, the parent process has already warned; the child does not repeat it.
 COMMAND = (sys.executable, "-W", "ignore:GREENZMQ_DUMP_SIGNAL:RuntimeWarning", "-m", "greenzmq.cli.one_hub")
 
 LAST_WORDS = 10
-"""Seconds that a process may take to end once it has closed its output."""
+"""Seconds that a child may take to end after it has closed its output."""
 
 
 class ChildError(Exception):
-    """The process has reported an error, ended without an outcome, or fallen silent."""
+    """The child has reported an error, has ended without an outcome, or sends nothing any more."""
 
 
 class Child:
-    """A process that does one job. A context manager: when the block is left, the process is gone.
+    """A child process that does one job. A context manager: at the end of the block the process is gone.
 
-    It is in a session of its own, so that Ctrl-C reaches only this process, which then ends the child; should this one
-    be killed, the child sees its standard input end.
+    The child has a session of its own. So Ctrl-C reaches only this process, which then ends the child. If this process
+    is killed, the child finds the end of its standard input, and ends.
 
     Parameters
     ----------
+    job : dict
+        What the child has to do; see `greenzmq.cli.one_hub`.
     command : sequence of str
         The program and its arguments.
-    job : dict
-        What it is to do; see `greenzmq.cli.one_hub`.
     """
 
     def __init__(self, job: dict[str, Any], command: Sequence[str] = COMMAND) -> None:
@@ -74,14 +74,14 @@ class Child:
                 pipe.close()
 
     def _kill(self) -> None:
-        """It and all that it has started and has not put into a session of its own."""
+        """Kill the child, and the processes that it has started, except those in sessions of their own."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
     def _carry(self) -> None:
-        """In a thread, so that nobody but it can be held up by the child: bring the job, fetch the answers."""
+        """Write the job to the child, then read its lines. Runs in a thread, since the child may block both."""
         with contextlib.suppress(BrokenPipeError):
             self.stdin.write(json.dumps(self.job).encode("ascii") + b"\n")
             self.stdin.flush()
@@ -90,23 +90,23 @@ class Child:
         self.lines.put(b"")
 
     def messages(self, silence: float) -> Iterator[dict[str, Any]]:
-        """What the child tells, the outcome last.
+        """Yield the child's messages. The last one has the outcome.
 
         Parameters
         ----------
         silence : float
-            How many seconds it may take from one message to the next.
+            Seconds that the child may take from one message to the next.
 
         Raises
         ------
         ChildError
-            There will be no outcome.
+            There will be no outcome; the message says why.
         """
         while True:
             try:
                 line = self.lines.get(timeout=silence)
             except queue.Empty:
-                raise ChildError(f"its process has hung: no sign of life for {silence:g} seconds") from None
+                raise ChildError(f"its process hangs: it has sent nothing for {silence:g} seconds") from None
             if not line.endswith(b"\n"):
                 raise ChildError(f"its process {self._fate()} before it had answered")
             message = json.loads(line)
@@ -117,11 +117,12 @@ class Child:
                 return
 
     def outcome(self, silence: float) -> dict[str, Any]:
-        """The outcome, for jobs that tell nothing before it. Raises as `messages` does."""
+        """Wait for the outcome, and return it. Raises as `messages` does."""
         *_, last = self.messages(silence)
         return dict(last["outcome"])
 
     def _fate(self) -> str:
+        """Tell in words how the child has ended."""
         try:
             status = self.process.wait(timeout=LAST_WORDS)
         except subprocess.TimeoutExpired:
@@ -133,7 +134,10 @@ class Child:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[list[Any]]:
-    """Note each Ctrl-C of the block, and do no more: a process that is just being started would stay, unknown."""
+    """Only note each Ctrl-C during the block.
+
+    A `KeyboardInterrupt` in the middle of `subprocess.Popen` would leave a child that nobody knows of and ends.
+    """
     interrupts: list[Any] = []
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():

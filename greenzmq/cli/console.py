@@ -1,4 +1,4 @@
-"""The one place where the commands print."""
+"""The only place where the commands print."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Print a line that tells of an error to standard error."""
+    """Print an error, as one line, to standard error."""
     _write(sys.stderr, f"greenzmq: {text}")
 
 
 def printable(text: str) -> str:
-    r"""`text`, such as the name of a file, with everything escaped that a terminal would not show as it is.
+    r"""Escape all characters of `text` that are not printable. The name of a file, for example, may contain any.
 
     Examples
     --------
@@ -36,19 +36,19 @@ def printable(text: str) -> str:
 
 
 def can_draw(stream: TextIO) -> bool:
-    """Whether `stream` is a terminal that takes escape codes. ``NO_COLOR`` in the environment forbids all of them."""
+    """Whether `stream` is a terminal that takes escape codes, and ``NO_COLOR`` is not set in the environment."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int | None:
-    """How many columns a line of standard output has, by ``COLUMNS`` or the terminal; None if there is neither."""
+    """Return the number of columns of standard output, from ``COLUMNS`` or the terminal. None if there is neither."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None
 
 
 def rich(module: str) -> Any:
-    """The module ``rich.<module>``, or None where the extra ``cli`` is not installed."""
+    """Return the module ``rich.<module>``, or None if the extra ``cli`` is not installed."""
     try:
         return importlib.import_module(f"rich.{module}")
     except ImportError:
@@ -56,12 +56,12 @@ def rich(module: str) -> Any:
 
 
 def run_quietly(command: Callable[[T], int], options: T) -> int:
-    """Run a command. Ctrl-C ends it without a traceback, and so does the end of what reads its output, such as `head`.
+    """Run a command. If Ctrl-C ends it, or the reader of its output has gone (as `head` does), print no traceback.
 
     Returns
     -------
     int
-        The exit status: the command's own, 130 after Ctrl-C, 1 if nobody reads.
+        The exit status: the command's own; 130 after Ctrl-C; 1 if the reader of the output has gone.
     """
     try:
         return command(options)

@@ -1,4 +1,4 @@
-"""``python -m greenzmq demo``: real input, real sockets, every answer checked, on every hub."""
+"""``python -m greenzmq demo``: a service over real sockets, with real files, on every hub. Every answer is checked."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 SHOWN = 5
-"""So many failures, or files that could not be read, are named; the rest is counted."""
+"""How many failures, or unreadable files, are shown by name. The rest is counted."""
 
 GRACE = 15.0
-"""Seconds that a hub's process may be silent for beyond ``--timeout``: it has to start, and to end."""
+"""Seconds, added to ``--timeout``, for which a hub's process may send nothing: it also has to start, and to end."""
 
 HEADINGS = ("hub", "requests", "MB/s", "req/s", "p50 ms", "p99 ms", "stall ms")
 
@@ -34,11 +34,11 @@ each answer (the file's SHA-256 and number of lines) is right. Once on each hub 
 
 EPILOG = """\
 The clients, the service and the workers are greenlets of one thread, in a process of its own for each hub.
-"stall" is the longest time by which a task that wants to run every millisecond came late meanwhile.
-All clients are busy all the time, so it is about the work of one round of the loop; fewer clients, shorter stalls.
-Times and rates differ from run to run: this shows that it works, and is no benchmark.
+"stall": beside them runs a task that wakes every millisecond; this is the longest time by which it came late.
+All clients are busy all the time, so a stall is about one round of the loop: fewer clients, shorter stalls.
+Times and rates differ from run to run. The demo shows that greenzmq works; it is no benchmark.
 
-A hub that fails is told of in one line; PYTHONDEVMODE=1 in the environment shows the traceback besides.
+A hub that fails is reported in one line. With PYTHONDEVMODE=1 in the environment, its traceback is shown as well.
 
 exit status: 0 if all answers are right; 1 if one is missing or wrong, or a hub failed; 2 if there is nothing to send,
 or the usage is wrong."""
@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
         type=seconds,
         default=30.0,
         metavar="SECONDS",
-        help="give a hub up when no answer has come for so long (default: 30)",
+        help="give a hub up if no answer comes for so long (default: 30)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     parser.set_defaults(run=run)
@@ -80,9 +80,9 @@ def run(options: argparse.Namespace, command: Sequence[str] = COMMAND) -> int:
     Parameters
     ----------
     options : argparse.Namespace
-        What `add_parser` defines.
+        The options that `add_parser` defines.
     command : sequence of str
-        The program that does the work for one hub.
+        The program that runs in the child process of each hub.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def _headline(options: argparse.Namespace, inputs: Inputs) -> str:
 
 
 def _run_hub(name: str, options: argparse.Namespace, inputs: Inputs, command: Sequence[str]) -> dict[str, Any]:
-    """What came out on one hub; with the key ``error`` alone if nothing did."""
+    """Run the demo on one hub, and return the outcome. If there is none, the dict has only the key ``error``."""
     demo = {
         "root": inputs.root,
         "requests": inputs.requests,
@@ -147,7 +147,7 @@ def _is_right(outcome: dict[str, Any]) -> bool:
 
 def _report_skipped(inputs: Inputs) -> None:
     if inputs.skipped:
-        complain(f"unreadable and left out: {len(inputs.skipped)}")
+        complain(f"{len(inputs.skipped)} files or directories cannot be read, and are left out:")
         _name_some(inputs.skipped)
 
 

@@ -1,12 +1,12 @@
-"""The demo's service and its clients, on one hub: what a user of greenzmq would write.
+"""The demo's service and its clients, on one hub, written as a user of greenzmq would write them.
 
 ::
 
     N clients            this process' tasks             M workers
     REQ  ── tcp ──  ROUTER ── two forwarders ── DEALER  ── tcp ──  REP
 
-Everything is a green socket in a task of the same thread. The two forwarders share both middle sockets: one receives
-from each while the other sends to it.
+All sockets are green, and all tasks run in one thread. Both forwarders use both sockets in the middle: while one
+forwarder receives from a socket, the other one sends on it.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CHUNK = 1 << 16
 """Bytes in one frame of a request."""
 
 LOOK = 0.05
-"""Seconds between two reports of how far it is, and between two looks whether all is well."""
+"""Seconds between two reports of progress, and between two checks of whether the run has failed or hangs."""
 
 
 class Failure(NamedTuple):
-    """An answer that is not as it must be, and what is the matter with it."""
+    """A request whose answer is wrong or missing, and the reason."""
 
     name: str
     why: str
 
 
 class Outcome(NamedTuple):
-    """What one run on one hub gave. Times in seconds."""
+    """The result of one run on one hub. Times are in seconds."""
 
     answered: int
     seconds: float
@@ -55,7 +55,10 @@ class Outcome(NamedTuple):
 
 
 def answer(socket: Any) -> None:
-    """A worker: receive a name and the chunks of a file, answer with the name, the SHA-256 and the number of lines."""
+    """Serve as a worker, for ever.
+
+    A request is a name and the chunks of a file. The answer is the name, the SHA-256 and the number of lines.
+    """
     while True:
         name, *chunks = socket.recv_multipart()
         digest = hashlib.sha256()
@@ -66,28 +69,28 @@ def answer(socket: Any) -> None:
 
 
 def forward(source: Any, target: Any) -> None:
-    """Send on each message as it came."""
+    """Pass each message on, unchanged, for ever."""
     while True:
         target.send_multipart(source.recv_multipart(copy=False), copy=False)
 
 
 class Exchange:
-    """One run: every request sent once, by whichever client is free, and every answer checked.
+    """One run: each request is sent once, by the next client that is free, and each answer is checked.
 
     Parameters
     ----------
     hub : GreenHub
-        Where all tasks run.
+        The hub on which all tasks run.
     root : str
-        The directory that the requests' paths are relative to.
+        The directory to which the requests' paths are relative.
     requests : sequence of Request
-        What to send, and the right answers.
+        The files to send, and the right answers.
     clients, workers : int
-        How many tasks.
+        The numbers of tasks.
     patience : float
-        Give up when so many seconds have gone by without an answer.
+        Seconds without an answer after which the run is given up.
     worker : callable
-        What each worker does with its REP socket.
+        The function that each worker calls with its REP socket.
     """
 
     def __init__(
@@ -118,12 +121,12 @@ class Exchange:
         self.errors: list[Exception] = []
 
     def run(self, report: Callable[[int], object] = lambda answered: None) -> Outcome:
-        """Make the run. Switches: always.
+        """Make the run, and return its outcome. Switches: always.
 
         Parameters
         ----------
         report : callable
-            Called with the number of answers, some twenty times a second and at the end.
+            Called with the number of answers so far, about twenty times a second, and at the end.
         """
         context = zmq.Context(hub=self.hub)
         context.set(zmq.MAX_SOCKETS, self.clients + self.workers + 8)
@@ -143,7 +146,7 @@ class Exchange:
         return self._outcome(self.last_answer - started, ticker.stall)
 
     def _start_service(self, context: Any) -> list[Any]:
-        """Start workers and forwarders; return the clients' sockets, connected."""
+        """Start the workers and the forwarders. Return the sockets of the clients, already connected."""
         front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
         for socket, peers in (front, self.clients), (back, self.workers):
             socket.backlog = peers
@@ -158,7 +161,7 @@ class Exchange:
         self.service.append(self.hub.spawn(self._note_error, function, *args))
 
     def _note_error(self, function: Callable[..., object], *args: Any) -> None:
-        """What a task does: where one fails, others mostly fail alike, and one of them is enough to tell of."""
+        """Run a task's function, and keep its error. Only the first is raised later: other tasks often fail alike."""
         try:
             function(*args)
         except Exception as error:
@@ -167,10 +170,10 @@ class Exchange:
     def _start_clients(self, sockets: Sequence[Any]) -> None:
         for socket in sockets:
             self.asking.append(self.hub.spawn(self._note_error, self._ask, socket))
-            self.hub.sleep(0)  # or all would read their first file in the same turn of the hub
+            self.hub.sleep(0)  # or all clients would read their first file in the same round of the hub
 
     def _ask(self, socket: Any) -> None:
-        """A client: send what is next and check the answer, until nothing is left."""
+        """Serve as a client: send the next request and check the answer, until no request is left."""
         for request in self.pending:
             self.unanswered[request] = "no answer"
             try:
@@ -193,16 +196,16 @@ class Exchange:
         if describe(content) != (request.sha256, request.lines):
             self.unanswered[request] = "the file was changed while the demo ran"
         else:
-            self.wrong.append(Failure(request.name, f"the answer was {_words(got)}; right is {_words(right)}"))
+            self.wrong.append(Failure(request.name, f"the answer was {_words(got)}, and should be {_words(right)}"))
 
     def _report(self, report: Callable[[int], object]) -> None:
-        """Beside all others, since most of the answers come while clients are still being started."""
+        """Report progress, for ever. In a task of its own: most answers come while clients are still being started."""
         while True:
             self.hub.sleep(LOOK)
             report(len(self.latencies))
 
     def _watch(self) -> None:
-        """Wait for the clients, as long as answers come and no task fails."""
+        """Wait until all clients have ended, no answer has come for `patience` seconds, or a task has failed."""
         for client in self.asking:
             while not client.join(timeout=LOOK) and not self.errors:
                 if time.perf_counter() - self.last_answer > self.patience:

@@ -1,4 +1,4 @@
-"""``python -m greenzmq info``: what is installed, and which hub a plain call would use."""
+"""``python -m greenzmq info``: show what is installed, and which hub a program that names none would use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["add_parser", "run"]
 CAPABILITIES = ("ipc", "pgm", "tipc", "norm", "curve", "gssapi", "draft")
 
 SILENCE = 30.0
-"""Seconds that a process may take to import a runtime and to make its hub."""
+"""Seconds that a child process may take to import a runtime and to make its hub."""
 
 
 def add_parser(commands: Any) -> None:
@@ -40,14 +40,14 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is here.
+    """Print the versions, the hubs, and the choice.
 
     Returns
     -------
     int
         The exit status: 1 if a plain call would fail.
     """
-    decided = _decide()  # first: where a runtime has patched this process, waiting for the others makes a hub
+    decided = _decide()  # first: if a runtime has patched this process, the wait for the child processes makes its hub
     say(table.fields(_versions(), width()))
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
     setting = os.environ.get(hubs.ENVIRONMENT)
@@ -87,7 +87,7 @@ def _runtime(package: str) -> str:
 
 
 def _variant(name: str) -> str:
-    """What a loop of this hub runs on. Asked in another process, since only a hub that exists can tell."""
+    """Return what the loop of this hub runs on. Only an existing hub can tell, so a child process makes one."""
     try:
         with Child({"hub": name}) as child:
             return str(child.outcome(SILENCE)["variant"])
@@ -103,11 +103,15 @@ def _decide() -> hubs.Decision | HubError:
 
 
 def _say_choice(decided: hubs.Decision | HubError) -> int:
-    """Which hub a plain call waits on, or why it fails. Tried in another process, since a wait leaves a hub behind."""
+    """Print which hub a plain call waits on, or why it fails. Returns the exit status.
+
+    The call is tried in a child process, because a wait leaves a hub behind.
+    """
     try:
         if isinstance(decided, HubError):
             raise decided
-        # By rule 1 the other process decides as this one does; what the other rules look at is only here.
+        # Rule 1 gives the same result in the child process. The other rules depend on the state of this process, so
+        # their result is passed to the child.
         with Child({"hub": None if decided.rule == 1 else decided.name, "plain": True}) as child:
             name = child.outcome(SILENCE)["hub"]
     except (HubError, ChildError) as error:

@@ -1,4 +1,4 @@
-"""What the demo sends: the files below a directory, and what the answers about them must be."""
+"""The requests that the demo sends: the files below a directory, with the right answers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = [
 ]
 
 PART = 1 << 20
-"""Bytes in one request at most, so that 200 clients hold 200 MB and not 200 large files. A larger file goes as several
-requests, each with its own answer; no file of the standard library is that large."""
+"""The most bytes in one request, so that 200 clients hold 200 MB at most, however large the files are. A larger file is
+sent as several requests, each with its own answer. No file of the standard library is that large."""
 
 THIRD_PARTY = ("site-packages", "dist-packages")
 
@@ -30,7 +30,7 @@ Report = Callable[[int], object]
 
 
 class InputError(Exception):
-    """There is nothing to send: the path is missing, unreadable or empty."""
+    """There is nothing to send: the path does not exist, cannot be read, or contains no file."""
 
 
 class Request(NamedTuple):
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     size: int
     sha256: str
     lines: int
-    """How many newline characters, as ``wc -l`` counts."""
+    """The number of newline characters, as ``wc -l`` counts them."""
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Skipped(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What `collect` found."""
+    """The requests that `collect` has made, and what it could not read."""
 
     root: str
     requests: list[Request]
@@ -71,12 +71,12 @@ class Inputs(NamedTuple):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size of all requests, in bytes."""
         return sum(request.size for request in self.requests)
 
 
 def standard_library() -> str:
-    """The directory of the running interpreter's standard library."""
+    """Return the directory of the running interpreter's standard library."""
     return sysconfig.get_path("stdlib")
 
 
@@ -100,16 +100,16 @@ def collect(
     root : str
         The directory.
     suffix : str
-        How the names end.
+        The end of the names; empty means any.
     without : collection of str
         The names of directories that are left out.
     report : callable
-        Called after each file with how many there were.
+        Called after each file, with the number of files so far.
 
     Raises
     ------
     InputError
-        `root` is missing, is no directory, cannot be read, or holds not one readable file.
+        `root` does not exist, is not a directory, cannot be read, or contains no readable file.
     """
     try:
         os.scandir(root).close()
@@ -131,12 +131,12 @@ def collect(
 
 
 def describe(content: bytes) -> tuple[str, int]:
-    """SHA-256 and number of lines, computed directly."""
+    """Return the SHA-256 and the number of lines of `content`."""
     return hashlib.sha256(content).hexdigest(), content.count(b"\n")
 
 
 def _walk(root: str, suffix: str, without: Collection[str], skipped: list[Skipped]) -> Iterator[str]:
-    """The paths, relative to `root`, in the order of their names."""
+    """Yield the paths of the files, relative to `root`, each directory's in the order of their names."""
 
     def unreadable(error: OSError) -> None:
         skipped.append(Skipped(os.path.relpath(error.filename, root), _reason(error)))

@@ -1,7 +1,7 @@
-"""Hubs as the commands name them: the registry's, and ``asyncio+uvloop`` beside ``asyncio``.
+"""The hubs that the commands know by name: those of the registry, and ``asyncio+uvloop`` beside ``asyncio``.
 
-asyncio's hub lives on a loop that is running already. So these two have to be entered by way of a coroutine, and the
-name says which module's ``run`` starts the loop.
+asyncio's hub needs a loop that runs already. So on these two a function is run by way of a coroutine, and the name
+tells which module's ``run`` starts the loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def known() -> list[KnownHub]:
-    """What the commands can run on; imports nothing."""
+    """Return the hubs on which the commands can run. Imports nothing."""
     hubs = known_hubs()
     if any(hub.name == "asyncio" for hub in hubs):
         hubs.append(KnownHub(UVLOOP, "", "uvloop", importlib.util.find_spec("uvloop") is not None))
@@ -33,12 +33,12 @@ def known() -> list[KnownHub]:
 
 
 def check(name: str) -> None:
-    """See whether the commands can run on a hub. Imports nothing if it is one of those that are known and installed.
+    """Raise an error unless the commands can run on a hub. Imports nothing if its name is known and it is installed.
 
     Raises
     ------
     UnknownHubError, MissingHubError
-        With the line that helps.
+        The message tells which hubs there are, or how to install this one.
     """
     hubs = {hub.name: hub for hub in known()}
     if name in hubs and hubs[name].installed:
@@ -49,12 +49,12 @@ def check(name: str) -> None:
         hub_class(name)
     except UnknownHubError as error:
         if ":" not in name and UVLOOP in hubs and hubs[UVLOOP].installed:  # the registry lists the others
-            raise UnknownHubError(f"{error}; the command line has {UVLOOP} besides") from error
+            raise UnknownHubError(f"{error}; the command line also knows {UVLOOP}") from error
         raise
 
 
 def run_on(name: str, function: Callable[[greenzmq.GreenHub], T]) -> T:
-    """Call ``function(hub)`` in a greenlet of the named hub, and return its result or raise its exception.
+    """Call ``function(hub)`` in a greenlet of the named hub. Return its result, or raise its exception.
 
     Raises
     ------

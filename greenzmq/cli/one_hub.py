@@ -1,12 +1,12 @@
-"""The process that the commands start for each hub: ``python -m greenzmq.cli.one_hub``.
+"""The program of the child process that the commands start for each hub: ``python -m greenzmq.cli.one_hub``.
 
-It reads one job, a line of JSON, from standard input: the name of the ``hub``, and what to do on it, the ``demo`` or a
-``plain`` wait. Without either it only makes the hub. It answers with lines of JSON on standard output: first any number
-of ``{"answered": n}``, then one ``{"outcome": ...}`` or ``{"error": ...}``.
+It reads one job from standard input, a line of JSON: the name of the ``hub``, and what to do on it: the ``demo``, or a
+``plain`` wait. If the job has neither, the program only makes the hub. It writes lines of JSON to standard output:
+first any number of ``{"answered": n}``, then one ``{"outcome": ...}`` or ``{"error": ...}``.
 
-An error is told in one line. ``PYTHONDEVMODE=1`` in the environment shows its traceback besides.
+An error is one line. With ``PYTHONDEVMODE=1`` in the environment, its traceback goes to standard error as well.
 
-Standard input stays open as long as the process that asked lives and wants the answer; when it ends, this one goes.
+The parent keeps standard input open as long as it wants the answer. When standard input ends, so does this process.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 FDS_PER_SOCKET = 3
-"""A socket's own, and its connection's two ends."""
+"""The socket's own descriptor, and the two ends of its connection."""
 
 
 class LimitError(Exception):
-    """The system does not allow what was asked for."""
+    """The system's limits do not allow the job."""
 
 
 def main(worker: Callable[[Any], object] = answer) -> int:
-    """Do the job that standard input brings.
+    """Do the job that is read from standard input.
 
     Parameters
     ----------
     worker : callable
-        What each of the demo's workers does with its socket.
+        The function that each of the demo's workers calls with its socket.
 
     Returns
     -------
     int
         The process's exit status.
     """
-    warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")  # who runs the demo has not chosen eventlet
+    # The user has not chosen eventlet: the demo runs on every hub.
+    warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
     job = json.loads(sys.stdin.buffer.readline())
     _thread.start_new_thread(_leave_with_parent, ())
     with _take_stdout() as channel:
@@ -60,7 +61,7 @@ def main(worker: Callable[[Any], object] = answer) -> int:
 
 
 def _do(job: dict[str, Any], worker: Callable[[Any], object], channel: TextIO) -> int:
-    """Do the job and tell of it; the exit status."""
+    """Do the job, write the messages about it, and return the exit status."""
 
     def tell(**message: Any) -> None:
         print(json.dumps(message), file=channel, flush=True)
@@ -89,34 +90,40 @@ def _demo(
 
 
 def _wait_plainly(hub: str | None) -> dict[str, Any]:
-    """Wait in a plain call, as a program does that says nothing of hubs; what it waited on."""
+    """Wait in a call of a plain socket, and return the hub that this has used."""
     with greenzmq.Context(hub=hub) as context, context.socket(greenzmq.PULL) as socket:
         socket.poll(1)
         return {"hub": greenzmq.hub(hub).hub.name}
 
 
 def _words(error: Exception) -> str:
-    """An error in one line. What greenzmq says of hubs speaks for itself, all else is told with its type."""
+    """Put an error into one line. The message of an error about hubs is enough; others are shown with their type."""
     said = " ".join(str(error).split())
     return said if isinstance(error, greenzmq.HubError | LimitError) else f"{type(error).__name__}: {said}"
 
 
 def _leave_with_parent() -> None:
-    """In a native thread, because the loop may be what hangs."""
+    """End this process when its standard input ends. Runs in a native thread, because the loop may hang."""
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
 def _take_stdout() -> TextIO:
-    """Keep standard output to ourselves: what a library prints goes to standard error."""
+    """Return standard output for the messages alone. From now on, what anything else prints goes to standard error."""
     channel = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     return channel
 
 
 def _allow_open_files(wanted: int) -> None:
-    """Raise this process's limit on open files as far as it goes, if it is too low."""
+    """Raise this process's limit on open files to `wanted`, if it is lower.
+
+    Raises
+    ------
+    LimitError
+        The system does not allow so many.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -127,7 +134,7 @@ def _allow_open_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         if limit < wanted:
             raise LimitError(
-                f"so many tasks need {wanted} open files, the limit is {limit}; take fewer --clients or --workers"
+                f"so many tasks need {wanted} open files, but the limit is {limit}; use fewer --clients or --workers"
             )
 
 

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; nothing where nobody looks or rich is not installed."""
+"""A progress bar on a terminal. Nothing is shown if standard error is no terminal, or rich is not installed."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from . import console
 __all__ = ["bar"]
 
 FRAMES = 20
-"""In a second. The demo on one hub takes less than half of one."""
+"""Updates a second. The demo on one hub takes less than half a second."""
 
 
 @contextlib.contextmanager
 def bar(label: str, total: int | None) -> Iterator[Callable[..., object]]:
-    """Show a bar while the block runs, and take it away afterwards.
+    """Show a bar while the block runs, and remove it afterwards.
 
     Parameters
     ----------
     label : str
-        What is going on.
+        The text beside the bar.
     total : int or None
-        What makes it complete; None if nobody knows yet.
+        The number at which the bar is complete; None if it is not known.
 
     Yields
     ------
     callable
-        To be called with how much is done and, if it has changed, with what is going on.
+        To be called with the number done so far, and optionally with a new label.
     """
     bars, consoles, tables = console.rich("progress"), console.rich("console"), console.rich("table")
     if not (bars and consoles and tables and console.can_draw(sys.stderr)):
         yield lambda done, label=None: None
         return
-    whole = tables.Column(no_wrap=True)  # on a narrow terminal the bar alone gets shorter
+    whole = tables.Column(no_wrap=True)  # so that on a narrow terminal only the bar becomes shorter
     columns = (
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),

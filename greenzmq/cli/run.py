@@ -1,7 +1,7 @@
-"""``python -m greenzmq run``: a whole program with `greenzmq.patch`, and otherwise as ``python`` runs it.
+"""``python -m greenzmq run``: run a program with `greenzmq.patch`, and in all else as ``python`` runs it.
 
-It is ``python`` that runs it: this process becomes the new interpreter, which is patched as it starts (see
-`greenzmq.patching.inherited`). So arguments, ``__main__``, exit status, tracebacks and signals are as ever.
+``python`` itself runs the program: this process becomes a new interpreter, which is patched as it starts (see
+`greenzmq.patching.inherited`). So arguments, ``__main__``, exit status, tracebacks and signals are as always.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run a program whose `import zmq` gets green classes",
-        description="Run a Python program, unchanged, with greenzmq.patch(): what it, or a library of it, takes out of "
-        "zmq, zmq.green or eventlet.green.zmq waits on a hub. The Python processes that it starts are patched, too, "
-        "unless they are started with other environment variables, or with -I, -E or -S.",
-        epilog="exit status: the program's own; 2 for wrong usage. Options of the interpreter stand before: "
+        description="Run a Python program, unchanged, with greenzmq.patch(): the sockets that it, or a library, takes "
+        "from zmq, zmq.green or eventlet.green.zmq wait on a hub. The Python processes that it starts are patched, "
+        "too, unless they are started with other environment variables, or with -I, -E or -S.",
+        epilog="exit status: the program's own; 2 for wrong usage. Options of the interpreter come before -m: "
         "python -X dev -m greenzmq run script.py",
         usage="greenzmq run [-h] [--hub HUB] [--monkey] (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
         allow_abbrev=False,
@@ -40,19 +40,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--hub",
         metavar="HUB",
-        help="gevent, eventlet, selector, asyncio, or another package's; without it each wait takes the one that runs",
+        help="gevent, eventlet, selector, asyncio, or another package's; without it, each wait uses the hub that runs",
     )
     parser.add_argument(
-        "--monkey", action="store_true", help="have gevent or eventlet, as --hub says, patch the standard library first"
+        "--monkey",
+        action="store_true",
+        help="have gevent or eventlet, the one of --hub, patch the standard library first",
     )
     parser.set_defaults(run=run)
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Divide the arguments of the command line: ours, and what follows for ``python``.
+    """Divide the arguments of the command line into our own and those for ``python``.
 
-    What follows begins with the first argument that is no option of ours: `argparse` would look for options of ours in
-    the program's.
+    Those for ``python`` begin with the first one that is not an option of ours. `argparse` cannot do this: it would
+    look for our options among the program's arguments, too.
     """
     if not argv or argv[0] != "run":
         return [*argv], []
@@ -65,12 +67,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Become ``python`` with the program.
+    """Replace this process by ``python``, which runs the program.
 
     Returns
     -------
     int
-        The exit status, for wrong usage; and on Windows the program's, which runs in a process of its own there.
+        The exit status for wrong usage. On Windows also that of the program, which runs in a child process there.
     """
     fault = _fault(options)
     if fault:
@@ -82,27 +84,28 @@ def run(options: argparse.Namespace) -> int:
         stream.flush()
     if sys.platform != "win32":
         os.execve(sys.executable, command, changed)
-    with subprocess.Popen(command, env=changed) as process:  # there `exec` would not wait for the program
+    with subprocess.Popen(command, env=changed) as process:  # on Windows `exec` does not wait for the program
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # the program has got it, too, and decides
+            except KeyboardInterrupt:  # the program has got it as well, and decides what to do
                 pass
 
 
 def _fault(options: argparse.Namespace) -> str:
-    """What is wrong with the arguments, found before the program starts."""
+    """Return what is wrong with the arguments, or an empty string. Called before the program starts."""
     program: list[str] = options.program
     if not program:
         return "run needs a program: greenzmq run script.py, -m module, or -c code"
     if program[0].startswith("-") and not program[0].startswith(("-m", "-c")) and program[0] != "-":
         return (
-            f"{program[0]} is no option of run; the interpreter's stand before: python {program[0]} -m greenzmq run ..."
+            f"{program[0]} is no option of run; options of the interpreter come before -m: "
+            f"python {program[0]} -m greenzmq run ..."
         )
     if sys.flags.ignore_environment:
-        return "run hands the patch on in environment variables, which this interpreter ignores (its options -I or -E)"
+        return "run passes the patch on in environment variables, which this interpreter ignores (option -I or -E)"
     if options.monkey and options.hub not in _MONKEYS:
-        return "--monkey needs to know whose patches: --hub gevent or --hub eventlet"
+        return "--monkey applies the patches of gevent or eventlet, so it needs --hub gevent or --hub eventlet"
     try:
         if options.hub is not None:
             hubs.hub_class("asyncio" if options.hub in LOOPS else options.hub)
@@ -112,6 +115,6 @@ def _fault(options: argparse.Namespace) -> str:
 
 
 def _interpreter_options() -> list[str]:
-    """Those that this process was started with, such as ``-X dev``."""
+    """Return the interpreter's options with which this process was started, such as ``-X dev``."""
     given = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv)]
     return given[:-1] if given[-1:] == ["-m"] else given

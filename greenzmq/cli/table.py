@@ -1,4 +1,4 @@
-"""A table: drawn by rich on a terminal that has it, else in plain characters; where it is too wide, a block a row."""
+"""Print a table: with rich on a terminal, else in plain characters. If it is too wide, each row becomes a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GAP = "  "
 """Between two columns."""
 
 NARROWEST = 10
-"""Columns for a text beside its label, on however narrow a terminal."""
+"""The least number of columns for a text beside its label, even if the terminal is narrower."""
 
 
 def show(headings: Row, rows: Sequence[Row], *, left: int = 1) -> None:
@@ -25,11 +25,11 @@ def show(headings: Row, rows: Sequence[Row], *, left: int = 1) -> None:
     Parameters
     ----------
     headings : sequence of str
-        One for each column.
+        The heading of each column.
     rows : sequence of sequence of str
-        The cells.
+        The cells of each row.
     left : int
-        So many columns, from the left, hold words; the rest holds numbers and is aligned on the right.
+        How many columns, from the left, contain words. The others contain numbers, and are aligned to the right.
     """
     columns = console.width()
     if columns is not None and len(GAP.join("-" * width for width in _widths(headings, rows))) > columns:
@@ -39,7 +39,7 @@ def show(headings: Row, rows: Sequence[Row], *, left: int = 1) -> None:
 
 
 def plain(headings: Row, rows: Sequence[Row], *, left: int = 1) -> str:
-    """The table as text, without a character that is not in its cells but blanks, hyphens and newlines."""
+    """Return the table as text. It adds only blanks, hyphens and newlines to the characters of its cells."""
     widths = _widths(headings, rows)
 
     def line(cells: Row) -> str:
@@ -50,22 +50,22 @@ def plain(headings: Row, rows: Sequence[Row], *, left: int = 1) -> str:
 
 
 def blocks(headings: Row, rows: Sequence[Row], columns: int) -> str:
-    """The table for lines of so many columns: each row's first cell, and below it a line for each of the others."""
+    """Return the table as text of `columns` columns: for each row its first cell, and a line for each other cell."""
     named = [(first, list(zip(headings[1:], rest, strict=True))) for first, *rest in rows]
     return "\n\n".join(f"{first}\n{fields(cells, columns, indent=' ')}" for first, cells in named)
 
 
 def fields(pairs: Sequence[tuple[str, str]], columns: int | None, *, indent: str = "") -> str:
-    """Lines of a label and a text. A text that does not fit goes on below itself.
+    """Return a line of label and text for each pair. A text that does not fit goes on in the next line, below itself.
 
     Parameters
     ----------
     pairs : sequence of (str, str)
         The labels and the texts.
     columns : int or None
-        How long a line may be; None is as long as need be.
+        The longest line; None means that there is no limit.
     indent : str
-        What each line begins with.
+        The beginning of each line.
     """
     margin = max(len(label) for label, _ in pairs)
     beside = f"{indent}{' ' * margin}{GAP}"
@@ -82,7 +82,7 @@ def _widths(headings: Row, rows: Sequence[Row]) -> list[int]:
 
 
 def _show_rich(headings: Row, rows: Sequence[Row], left: int) -> bool:
-    """Draw the table with rich, as wide as `plain` is; False if it is not installed."""
+    """Print the table with rich, as wide as `plain` makes it. Returns False if rich is not installed."""
     tables, consoles, boxes = console.rich("table"), console.rich("console"), console.rich("box")
     if not (tables and consoles and boxes):
         return False

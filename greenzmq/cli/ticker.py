@@ -1,4 +1,4 @@
-"""A task that wants to run every millisecond, and knows how long it was kept from it."""
+"""A task that wakes every millisecond, and measures by how much it came late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL = 0.001
 
 
 class Ticker:
-    """Sleeps for a millisecond, again and again, beside the work that is watched."""
+    """Sleeps for a millisecond, again and again, beside other tasks, and notes how long they kept it from running."""
 
     def __init__(self, hub: GreenHub) -> None:
         self.hub = hub
@@ -34,7 +34,7 @@ class Ticker:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that at least this share of them does not exceed; 0 if there are none.
+    """Return the smallest of `values` such that at least `share` of all values are not larger. 0 if there are none.
 
     Examples
     --------

@@ -98,7 +98,7 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
             whole = ", thread=True" if thread else ""
             raise HubError(
                 f"use_hub({_shown(choice)}{whole}) at {said.place} contradicts use_hub({_shown(before.choice)}{whole}) "
-                f"at {before.place}; take that back first: use_hub(None{whole})"
+                f"at {before.place}; withdraw that first: use_hub(None{whole})"
             )
         said = before or said
     if thread:
@@ -208,7 +208,10 @@ def _get(decision: Decision) -> Hub:
     hub = decision.name
     if isinstance(hub, Hub):
         if hub.thread_id != unpatched.get_ident():
-            raise HubError(f"{hub!r} was asked for in thread {unpatched.thread_name()}; name its kind instead")
+            raise HubError(
+                f"{hub!r} was chosen for a wait in thread {unpatched.thread_name()}, which is not its own; "
+                f"choose it by name instead: {hub.name!r}"
+            )
         return hub
     kind = _kind(decision)
     return _ask(decision, kind, kind.get)
@@ -255,9 +258,9 @@ def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: 
     """Make the error for a wait on the hub `kind` while the hub of `other` runs. It names who has chosen `kind`."""
     running = getattr(other.name, "name", other.name)
     namespace = getattr(owner, "_greenzmq_default_hub", None)
-    speaker, cure = decision.speaker, f"Let it say {running!r} or nothing"
+    speaker, cure = decision.speaker, f"Change that to {running!r}, or remove it"
     if not speaker and decision.name == namespace and hasattr(owner, "_greenzmq_speaker"):
-        speaker, cure = owner._greenzmq_speaker, f"Let it say {running!r} or nothing"
+        speaker, cure = owner._greenzmq_speaker, f"Change that to {running!r}, or remove it"
     elif not speaker and decision.name == namespace:
         speaker, cure = f"the namespace greenzmq.{namespace}", f"Use greenzmq.{running} or greenzmq itself"
     elif not speaker:
@@ -267,7 +270,7 @@ def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: 
     if other.rule == 3:
         cure += ", and write: await greenzmq.asyncio.run(function, *args)"
     return WrongHubError(
-        f"{speaker} says {kind.name}, but {other.why}, which this wait would stop. {cure}; or do it in a native thread"
+        f"{speaker} says {kind.name}, but {other.why}, which this wait would stop. {cure}; or wait in a native thread"
     )
 
 

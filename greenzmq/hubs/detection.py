@@ -272,8 +272,10 @@ def _by_life(alive: dict[str, Any]) -> Decision | None:
     if len(alive) > 1:
         patched = [probe.name for probe in _RUNTIMES if probe.patched()]
         if len(patched) != 1:
-            raise _ambiguous("live in this thread", alive)
-        return Decision(patched[0], 4, f"{' and '.join(alive)} live in this thread, {patched[0]} has patched it")
+            raise _ambiguous("have a hub in this thread", alive)
+        return Decision(
+            patched[0], 4, f"{' and '.join(alive)} have hubs in this thread; {patched[0]} has patched the process"
+        )
     for name in alive:
         return Decision(name, 4, f"{name} has a hub in this thread")
     return None
@@ -299,6 +301,6 @@ def _default() -> Decision:
 
 def _ambiguous(what: str, names: Any) -> AmbiguousHubError:
     return AmbiguousHubError(
-        f"{' and '.join(names)} both {what}; say which one is meant: greenzmq.Context(hub=...), "
+        f"{' and '.join(names)} both {what}; choose one of them: greenzmq.Context(hub=...), "
         "greenzmq.use_hub(...) or $GREENZMQ_HUB"
     )

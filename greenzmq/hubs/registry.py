@@ -60,7 +60,7 @@ _BUILT_IN = (
 )
 _ALIASES = {"threading": "selector"}
 #: Advice for names that no hub has, where the name meant cannot be guessed from the spelling.
-_UVLOOP = "uvloop is a loop for the asyncio hub: say 'asyncio', and run your program with uvloop.run(main())"
+_UVLOOP = "uvloop is a loop for the asyncio hub: use 'asyncio', and run your program with uvloop.run(main())"
 _MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
 
 _classes: dict[str, type[Hub]] = {}  # those imported so far, by the name or path that was given

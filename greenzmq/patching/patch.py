@@ -164,7 +164,7 @@ def _patch(hub: Choice | None, level: int, speaker: str = "") -> None:
     call = speaker or f"greenzmq.patch({shown(hub)}) at {caller.f_code.co_filename}:{caller.f_lineno}"
     if _active is not None:
         if made is not _active.made:
-            raise HubError(f"{call} contradicts {_active.call}; take that back first: greenzmq.unpatch()")
+            raise HubError(f"{call} contradicts {_active.call}; withdraw that first: greenzmq.unpatch()")
         return
     found = late.holders(value for name, value in _ORIGINALS.items() if name not in _WAIT_FOR_NOTHING)
     new = _Patch(made, call)

@@ -99,7 +99,7 @@ def test_unreadable_files_are_named_and_counted(folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     done = greenzmq("demo", "--hub", "selector", "--dir", folder)
     assert done.returncode == 0
-    assert "unreadable and left out: 3\n" in done.stderr
+    assert "3 files or directories cannot be read, and are left out:\n" in done.stderr
     for line in "broken: No such file", "myself: Too many levels of symbolic links", "fifo: not a regular file":
         assert line in done.stderr
     assert "4 files" in done.stdout
@@ -152,7 +152,7 @@ def test_a_wrong_answer(name: str, folder: Path) -> None:
     assert done.returncode == 1
     assert f"greenzmq: {name}: 1 of 1 answers wrong:" in done.stderr
     assert "a/one.py: the answer was ['a/one.py', " in done.stderr
-    assert "'7']; right is [" in done.stderr
+    assert "'7'], and should be [" in done.stderr
     assert "are right" not in done.stdout
 
 
@@ -179,7 +179,7 @@ def test_a_missing_answer(name: str, folder: Path) -> None:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "its process was ended by SIGKILL before it had answered"),
         ("os._exit(3)", "its process ended with exit status 3 before it had answered"),
-        ("time.sleep(1000)", "its process has hung: no sign of life for 1.5 seconds"),
+        ("time.sleep(1000)", "its process hangs: it has sent nothing for 1.5 seconds"),
         ("raise RuntimeError('deliberate\\nand long')", "RuntimeError: deliberate and long"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_process_that_fails(worker: str, message: str, folder: Path) -> None:
     Seen to fail when an exception ended the process with its traceback.
     """
     args: list[str | Path] = ["--hub", "selector", "--hub", "threading", "--dir", folder, "--timeout", "0.5"]
-    done = tampered(worker, *args, grace=1 if "hung" in message else demo.GRACE)
+    done = tampered(worker, *args, grace=1 if "hangs" in message else demo.GRACE)
     assert done.returncode == 1
     assert done.stderr == f"greenzmq: selector: {message}\ngreenzmq: threading: {message}\n"
     assert re.search(r"^threading +failed", done.stdout, re.MULTILINE)
@@ -216,7 +216,7 @@ def test_more_tasks_than_files(folder: Path) -> None:
     """The line says what to take less of."""
     done = greenzmq("demo", "--hub", "selector", "--dir", folder, "--workers", "1000000000")
     assert done.returncode == 1
-    assert re.fullmatch(r"greenzmq: selector: so many tasks need .*; take fewer --clients or --workers\n", done.stderr)
+    assert re.fullmatch(r"greenzmq: selector: so many tasks need .*; use fewer --clients or --workers\n", done.stderr)
 
 
 def test_files_that_change_or_go_while_the_demo_runs(folder: Path) -> None:

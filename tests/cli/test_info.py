@@ -98,7 +98,7 @@ def test_info_where_two_runtimes_live(request: pytest.FixtureRequest) -> None:
     """Both have patched it, so a plain call has no answer, and neither has info."""
     done = patched_by("gevent", "eventlet", request=request)
     assert done.returncode == 1
-    assert "would fail here: gevent and eventlet both live in this thread; say which one is meant" in done.stderr
+    assert "would fail here: gevent and eventlet both have a hub in this thread; choose one of them" in done.stderr
 
 
 def test_a_wrong_dump_signal_is_said_once() -> None:

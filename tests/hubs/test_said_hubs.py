@@ -77,7 +77,7 @@ def test_every_call_that_waits(hub: GreenHub, other: str, call: str) -> None:
     with pytest.raises(greenzmq.WrongHubError) as told:
         CALLS[call](pull, push)
     assert f"$GREENZMQ_HUB says {other}, but this greenlet runs on {hub.name}'s hub" in str(told.value)
-    assert f"Let it say {hub.name!r} or nothing" in str(told.value)
+    assert f"Change that to {hub.name!r}, or remove it" in str(told.value)
     assert hubs.current_hub(other) is before
     greenzmq.use_hub(hub.name, thread=True)  # above the environment
     try:
@@ -210,14 +210,14 @@ def test_contradicting_choices() -> None:
         places = rf"{re.escape(__file__)}:\d+"
         assert re.fullmatch(
             rf"use_hub\('asyncio'\) at {places} contradicts use_hub\('selector'\) at {places}; "
-            r"take that back first: use_hub\(None\)",
+            r"withdraw that first: use_hub\(None\)",
             str(told.value),
         )
         with pytest.raises(greenzmq.UnknownHubError):
             greenzmq.use_hub("no such hub")
         assert hubs.decide().name == "selector"
         greenzmq.use_hub("asyncio", thread=True)  # which stands above it
-        with pytest.raises(greenzmq.HubError, match=r"take that back first: use_hub\(None, thread=True\)"):
+        with pytest.raises(greenzmq.HubError, match=r"withdraw that first: use_hub\(None, thread=True\)"):
             greenzmq.use_hub("selector", thread=True)
         assert hubs.decide().name == "asyncio"
         greenzmq.use_hub(None, thread=True)

@@ -150,7 +150,7 @@ def test_a_cell_that_hangs_is_ended_with_all_it_has_started(tmp_path):
     with Child({}, [sys.executable, "-c", program]) as child:
         while not (started.exists() and started.read_text()):
             time.sleep(0.01)
-        with pytest.raises(ChildError, match=r"hung: no sign of life for 0\.1 seconds"):
+        with pytest.raises(ChildError, match=r"hangs: it has sent nothing for 0\.1 seconds"):
             child.outcome(0.1)
     assert child.process.returncode == -signal.SIGKILL
     until_gone(int(started.read_text()))

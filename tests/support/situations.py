@@ -50,7 +50,7 @@ def situation(
 
 SELECTOR = Hub("selector", 6)
 CURE = ("greenzmq.Context(hub=...)", "greenzmq.use_hub(...)", "$GREENZMQ_HUB")
-ALIVE = Error("AmbiguousHubError", ("gevent and eventlet both live in this thread", *CURE))
+ALIVE = Error("AmbiguousHubError", ("gevent and eventlet both have a hub in this thread", *CURE))
 PATCHED = Error("AmbiguousHubError", ("gevent and eventlet both have patched this process", *CURE))
 RUNNING_LOOP = Error("BlockingCallError", ("an asyncio loop is running", "await greenzmq.asyncio.run("))
 
@@ -274,7 +274,7 @@ situation(
 RUNS = {name: f"this greenlet runs on {name}'s hub" for name in ("gevent", "eventlet", "selector")}
 SELECTOR_TASK = "import greenzmq.selector; greenzmq.selector.hub().run(ask)"
 for name, words in WORDS.items():
-    told = stops("$GREENZMQ_HUB", "selector", RUNS[name], f"Let it say '{name}' or nothing")
+    told = stops("$GREENZMQ_HUB", "selector", RUNS[name], f"Change that to '{name}', or remove it")
     for where in ("task", "callback", "patch"):
         program = words["patch"] + words["task"] if where == "patch" else words[where]
         situation(f"against {name}, {where}", program, told, GREENZMQ_HUB="selector")
@@ -284,7 +284,7 @@ for name, words in WORDS.items():
     situation(
         f"against the selector loop, {name}",
         SELECTOR_TASK,
-        stops("$GREENZMQ_HUB", name, RUNS["selector"], "Let it say 'selector' or nothing"),
+        stops("$GREENZMQ_HUB", name, RUNS["selector"], "Change that to 'selector', or remove it"),
         needs=(name,),
         GREENZMQ_HUB=name,
     )
@@ -350,7 +350,7 @@ situation(
 situation(
     "asyncio, over the bridge, environment",
     BRIDGE,
-    stops("$GREENZMQ_HUB", "selector", "this greenlet runs on asyncio's hub", "Let it say 'asyncio' or nothing"),
+    stops("$GREENZMQ_HUB", "selector", "this greenlet runs on asyncio's hub", "Change that to 'asyncio', or remove it"),
     GREENZMQ_HUB="selector",
 )
 situation("asyncio, over the bridge, the same said", BRIDGE, Hub("asyncio", 1), GREENZMQ_HUB="asyncio")

@@ -239,8 +239,8 @@ MEANT = {
     "Selector": "Did you mean 'selector'?",
     " asyncio ": "Did you mean 'asyncio'?",
     "thread": "Did you mean 'threading'?",
-    "uvloop": "say 'asyncio', and run your program with uvloop.run(main())",
-    "asyncio+uvloop": "say 'asyncio', and run your program with uvloop.run(main())",
+    "uvloop": "use 'asyncio', and run your program with uvloop.run(main())",
+    "asyncio+uvloop": "use 'asyncio', and run your program with uvloop.run(main())",
 }
 
 
@@ -276,7 +276,9 @@ def test_another_threads_hub(hub: GreenHub) -> None:
     def wait() -> None:
         pull.recv()
 
-    with pytest.raises(greenzmq.HubError, match=r"was asked for in thread .*; name its kind instead") as refused:
+    with pytest.raises(
+        greenzmq.HubError, match=r"in thread .*, which is not its own; choose it by name instead"
+    ) as refused:
         hub.run_in_thread(wait)
     assert repr(hub.hub) in str(refused.value)
     pull.close()
