@@ -49,6 +49,7 @@ from greenzmq.sockets.awaitable_monitoring import monitor_events as monitor_even
 from greenzmq.waiting import hub_api as _green
 
 if TYPE_CHECKING:
+    from greenzmq import auth as auth
     from greenzmq import decorators as decorators
     from greenzmq import devices as devices
 

@@ -65,6 +65,7 @@ class Context(context.Context[Made_co]):
         else:
             super().term()
             return finished_future(loop, None)
+        self._greenzmq_end_services()
         waits = any(not socket.closed for socket in list(self._sockets))
         ending = self._greenzmq_end()
         future: Future[None] = Future(loop=loop)

@@ -18,6 +18,7 @@ from support.children import Child, run
 from support.sockets import in_hub, until
 
 import greenzmq
+import greenzmq.aio
 import greenzmq.asyncio
 import greenzmq.auth
 
@@ -287,10 +288,12 @@ def test_a_hub_that_does_not_run_here_is_an_error(other: str, hub: greenzmq.Gree
         context.destroy(linger=0)
 
 
+IDS = ["greenzmq", "greenzmq.asyncio", "greenzmq.aio"]
+
 # -- coroutines --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [greenzmq.Context, greenzmq.asyncio.Context], ids=["greenzmq", "greenzmq.asyncio"])
+@pytest.mark.parametrize("cls", [greenzmq.Context, greenzmq.asyncio.Context, greenzmq.aio.Context], ids=IDS)
 @pytest.mark.parametrize("end", ["stop", "term", "destroy", "loop"])
 def test_started_in_a_coroutine(cls: Any, end: str, loop_name: str) -> None:
     """It starts there, on the loop; and ends there, or with the loop."""
@@ -299,14 +302,16 @@ def test_started_in_a_coroutine(cls: Any, end: str, loop_name: str) -> None:
         context = cls()
         auth = greenzmq.auth.Authenticator(context)
         auth.start()
-        dealer = context.socket(zmq.DEALER)
+        dealer = greenzmq.asyncio.Socket(context, zmq.DEALER)
         dealer.connect("inproc://zeromq.zap.01")
         await greenzmq.asyncio.run(dealer.send_multipart, frames(b"NULL"))
         assert (await greenzmq.asyncio.run(dealer.recv_multipart))[3] == b"200"
         dealer.close()
         if end != "loop":
-            getattr(auth if end == "stop" else context, end)()
+            ending = getattr(auth if end == "stop" else context, end)()
             assert not auth.is_alive()
+            if ending is not None:
+                await ending
         return auth
 
     auth = run_on(loop_name, main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from programs.auth_lines import LINES
-from support.auth import Green
+from support.auth import Awaitable, Green
 
 import greenzmq
 
@@ -13,4 +13,12 @@ import greenzmq
 def test_line(name: str, hub: greenzmq.GreenHub) -> None:
     """The line holds. Those of `BETTER` are seen to fail with pyzmq's; see ``test_peers.py``."""
     with Green(hub) as lab:
+        LINES[name](lab)
+
+
+@pytest.mark.runtime("asyncio")
+@pytest.mark.parametrize("name", LINES)
+def test_line_with_awaitable_sockets(name: str, hub: greenzmq.GreenHub) -> None:
+    """The line holds for a context of `greenzmq.aio`."""
+    with Awaitable(hub) as lab:
         LINES[name](lab)

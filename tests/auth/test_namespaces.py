@@ -14,7 +14,14 @@ from support.children import Child, run
 
 import greenzmq.auth
 
-NAMESPACES = ("greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.asyncio")
+NAMESPACES = (
+    "greenzmq",
+    "greenzmq.selector",
+    "greenzmq.gevent",
+    "greenzmq.eventlet",
+    "greenzmq.asyncio",
+    "greenzmq.aio",
+)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
@@ -46,7 +53,7 @@ IMPORTS = (
 )
 
 
-@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio"])
+@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio", "aio"])
 def test_whatever_was_imported_before(namespace: str) -> None:
     """Seen to fail when the namespaces asked pyzmq: an AttributeError, and pyzmq's module once somebody imported it."""
     for first in IMPORTS:

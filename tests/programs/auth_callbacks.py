@@ -16,7 +16,7 @@ from support.auth import KEY, NEVER, Z85, Provider, better, frames, line
 
 @line
 def a_callback_may_ask_a_socket_of_the_same_context(lab: Any) -> None:
-    server, client = lab.context.socket(zmq.REP), lab.context.socket(zmq.REQ)
+    server, client = lab.socket(zmq.REP), lab.socket(zmq.REQ)
     server.bind("inproc://directory")
     client.connect("inproc://directory")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import resource
 import subprocess
@@ -13,6 +14,7 @@ import zmq
 from support.sockets import connected
 
 import greenzmq
+import greenzmq.aio
 from greenzmq import PyobjRefusedError
 
 #: Whoever unpickles this allocates a GiB, for a table with room for 2 ** 27 objects.
@@ -81,6 +83,20 @@ def test_a_socket_of_pyzmqs_context(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(PyobjRefusedError):
             socket.send_pyobj(1, zmq.NOBLOCK)
         socket.close(linger=0)
+
+
+def test_awaitable_sockets_refuse_too() -> None:
+    """Those of `greenzmq.aio`."""
+
+    async def main() -> None:
+        async with greenzmq.aio.Context(pyobj=False) as context, context.socket(zmq.PAIR) as socket:
+            socket.bind("inproc://pyobj")
+            with pytest.raises(PyobjRefusedError, match="send_serialized"):
+                await socket.send_pyobj(1)
+            with pytest.raises(PyobjRefusedError, match="recv_serialized"):
+                await socket.recv_pyobj()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("wrong", ["no", "False", "2", " "])

@@ -101,6 +101,10 @@ class Lab:
     def sleep(self, seconds: float = 0) -> None:
         raise NotImplementedError
 
+    def socket(self, kind: int, context: Any = None) -> Any:
+        """A socket whose calls wait here."""
+        return (context or self.context).socket(kind)
+
     # What they have in common:
 
     def authenticator(self, context: Any = None, *, start: bool = True, **options: Any) -> Any:
@@ -112,7 +116,7 @@ class Lab:
 
     def send(self, request: list[bytes], context: Any = None) -> Any:
         """Ask, and come back with the one who has asked."""
-        dealer = (context or self.context).socket(zmq.DEALER)
+        dealer = self.socket(zmq.DEALER, context)
         dealer.linger, dealer.rcvtimeo = 0, int(self.patience * 1000)
         dealer.connect(ENDPOINT)
         dealer.send_multipart(request)
@@ -199,6 +203,20 @@ class Green(Lab):
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.hub.spawn(function, *args)
+
+
+class Awaitable(Green):
+    """`greenzmq.aio`: its contexts are guarded by the same authenticator. Those who ask are greenlets on the loop."""
+
+    def new_context(self) -> Any:
+        import greenzmq.aio
+
+        return greenzmq.aio.Context()
+
+    def socket(self, kind: int, context: Any = None) -> Any:
+        import greenzmq.asyncio
+
+        return (context or self.context).socket(kind, socket_class=greenzmq.asyncio.Socket)
 
 
 class Native(Lab):
