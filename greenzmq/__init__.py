@@ -72,6 +72,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         awaitable_monitoring    monitoring for async for
     polling/            many sockets and descriptors at once
         fd_set          many file descriptors behind one
+        file_poll       one poll(2) for the plain descriptors of a Poller
         poll_set        the one set of all Pollers of a thread
         entries         what is registered in a Poller
         poller_state    what a Poller knows and does

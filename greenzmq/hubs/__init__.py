@@ -19,10 +19,13 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+
+from greenlet import getcurrent
 
 from ..errors import HubError, WrongHubError
 from ..process import unpatched
@@ -57,6 +60,8 @@ class _Said:
     place: str
 
 
+#: The last choice of a context or namespace that a wait has asked for, and a weak reference to its hub.
+_recent: tuple[Choice | None, Callable[[], Hub | None]] = (None, lambda: None)
 _process: _Said | None = None
 _thread = unpatched.local()
 
@@ -167,14 +172,22 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
     HubError
         As `get_hub`.
     """
+    global _recent
+    if choice is not None and choice is _recent[0]:
+        recent = _recent[1]()
+        if recent is not None and recent.greenlet is getcurrent().parent and not recent.inherited:
+            return recent  # what this choice meant for another socket, and this greenlet runs on it
     decision = decide(choice)
-    if decision.rule == 1:
-        kind = _kind(decision)
-        hub = decision.name if isinstance(decision.name, Hub) else _ask(decision, kind, kind.current)
-        other = runs_elsewhere(kind.name, hub)
-        if other is not None:
-            raise _contradiction(decision, kind, other, owner)
-    return _get(decision)
+    if decision.rule != 1:
+        return _get(decision)
+    kind = _kind(decision)
+    existing = decision.name if isinstance(decision.name, Hub) else _ask(decision, kind, kind.current)
+    other = runs_elsewhere(kind.name, existing)
+    if other is not None:
+        raise _contradiction(decision, kind, other, owner)
+    hub = _get(decision)
+    _recent = choice, weakref.ref(hub)
+    return hub
 
 
 def current_hub(choice: Choice | None = None) -> Hub | None:

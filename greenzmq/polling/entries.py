@@ -165,6 +165,11 @@ class FileEntry(Entry):
         self.fd = -1
 
     @property
+    def is_movable(self) -> bool:
+        """Whether its object may give another number at each poll."""
+        return not isinstance(self.what, int)
+
+    @property
     def fd_events(self) -> int:
         """The events to watch its descriptor for."""
         return self.events

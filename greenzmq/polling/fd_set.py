@@ -1,4 +1,4 @@
-"""Which of many file descriptors are ready: `ready_now` asks the system once, `FdSet` keeps a set of them.
+"""`FdSet`: which of many file descriptors are ready.
 
 epoll and kqueue keep the set in the kernel. To ask it is one system call, however many descriptors are in it. The set
 is a descriptor itself, which is readable while one of its members is ready: so a hub watches one descriptor instead of
@@ -19,7 +19,7 @@ from ..process import unpatched
 if TYPE_CHECKING:
     from ..hubs import Hub, Watch
 
-__all__ = ["POLLERR", "POLLIN", "POLLOUT", "FdSet", "ready_now"]
+__all__ = ["POLLERR", "POLLIN", "POLLOUT", "FdSet", "from_poll", "to_poll"]
 
 POLLIN, POLLOUT, POLLERR, POLLPRI = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.POLLERR), int(zmq.POLLPRI)
 #: The flags of poll(2) and epoll for the same events. Any other flag is an error to zmq_poll (zmq.cpp).
@@ -80,6 +80,17 @@ class FdSet:
             if had_poll:
                 self._stray.add(fd)
             self._without_poll[fd] = events & (POLLIN | POLLOUT) if error.errno == errno.EPERM else POLLERR
+
+    def refresh(self, fd: int) -> None:
+        """`want` for the same events as before: the number may mean another file by now. Raises as `want`."""
+        events = self._wanted.get(fd, 0)
+        if self._epoll and events and fd not in self._without_poll:
+            try:
+                self._kernel.modify(fd, to_poll(events))
+            except OSError:  # it does
+                self.want(fd, events)
+        else:
+            self.want(fd, events)
 
     def ready(self) -> list[tuple[int, int]]:
         """The members that are ready now, with their events. Sets `outdated`."""
@@ -143,7 +154,7 @@ class FdSet:
             return []
         if self._epoll:
             found = self._kernel.poll(0, len(self._wanted) or 1)
-            return [(fd, _from_poll(mask)) for fd, mask in found] if found else found
+            return [(fd, from_poll(mask)) for fd, mask in found] if found else found
         return [(key.fd, mask & (POLLIN | POLLOUT)) for key, mask in self._kernel.select(0)]
 
     def _new_kernel_set(self) -> Any:
@@ -159,7 +170,7 @@ class FdSet:
         if not self._epoll:
             self._enter_selector(fd, events & (POLLIN | POLLOUT))
             return
-        mask = _to_poll(events)
+        mask = to_poll(events)
         try:
             if known:
                 self._kernel.modify(fd, mask)
@@ -185,20 +196,13 @@ class FdSet:
             self._stray.add(fd)
 
 
-def ready_now(wanted: dict[int, int]) -> dict[int, int]:
-    """Ask the system once: the events, of those wanted, for which each descriptor is ready, and errors; as zmq_poll.
-
-    A closed descriptor is reported with an error, and a negative number is ignored.
-    """
-    masks = {fd: _to_poll(events) for fd, events in wanted.items() if fd >= 0}
-    return {fd: _from_poll(mask) for fd, mask in unpatched.poll(masks)}
-
-
-def _to_poll(events: int) -> int:
+def to_poll(events: int) -> int:
+    """The flags of poll(2) and epoll for `zmq.POLLIN` and so on."""
     return (_IN if events & POLLIN else 0) | (_OUT if events & POLLOUT else 0) | (_PRI if events & POLLPRI else 0)
 
 
-def _from_poll(mask: int) -> int:
+def from_poll(mask: int) -> int:
+    """Undo `to_poll`. Any flag that is not one of its is an error: `zmq.POLLERR`."""
     return (
         (POLLIN if mask & _IN else 0)
         | (POLLOUT if mask & _OUT else 0)

@@ -127,8 +127,11 @@ class PollSet:
 
         The descriptor stays in the set after that, since most waits are followed by another one.
         """
-        if listener.fd != fd:
-            self.leave_file(listener)
+        if listener.fd == fd and listener in self._files.get(fd, ()):
+            self._files[fd][listener] = True
+            self._descriptors.refresh(fd)
+            return
+        self.leave_file(listener)
         listener.fd = fd
         self._files.setdefault(fd, {})[listener] = True
         self._want(fd)

@@ -27,7 +27,8 @@ from ..sockets.fairness import Turn, default_turn
 from ..sockets.socket import Socket
 from ..waiting.events import wake_anywhere
 from .entries import Entry, FileEntry, PlainSocketEntry, WaitableEntry, is_waitable, make_entry
-from .fd_set import POLLERR, POLLIN, ready_now
+from .fd_set import POLLERR, POLLIN
+from .file_poll import FilePoll
 from .poll_set import PollSet
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class PollerState:
     active : dict
         The set of steady entries that the next poll polls. The other steady ones are idle.
     unsteady : dict
-        The set of entries that every poll polls.
+        The set of entries that every poll polls: those in `files`, and those of plain sockets.
+    files : FilePoll or None
+        The entries of plain descriptors, if there were any.
     has_waitables : bool
         Whether a `Waitable` was ever registered; other threads may mark its entry dirty.
     chooser : Entry or None
@@ -80,6 +83,7 @@ class PollerState:
         "chooser",
         "dirty",
         "entries",
+        "files",
         "has_waitables",
         "hub",
         "order",
@@ -95,6 +99,7 @@ class PollerState:
         self.entries: dict[Any, Entry] = {}
         self.active: dict[Entry, None] = {}
         self.unsteady = _NO_ENTRIES
+        self.files: FilePoll | None = None
         self.has_waitables = False
         self.order = 0
         self.poll_set = PollSet.here()
@@ -128,6 +133,11 @@ class PollerState:
         if isinstance(entry, FileEntry):
             self.unsteady = self.unsteady or {}
             self.unsteady[entry] = None
+            self.poll_set.leave_file(entry)  # it enters anew, with these events, before the next wait
+            if not isinstance(entry, PlainSocketEntry):
+                if self.files is None:
+                    self.files = FilePoll()
+                self.files.add(entry)
         else:
             self.active[entry] = None
         self.wake_waiters()
@@ -139,6 +149,8 @@ class PollerState:
         if isinstance(entry, FileEntry):
             self.unsteady.pop(entry, None)
             self.poll_set.leave_file(entry)
+            if self.files is not None:
+                self.files.discard(entry)
         if entry is self.chooser:
             self.hub = None
             with_hub_choice = (other for other in self.entries.values() if isinstance(other.what, Socket))
@@ -154,6 +166,7 @@ class PollerState:
         entries, self.entries = self.entries, {}
         self.active.clear()
         self.unsteady = _NO_ENTRIES
+        self.files = None
         self.chooser = self.hub = None
         self.wake_waiters()
         for entry in entries.values():
@@ -217,20 +230,14 @@ class PollerState:
 
     def _poll_unsteady(self) -> list[tuple[int, Any, int]]:
         """Poll the unsteady entries: the descriptors in one system call, by the numbers that they have now."""
-        found: list[tuple[int, Any, int]] = []
-        files: list[tuple[FileEntry, int]] = []
-        wanted: dict[int, int] = {}
-        for entry in list(self.unsteady):
-            if isinstance(entry, PlainSocketEntry):
-                found.append((entry.order, entry.what, entry.poll_entry()))
-            else:
-                fd = entry.number()
-                files.append((entry, fd))
-                wanted[fd] = wanted.get(fd, 0) | entry.events
-        ready = ready_now(wanted)
-        for entry, fd in files:
-            found.append((entry.order, fd, ready.get(fd, 0) & (entry.events | POLLERR)))
-        return [row for row in found if row[2]]
+        found = [] if self.files is None else self.files.ready()
+        if self.files is None or len(self.files) < len(self.unsteady):
+            for entry in list(self.unsteady):
+                if isinstance(entry, PlainSocketEntry):
+                    events = entry.poll_entry()
+                    if events:
+                        found.append((entry.order, entry.what, events))
+        return found
 
     def _enter_thread(self) -> None:
         """This is another thread than at the last poll, or a forked child: take its `PollSet`.

@@ -22,6 +22,7 @@ from typing import Any
 
 __all__ = [
     "DefaultSelector",
+    "Poll",
     "allocate_lock",
     "epoll",
     "get_ident",
@@ -66,6 +67,29 @@ new_rlock = _thread.RLock
 start_new_thread = _thread.start_new_thread
 
 
+class _SelectPoll:
+    """`select.poll` for Windows, which has select() only: as much of it as greenzmq uses."""
+
+    def __init__(self) -> None:
+        self._masks: dict[int, int] = {}
+
+    def register(self, fd: int, mask: int) -> None:
+        self._masks[fd] = mask
+
+    def unregister(self, fd: int) -> None:
+        del self._masks[fd]
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        """`timeout` in milliseconds."""
+        readers, writers = ([fd for fd, mask in self._masks.items() if mask & event] for event in (1, 4))
+        readable, writable, _ = _select.select(readers, writers, [], timeout / 1000)
+        found = {fd: 1 * (fd in readable) | 4 * (fd in writable) for fd in self._masks}
+        return [(fd, mask) for fd, mask in found.items() if mask]
+
+
+Poll: Any = getattr(_select, "poll", _SelectPoll)
+
+
 def poll(masks: dict[int, int]) -> list[tuple[int, int]]:
     """Ask the system once which descriptors are ready. Does not wait.
 
@@ -79,12 +103,7 @@ def poll(masks: dict[int, int]) -> list[tuple[int, int]]:
     list of (int, int)
         The descriptors that are ready, with their flags.
     """
-    if not hasattr(_select, "poll"):
-        readers, writers = ([fd for fd, mask in masks.items() if mask & event] for event in (1, 4))
-        readable, writable, _ = _select.select(readers, writers, [], 0)
-        found = {fd: 1 * (fd in readable) | 4 * (fd in writable) for fd in masks}
-        return [(fd, mask) for fd, mask in found.items() if mask]
-    asked = _select.poll()
+    asked = Poll()
     for fd, mask in masks.items():
         asked.register(fd, mask)
     ready: list[tuple[int, int]] = asked.poll(0)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import WatchError
 from ..process import unpatched
@@ -54,13 +54,20 @@ class Duplicate:
             _socket.close(self.fd)
 
 
+class Owner(Protocol):
+    """The part of `SocketWaiters` that is used here."""
+
+    def on_readable(self) -> None:
+        """The callback of the watch."""
+
+
 class FdWatch:
     """The watch on one socket's ZMQ_FD.
 
     Parameters
     ----------
-    callback : callable
-        What the watch calls when the descriptor is readable.
+    owner : Owner
+        Its `on_readable` is what the watch calls when the descriptor is readable.
 
     Attributes
     ----------
@@ -74,10 +81,10 @@ class FdWatch:
         None before the first wait and after `close`.
     """
 
-    __slots__ = ("_callback", "exclusive", "fd", "hub", "watch")
+    __slots__ = ("_owner", "exclusive", "fd", "hub", "watch")
 
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self._callback = callback
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
         self.exclusive = False
         self.fd = -1
         self.hub: Hub | None = None
@@ -94,8 +101,8 @@ class FdWatch:
 
     def _new_watch(self, hub: Hub) -> Watch:
         if self.exclusive:
-            return hub.watch(self.fd, self._callback)
-        duplicate = Duplicate(self.fd, self._callback)
+            return hub.watch(self.fd, self._owner.on_readable)
+        duplicate = Duplicate(self.fd, self._owner.on_readable)
         return hub.watch(duplicate.fd, duplicate)
 
     def start(self) -> None:

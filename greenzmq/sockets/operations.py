@@ -83,7 +83,7 @@ class SocketState:
         self.waiters = SocketWaiters(self.turn)
         self.receiving = self.waiters.receiving
         self.sending = self.waiters.sending
-        self.timeouts = TimeoutCache(self.waiters.wake_all)
+        self.timeouts = TimeoutCache(self.waiters)
         self.alternates = False
         self.lease: Any = None
         self.futures: Unawaited | None = None

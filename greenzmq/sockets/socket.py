@@ -117,7 +117,7 @@ class Socket(PlainSocket[Received_co]):
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         turn = getattr(self.context, "_greenzmq_turn", None)
         state = shared_state(self, default_turn() if turn is None else turn, new_state, is_new=not self._shadow)
-        state.use_type(int(_get(self, TYPE)))
+        state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
         # Not by attribute assignment: for each, pyzmq would first search libzmq's options for one of that name.
         self.__dict__.update(
             _greenzmq_state=state,

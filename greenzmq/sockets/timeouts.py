@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -11,8 +10,13 @@ from .waiters import get_option
 
 if TYPE_CHECKING:
     from .directions import Direction
+    from .waiters import SocketWaiters
 
 __all__ = ["TimeoutCache"]
+
+
+#: Both timeouts where libzmq has to be asked for them.
+UNKNOWN: tuple[int | None, int | None] = (None, None)
 
 
 class TimeoutCache:
@@ -20,24 +24,25 @@ class TimeoutCache:
 
     Parameters
     ----------
-    on_error : callable
-        Called if libzmq cannot read an option, because the context has ended or the socket is closed.
+    waiters : SocketWaiters
+        The socket's waiters: all are woken if libzmq cannot read an option, because the context has ended or the socket
+        is closed.
 
     Attributes
     ----------
-    known : list of int or None
+    known : tuple of two int or None
         The cached timeouts, by `Direction.index`; None where libzmq has to be asked.
     keeps : bool
         Whether timeouts are cached. Only while green objects alone know the socket: then no option is set past
         `Socket.set`, which calls `forget`.
     """
 
-    __slots__ = ("_on_error", "_version", "keeps", "known")
+    __slots__ = ("_version", "_waiters", "keeps", "known")
 
-    def __init__(self, on_error: Callable[[], object]) -> None:
-        self._on_error = on_error
+    def __init__(self, waiters: SocketWaiters) -> None:
+        self._waiters = waiters
         self.keeps = False
-        self.known: list[int | None] = [None, None]
+        self.known = UNKNOWN
         self._version = 0
 
     def get(self, socket: Any, direction: Direction) -> int:
@@ -50,10 +55,11 @@ class TimeoutCache:
         try:
             milliseconds = get_option(socket, direction.timeout_option)
         except zmq.ZMQError:
-            self._on_error()
+            self._waiters.wake_all()
             raise
         if self.keeps:
-            self.known[direction.index] = milliseconds
+            receiving, sending = self.known
+            self.known = (receiving, milliseconds) if direction.index else (milliseconds, sending)
             if self._version != version:  # a signal handler has set it after libzmq was asked
                 self.forget()
         return milliseconds
@@ -70,4 +76,4 @@ class TimeoutCache:
     def forget(self) -> None:
         """Empty the cache, because an option was set or the socket has ended."""
         self._version += 1
-        self.known[:] = None, None
+        self.known = UNKNOWN

@@ -171,7 +171,7 @@ class SocketWaiters:
         self.has_waiters = False
         self.polling = _NO_QUEUE
         self.socket: Any = None
-        self.fd_watch = FdWatch(self.on_readable)
+        self.fd_watch = FdWatch(self)
         self.poll_set: SignalSource | None = None
         self.poll_fd = -1
         self.generation = 0

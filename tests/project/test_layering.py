@@ -25,7 +25,7 @@ LAYERS = {
     "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
     "timeouts unawaited outcomes operations pending coroutines registry parts calls tracker signatures monitors socket "
     "zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
-    "polling": "fd_set poll_set entries poller_state poller awaitable",
+    "polling": "fd_set file_poll poll_set entries poller_state poller awaitable",
     "proxies": "native green awaitable",
     "decorators": "",
     "devices": "",
