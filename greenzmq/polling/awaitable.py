@@ -78,7 +78,8 @@ class _PendingPoll(PendingFuture[list[tuple[Any, int]]]):
 
     def _work(self, waiter: TaskWaiter) -> None:
         state = self._poller_state
-        ready = state.collect_after_park(waiter.take_wake_up())
+        waiter.take_wake_up()
+        ready = state.collect_ready()
         if ready or waiter.expired or not state.entries:
             self.finish(ready)
         else:

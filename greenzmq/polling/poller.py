@@ -154,8 +154,8 @@ class Poller(PlainPoller):
                 ready = state.collect_ready()
             while state.entries and not (ready or waiter.expired):
                 state.watch(waiter)
-                woken = waiter.park()
-                ready = state.collect_after_park(woken)
+                waiter.park()
+                ready = state.collect_ready()
         finally:
             try:
                 state.leave(waiter)

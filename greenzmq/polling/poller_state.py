@@ -182,22 +182,6 @@ class PollerState:
             self._enter_thread()
         if len(self.active) + len(self.unsteady) < len(self.entries):
             self.poll_set.collect()
-        return self._poll_active()
-
-    def collect_after_park(self, woken: bool) -> Ready:
-        """`collect_ready` after a park. Whoever has `woken` the waiter has marked what to poll: that may be enough.
-
-        So the set of descriptors is only asked if nothing of that is ready, and not a second time for the same signal.
-        """
-        if woken:
-            self.dirty = False
-            ready = self._poll_active()
-            if ready:
-                return ready
-        return self.collect_ready()
-
-    def _poll_active(self) -> Ready:
-        """Poll all entries that are not idle."""
         found: list[tuple[int, Any, int]] = []
         for entry in list(self.active):
             events = self._poll_entry(entry)
