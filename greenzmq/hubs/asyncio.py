@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import warnings
 import weakref
 from asyncio import CancelledError, Future, ensure_future, isfuture
 from collections.abc import AsyncGenerator, Callable
@@ -54,12 +53,14 @@ if sys.version_info < (3, 12):  # there asyncio.current_task is written in Pytho
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that was set for this thread, running or not, or None. Makes none, as `asyncio.get_event_loop` may."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)
+    if sys.version_info >= (3, 14):
         try:
             return asyncio.get_event_loop()
-        except (DeprecationWarning, RuntimeError):
+        except RuntimeError:
             return None
+    place = getattr(asyncio.get_event_loop_policy(), "_local", None)  # uvloop's policy is derived from asyncio's
+    loop: asyncio.AbstractEventLoop | None = getattr(place, "_loop", None)
+    return loop
 
 
 _ATTRIBUTE = "_greenzmq_hub"  # the loop's attribute for its hub, so that the two are collected together
@@ -97,7 +98,7 @@ class AsyncioHub(Hub):
     """
 
     name = "asyncio"
-    cure = "Write: await greenzmq.asyncio.run(function, *args)"
+    cure = "Write: await greenzmq.asyncio.run(function, *args); or await sockets of greenzmq.aio"
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()

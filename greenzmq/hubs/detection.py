@@ -262,7 +262,7 @@ def _by_running_loop() -> Decision | None:
     if coroutine_loop() is not None:
         raise BlockingCallError(
             "an asyncio loop is running in this thread, and a call that waits would stop it; "
-            "write: await greenzmq.asyncio.run(function, *args)"
+            "write: await greenzmq.asyncio.run(function, *args); or await sockets of greenzmq.aio"
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
@@ -69,7 +70,7 @@ class Context(context.Context[Made_co]):
         waits = any(not socket.closed for socket in list(self._sockets))
         ending = self._greenzmq_end()
         future: Future[None] = Future(loop=loop)
-        ending.rawlink(lambda ending: loop.call_soon_threadsafe(_tell, future, ending))
+        ending.rawlink(partial(_tell_in_loop, future))
         if ending.ready() or (not waits and ending._block(BRIEFLY)):
             _tell(future, ending)
         return future
@@ -90,8 +91,16 @@ class Context(context.Context[Made_co]):
         await self.term()
 
 
+def _tell_in_loop(future: Future[None], ending: NativeCall[None]) -> None:
+    """The context has ended: called in the native thread."""
+    try:
+        future.get_loop().call_soon_threadsafe(_tell, future, ending)
+    except RuntimeError:  # the loop is closed by now
+        pass
+
+
 def _tell(future: Future[None], ending: NativeCall[None]) -> None:
-    """The context has ended."""
+    """In the loop."""
     if future.done():
         return
     try:

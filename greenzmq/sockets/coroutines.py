@@ -91,7 +91,7 @@ def warn_once() -> None:
         places.add(place)
         warnings.warn_explicit(
             f"{method}() was called in a coroutine. It need not wait this time; when it has to, it raises "
-            "BlockingCallError. Write: await greenzmq.asyncio.run(function, *args)",
+            "BlockingCallError. Write: await greenzmq.asyncio.run(function, *args); or await sockets of greenzmq.aio",
             RuntimeWarning,
             *place,
             module=caller.f_globals.get("__name__"),

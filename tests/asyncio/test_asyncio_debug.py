@@ -89,7 +89,7 @@ def test_calls_that_happen_not_to_wait(loop_name: str, call: str) -> None:  # no
     (warning,) = warned(loop_name, CALLS[call])
     method = call.partition(",")[0].rpartition(".")[2]
     assert str(warning.message).startswith(f"{method}() was called in a coroutine. It need not wait this time; ")
-    assert str(warning.message).endswith("Write: await greenzmq.asyncio.run(function, *args)")
+    assert "Write: await greenzmq.asyncio.run(function, *args)" in str(warning.message)
     assert warning.filename == __file__
     with open(__file__) as source:
         line = source.readlines()[warning.lineno - 1]

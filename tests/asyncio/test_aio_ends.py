@@ -1,0 +1,471 @@
+"""The ends of awaitable sockets: close, the context's end, loops that come and go; and calls made in a wrong place."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from typing import Any
+
+import pytest
+import zmq
+from support.aio import a_pair, finished, on_loops, rounds, until_receiving, until_sending
+from support.asyncio import loop_name, run_on
+from support.inside import end_turn, receivers_of
+from support.sockets import address
+
+import greenzmq
+import greenzmq.aio
+import greenzmq.asyncio
+
+__all__ = ["loop_name"]
+
+
+# -- close -------------------------------------------------------------------------------------------------------------
+
+
+@on_loops
+async def test_close_wakes_all() -> None:
+    """Those who wait get ENOTSOCK, whatever for, in tasks and by callbacks; what nobody waits for is cancelled."""
+    async with a_pair(zmq.PAIR, zmq.PAIR, sndhwm=1, rcvhwm=1) as (left, _):
+        while left.send(b"fill").done():
+            pass
+        calls = [left.recv, left.recv_multipart, left.recv_json, left.poll, lambda: left.send(b"x")]
+        tasks = [asyncio.ensure_future(finished(call())) for call in calls]
+        poller = greenzmq.aio.Poller()
+        poller.register(left, zmq.POLLIN)
+        tasks.append(asyncio.ensure_future(finished(poller.poll())))
+        by_callback = left.recv()
+        by_callback.add_done_callback(lambda _: None)
+        held = [left.recv(), left.poll()]
+        await rounds()
+        left.close()
+        for outcome in await asyncio.gather(*tasks, by_callback, return_exceptions=True):
+            assert isinstance(outcome, zmq.ZMQError)
+            assert outcome.errno == zmq.ENOTSOCK
+        assert all(future.cancelled() for future in held)
+        for future in (left.recv(), left.send(b"x"), left.recv_string()):
+            with pytest.raises(zmq.ZMQError):
+                await future
+
+
+@on_loops
+async def test_a_cancellation_while_closing() -> None:
+    """Whichever comes first, and in one round of the loop: the task ends once, and nothing is left."""
+    for order in ("close, cancel", "cancel, close", "message, close, cancel", "message, cancel, close"):
+        async with a_pair() as (push, pull):
+            task = asyncio.ensure_future(finished(pull.recv()))
+            await until_receiving(pull)
+            for act in order.split(", "):
+                {"close": pull.close, "cancel": task.cancel, "message": lambda push=push: push.send(b"x")}[act]()
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled(), order
+
+
+@on_loops
+async def test_cancelled_twice_and_more() -> None:
+    """Each cancellation is one: caught, the task waits again, and the message that came meanwhile is there."""
+    async with a_pair() as (push, pull):
+        caught: list[str] = []
+
+        async def stubborn() -> bytes:
+            while True:
+                try:
+                    return await pull.recv()  # type: ignore[no-any-return]
+                except asyncio.CancelledError as error:
+                    caught.append(str(error))
+
+        task = asyncio.ensure_future(stubborn())
+        await until_receiving(pull)
+        task.cancel("one")
+        task.cancel("again")  # before the first was delivered: asyncio counts, and delivers one
+        await until_receiving(pull)
+        push.send(b"x")
+        task.cancel("two")
+        assert await task == b"x"
+        assert len(caught) == 2
+
+
+# -- the end of the context --------------------------------------------------------------------------------------------
+
+
+@on_loops
+async def test_term() -> None:
+    """`term` begins when it is called. Those who wait get ETERM; ``await`` waits for the sockets' close."""
+    context = greenzmq.aio.Context()
+    pull = context.socket(zmq.PULL)
+    pull.bind(address("inproc"))
+    task = asyncio.ensure_future(finished(pull.recv()))
+    await until_receiving(pull)
+    ending = context.term()
+    with pytest.raises(zmq.ContextTerminated):
+        await task
+    assert not ending.done()
+    pull.close()
+    await asyncio.wait_for(ending, 10)
+    assert context.closed
+    await context.term()
+    await context.destroy()
+
+
+@on_loops
+async def test_term_that_is_not_awaited() -> None:
+    """The end begins with the call, and comes without another; on an idle machine it has come by the return."""
+    for end in ("term", "destroy"):
+        context = greenzmq.aio.Context()
+        pull = context.socket(zmq.PULL)
+        if end == "term":
+            pull.close()
+        getattr(context, end)()
+        assert pull.closed
+        while not context.closed:
+            await asyncio.sleep(0.001)
+
+
+@on_loops
+async def test_the_loop_goes_round_while_a_context_lingers() -> None:
+    """``await term()`` waits for unsent messages in another thread. A cancellation ends the wait, not the end."""
+    context = greenzmq.aio.Context()
+    push = context.socket(zmq.PUSH)
+    push.linger = 300
+    push.connect("tcp://127.0.0.1:1")
+    await push.send(b"nobody gets it")
+    push.close()
+    ending = asyncio.ensure_future(finished(context.term()))
+    began = time.monotonic()
+    await asyncio.sleep(0.01)
+    assert time.monotonic() - began < 0.25
+    ending.cancel()
+    await asyncio.wait([ending])
+    assert not context.closed
+    await context.term()
+    assert context.closed
+
+
+@on_loops
+async def test_async_with() -> None:
+    """``async with`` closes the socket and ends the context; an open socket is told of, as by ``with``."""
+    async with greenzmq.aio.Context() as context, context.socket(zmq.PULL) as pull:
+        assert not pull.closed
+    assert pull.closed
+    assert context.closed
+    with pytest.warns(ResourceWarning, match="unclosed socket"):
+        async with greenzmq.aio.Context() as context:
+            pull = context.socket(zmq.PULL)
+    assert pull.closed
+    with pytest.raises(LookupError):
+        async with greenzmq.aio.Context():
+            raise LookupError
+
+
+def test_ends_without_a_loop() -> None:
+    """`term` and ``with`` where no loop runs wait as those of a plain context."""
+    context = greenzmq.aio.Context()
+    context.socket(zmq.PULL).close()
+    context.term()
+    assert context.closed
+    with greenzmq.aio.Context() as other:
+        other.socket(zmq.PULL).close()
+    assert other.closed
+
+
+# -- loops and threads -------------------------------------------------------------------------------------------------
+
+
+def test_a_socket_in_one_loop_after_the_other(loop_name: str) -> None:
+    """Made before the first loop, it waits in each of them; what one loop has left behind does not hold up the next."""
+    context = greenzmq.aio.Context()
+    push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    push.bind(address("inproc"))
+    pull.connect(push.last_endpoint.decode())
+    left: list[Any] = []
+
+    async def main(number: int) -> None:
+        task = asyncio.ensure_future(finished(pull.recv()))
+        await until_receiving(pull)
+        await push.send(b"%d" % number)
+        assert await task == b"%d" % number
+        left.append(asyncio.ensure_future(finished(pull.recv())))
+        left.append(pull.recv())
+        left[-1].add_done_callback(left.append)
+        await rounds()
+
+    for number in range(3):
+        run_on(loop_name, main(number))
+    context.destroy(0)
+    left.clear()
+    gc.collect()
+
+
+def test_loops_in_threads(loop_name: str) -> None:
+    """Each thread has its own loop and sockets, of one context."""
+    context = greenzmq.aio.Context()
+    failed: list[BaseException] = []
+
+    async def main() -> None:
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind(address("inproc"))
+        pull.connect(push.last_endpoint.decode())
+        for number in range(200):
+            task = asyncio.ensure_future(finished(pull.recv()))
+            await asyncio.sleep(0)
+            await push.send(b"%d" % number)
+            assert await task == b"%d" % number
+        push.close(0)
+        pull.close(0)
+
+    def in_thread() -> None:
+        try:
+            run_on(loop_name, main())
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=in_thread) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not failed
+    context.term()
+
+
+def test_two_loops_at_once_are_an_error(loop_name: str) -> None:
+    """A socket on which a task of another loop waits: the error names both, and the other task goes on."""
+    context = greenzmq.aio.Context()
+    push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    push.bind(address("inproc"))
+    pull.connect(push.last_endpoint.decode())
+    waits, refused = threading.Event(), threading.Event()
+    got: list[bytes] = []
+
+    async def first() -> None:
+        task = asyncio.ensure_future(finished(pull.recv()))
+        await until_receiving(pull)
+        waits.set()
+        while not refused.is_set():
+            await asyncio.sleep(0.001)
+        await push.send(b"x")
+        got.append(await task)
+
+    async def second() -> None:
+        with pytest.raises(greenzmq.WrongHubError, match="two hubs wait"):
+            await pull.recv()
+
+    thread = threading.Thread(target=run_on, args=(loop_name, first()))
+    thread.start()
+    waits.wait(10)
+    try:
+        run_on(loop_name, second())
+    finally:
+        refused.set()
+        thread.join(10)
+    assert got == [b"x"]
+    context.destroy(0)
+
+
+def test_a_future_of_another_loop(loop_name: str) -> None:
+    """A future is awaited in the loop in which the call was made."""
+    made: list[Any] = []
+    context = greenzmq.aio.Context()
+    pull = context.socket(zmq.PULL)
+
+    async def make() -> None:
+        made.append(pull.recv())
+
+    async def main() -> None:
+        with pytest.raises(greenzmq.WrongHubError, match="another loop"):
+            await made[0]
+
+    run_on(loop_name, make())
+    run_on(loop_name, main())
+    context.destroy(0)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+def test_eager_tasks() -> None:
+    """A task that begins at once may wait in its first step; one that need not wait ends in it."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with a_pair() as (push, pull):
+            task = asyncio.create_task(finished(pull.recv()))
+            assert receivers_of(pull)
+            sent = asyncio.create_task(finished(push.send(b"x")))
+            assert sent.done()
+            assert await task == b"x"
+            push.send(b"y")
+            assert (await asyncio.create_task(finished(pull.recv()))) == b"y"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_debug_mode(loop_name: str, debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """In asyncio's debug mode everything works, and nothing is warned of: these calls are meant for coroutines."""
+
+    async def main() -> None:
+        async with a_pair() as (push, pull):
+            for _ in range(300):
+                await push.send(b"x")
+                assert await pull.recv() == b"x"
+            task = asyncio.ensure_future(finished(pull.recv_multipart()))
+            await until_receiving(pull)
+            push.send(b"x")
+            assert await task == [b"x"]
+            assert await pull.poll(1) == 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_on(loop_name, main(), debug=debug)
+    assert not [record for record in caplog.records if "never" in record.message]
+
+
+# -- turns -------------------------------------------------------------------------------------------------------------
+
+
+@on_loops
+async def test_a_hot_socket_lets_the_loop_go_round() -> None:
+    """Every 2 ms a task whose calls need not wait lets others run, before its next call; a cancellation finds nothing
+    half done."""
+    async with a_pair(sndhwm=0, rcvhwm=0) as (push, pull):
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticker = asyncio.ensure_future(tick())
+        sent = got = 0
+        ends = time.monotonic() + 0.1
+        while time.monotonic() < ends:
+            await push.send(b"%d" % sent)
+            sent += 1
+            assert await pull.recv() == b"%d" % got
+            got += 1
+        assert ticks >= 10
+        ticker.cancel()
+
+
+@pytest.mark.parametrize("call", ["recv", "recv_multipart", "poll", "send", "poller"])
+@on_loops
+async def test_the_yield_comes_before_the_call(call: str) -> None:
+    """When the turn is over the call is made after the loop has gone round; cancelled there, it was not made."""
+    async with a_pair() as (push, pull):
+        push.send(b"x")
+        poller = greenzmq.aio.Poller()
+        poller.register(pull, zmq.POLLIN)
+        make = {"poller": poller.poll, "send": lambda: push.send(b"y")}.get(call) or getattr(pull, call)
+        for socket in (push, pull, poller):
+            end_turn(socket)
+        ran: list[int] = []
+        asyncio.get_running_loop().call_soon(ran.append, 1)
+
+        async def call_and_await() -> Any:
+            return await make()
+
+        task = asyncio.ensure_future(call_and_await())
+        await asyncio.sleep(0)
+        assert ran
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await rounds()
+        assert await pull.recv() == b"x"
+        assert await pull.poll(0) == 0
+
+
+@on_loops
+async def test_a_loop_that_never_awaits_does_not_pile_up() -> None:
+    """Sends that are not awaited go out at once, and in order, however long they go on."""
+    async with a_pair(sndhwm=0, rcvhwm=0) as (push, pull):
+        for number in range(2000):
+            if number % 100 == 0:
+                end_turn(push)
+            push.send(b"%d" % number)
+        await until_sending(push, 0)
+        assert [int(await pull.recv()) for _ in range(2000)] == list(range(2000))
+
+
+# -- calls in a wrong place --------------------------------------------------------------------------------------------
+
+
+def test_without_a_loop() -> None:
+    """The error says what to write instead; in another thread, too."""
+    context = greenzmq.aio.Context()
+    pull = context.socket(zmq.PULL)
+    poller = greenzmq.aio.Poller()
+    outcomes: list[Any] = []
+
+    def attempt(call: Any) -> None:
+        try:
+            outcomes.append(call())
+        except BaseException as error:
+            outcomes.append(error)
+
+    for call in (pull.recv, pull.recv_string, pull.poll, poller.poll, lambda: pull.send(b"x")):
+        thread = threading.Thread(target=attempt, args=(call,))
+        thread.start()
+        thread.join()
+    assert len(outcomes) == 5
+    for outcome in outcomes:
+        assert isinstance(outcome, greenzmq.HubError)
+        assert "asyncio.run(main())" in str(outcome)
+    context.destroy(0)
+
+
+@pytest.mark.filterwarnings("ignore:There is no current event loop:DeprecationWarning")
+def test_before_the_loop_runs(loop_name: str) -> None:
+    """With a loop that was set and does not run yet, calls warn as zmq.asyncio's do, and work once it runs."""
+    import importlib
+
+    loop = importlib.import_module(loop_name).new_event_loop()
+    asyncio.set_event_loop(loop)
+    context = greenzmq.aio.Context()
+    push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    push.bind(address("inproc"))
+    pull.connect(push.last_endpoint.decode())
+    try:
+        with pytest.warns(RuntimeWarning, match="no asyncio loop is running"):
+            future = pull.recv()
+        with pytest.warns(RuntimeWarning, match="no asyncio loop is running"):
+            push.send(b"x")
+        assert loop.run_until_complete(future) == b"x"
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
+    context.destroy(0)
+
+
+@pytest.mark.parametrize("runtime", ["gevent", "eventlet"])
+def test_under_another_runtime(runtime: str) -> None:
+    """In a greenlet of gevent or eventlet the error names the sockets that wait there."""
+    spawn = {"gevent": "gevent.spawn(call).get()", "eventlet": "eventlet.spawn(call).wait()"}[runtime]
+    program = f"""
+import {runtime}, zmq, greenzmq, greenzmq.aio
+pull = greenzmq.aio.Context().socket(zmq.PULL)
+def call():
+    try:
+        pull.recv()
+    except greenzmq.HubError as error:
+        return str(error)
+print({spawn})
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert f"greenzmq.{runtime}" in done.stdout
+
+
+@on_loops
+async def test_a_green_call_in_a_coroutine_names_the_awaitable_socket() -> None:
+    """`recv` of a green socket in a coroutine, where it has to wait: the error says what can be awaited."""
+    async with a_pair() as (_, pull):
+        green = greenzmq.asyncio.Socket(pull)
+        with pytest.raises(greenzmq.BlockingCallError, match=r"greenzmq\.aio"):
+            await green.recv()
