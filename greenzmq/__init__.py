@@ -9,17 +9,17 @@
 The map of the package, from the bottom up. A folder imports from those above it only, and a file from those before it
 in its folder. ``tests/project/test_layering.py`` holds that, and that this map names every file::
 
-    errors              what goes wrong between a program and its hub
-    process/            true of the whole process; knows neither hub nor socket
+    errors              the errors between a program and its hub
+    process/            matters of the whole process; knows neither hub nor socket
         unpatched       the standard library without monkey patches
-        fork            what a forked child does with what it inherits
+        fork            what happens in a forked child to the objects that it inherits
     hubs/               event loops that greenlets can switch to; knows nothing of zmq
         base            the contract: Hub, Watch, Timer
-        workers         greenlets that are used again, for what runs on behalf of others
-        _per_thread     one object for each thread, let go of when it ends
+        workers         pooled greenlets, which make one call after another
+        _per_thread     one object for each thread, freed when the thread ends
         _timers         a heap of timers, for loops that have none
-        _wakeup         how other threads wake a loop
-        _epoll          what the system is asked by: epoll, or selectors
+        _wakeup         a descriptor by which other threads wake a loop
+        _epoll          one interface to epoll, or to selectors
         selector        a greenlet loop of our own; each of these four files is the only one that imports its runtime
         gevent          gevent's hub
         eventlet        eventlet's hub
@@ -27,12 +27,12 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         detection       which hub a greenlet runs on, asked without side effects
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
-        limits          times as programs give them
-        reasons         what a wait may be for
+        limits          checks of the times that programs give
+        reasons         what a greenlet waits for, for diagnostics
         waiter          the one place where a greenlet parks
         events          GreenEvent, and what else can be waited for
         locks           a lock for greenlets of any hub, and threads
-        scope           what a function makes that somebody else has to end
+        scope           the tasks and contexts that a function makes, so that its caller can end them
         tasks           Task, and calls in native threads
         time_limit      with hub.timeout(seconds):
         bridge          between an asyncio loop's coroutines and its greenlets
@@ -41,30 +41,30 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread, submit
     sockets/            one libzmq socket
         plain           pyzmq's own classes, whatever `patch` has put in their place
-        inherited       what a forked child meets that uses its parent's sockets
+        inherited       the error that a forked child gets from its parent's sockets
         pyobj           whether pickle is refused
-        fairness        the turn: how long a greenlet may go on before the hub goes round
+        fairness        the turn: how long a greenlet may go on before it yields to the hub
         messages        who is in the middle of a multipart message
-        spurious        readiness that is none
-        listeners       those who wait for events and take nothing
+        spurious        readiness that libzmq reports in error
+        listeners       Pollers and Socket.poll, which wait for events and take no message
         directions      receiving and sending: the queues, and the gate of the fast path
         fd_watch        the watch on ZMQ_FD
         waiters         ZMQ_FD explained; who waits on a socket, and whom to wake
         event_wait      the wait of Socket.poll
-        timeouts        RCVTIMEO and SNDTIMEO, remembered
+        timeouts        a cache of RCVTIMEO and SNDTIMEO
         unawaited       the futures of an awaitable socket that nobody waits for yet
         outcomes        attempts that have no result
         operations      the slow path: try, enter, park, try again, leave
         pending         the same for tasks: calls that give a future
         coroutines      the warnings of asyncio's debug mode
         registry        the state of each libzmq socket, by its address
-        parts           the parts of a message, looked at before any is sent
+        parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
-        tracker         MessageTracker, and the Frame that has one
+        tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
-        monitors        the PAIR that tells of another socket's connections
+        monitors        the PAIR socket that reports another socket's connections
         socket          the green Socket, with the fast path
-        zerocopy        pyzmq's thread that frees zero-copy buffers is a native one
+        zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context
         monitoring      the events of a socket's connections, as an iterator
         awaitable       the awaitable Socket
@@ -74,7 +74,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         fd_set          many file descriptors behind one
         file_poll       one poll(2) for the plain descriptors of a Poller
         poll_set        the one set of all Pollers of a thread
-        entries         what is registered in a Poller
+        entries         the entries of a Poller, one for each registered object
         poller_state    what a Poller knows and does
         poller          the green Poller, select, zmq_poll
         awaitable       the awaitable ones
@@ -91,8 +91,8 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         authenticator   the Authenticator
     program             main: a program's main function on any hub
     diagnostics         who waits, for what, and where in the code
-    testing/            for authors of hubs, and of code that runs on them
-    names               what pyzmq has that waits for nothing
+    testing/            tools for authors of hubs, and of code that runs on hubs
+    names               the names of pyzmq that never wait
     submodules          pyzmq's submodules under our names
     patching/           other people's `import zmq` gets green classes
         stand_ins       what is put in the place of pyzmq's names
@@ -112,19 +112,20 @@ watch
     One file descriptor's registration with a hub. It is started and stopped; *stopped lazily*, it stays with the loop
     until the next start, or until the descriptor is ready.
 park, wake
-    A greenlet gives control to the hub; it is scheduled to go on.
+    A greenlet parks when it gives control to the hub until it is woken. To wake it is to schedule that it goes on.
 waiter
-    One party that waits, with its deadline. It stands in the *queue* of a direction of a socket.
+    The record of one greenlet's wait, with its deadline. Waiters for messages, or for room, stand in a *queue*.
 listener
-    Somebody who waits for a socket's events and takes nothing: a Poller, `Socket.poll`.
+    A party that waits for a socket's events and takes no message: a Poller, or `Socket.poll`.
 fast path
-    A call that need not wait, while nobody else has to hear of it. Open while `fast_calls_left` is above 0.
+    The short way of a call that need not wait, while no other greenlet waits on the socket. Open while
+    `fast_calls_left` is above 0.
 slow path
-    A call that has to wait, or that has to look after others.
+    The way of a call that has to wait, or after which others may have to be woken.
 recheck
-    To read ``EVENTS`` after a call that may have taken the signal from others, and wake those that it lets go on.
+    To read ``EVENTS`` after a call that may have cleared the signal for others, and to wake those that can go on.
 turn
-    The run of operations that one greenlet makes on one socket before the hub goes round.
+    The run of operations that one greenlet makes on one socket before it yields to the hub.
 """
 
 from __future__ import annotations
@@ -209,14 +210,14 @@ __all__ += _zmq.__all__
 _inspection.install_from_environment()
 
 
-#: Not in `__all__`: the namespaces, which take all of that, each have a hub of their own.
+#: Not in `__all__`, since the namespaces take all of that, and each of them has a fixed hub.
 _PATCHING = ("patch", "patched", "unpatch")
 _NAMESPACES = ("aio", "asyncio", "eventlet", "gevent", "selector")
 _getattr, _dir = _submodules.open_namespace(__name__)
 
 
 def __getattr__(name: str) -> ModuleType:
-    """The namespaces are imported when they are first asked for: `greenzmq.gevent` brings gevent, or its error."""
+    """Import a namespace at the first use of its name: `greenzmq.gevent` imports gevent, or raises its error."""
     if name in _NAMESPACES:
         return _import_module(f"{__name__}.{name}")
     module: ModuleType = _getattr(name)
@@ -224,5 +225,5 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    """The public names, and those of the namespaces that are there. None of them imports a runtime."""
+    """List the public names, and the namespaces that are imported already. Imports no runtime."""
     return sorted({*_dir(), *_PATCHING, *(globals().keys() & {*_NAMESPACES, "hubs", "testing"})})

@@ -23,12 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process if None.
+        The arguments. None means those of the process.
 
     Returns
     -------
     int
-        The exit status: 0 is success, the help included, 1 failure, 2 wrong usage, 130 Ctrl-C.
+        The exit status: 0 after success, also of the help; 1 after a failure; 2 for wrong usage; 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog="greenzmq",

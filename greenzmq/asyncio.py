@@ -1,4 +1,4 @@
-"""greenzmq on the running asyncio loop, the standard library's or uvloop, and the bridge to its coroutines.
+"""greenzmq on the running asyncio loop (the standard library's or uvloop's), and the bridge to its coroutines.
 
 ::
 
@@ -7,11 +7,12 @@
     async def main():
         message = await zmq.run(socket.recv)              # one call
         result = await zmq.run(function, *args)           # blocking-style code, unchanged
-        task = zmq.spawn(function, *args)                 # goes on beside; await it, kill it, or do neither
+        task = zmq.spawn(function, *args)                 # runs beside; await it, kill it, or do neither
 
-Code in the greenlet waits as on every other hub, and for a coroutine or future with `await_`. Cancelling what awaits
-`run` raises `asyncio.CancelledError` in the greenlet, where it waits. The greenlet makes its calls itself, after it has
-been woken: what it has not received is still there for the next one, and what it has received is returned.
+The function runs in a greenlet. It waits on sockets as on every other hub, and for a coroutine or future with `await_`.
+If the coroutine that awaits `run` is cancelled, `asyncio.CancelledError` is raised in the greenlet, where it waits. No
+message is lost by that: the greenlet receives only after it has been woken. A message that it has not received by then
+stays in the socket, and one that it has received is returned.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class Context(_context.Context[_Made_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the context, as ``with`` does, while the loop goes on. A cancellation ends the wait, not the end."""
+        """End the context, as ``with`` does, while the loop goes on.
+
+        If the task is cancelled meanwhile, it stops waiting, but the context still ends.
+        """
         self.__dict__["_greenzmq_unattended"] = True
         try:
             self.__exit__(kind, error, traceback)
@@ -108,5 +112,5 @@ if not TYPE_CHECKING:
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
-    """The hub of this thread's running loop; made if there is none yet."""
+    """Return the hub of this thread's running loop. It is made if there is none yet."""
     return _green.hub("asyncio")

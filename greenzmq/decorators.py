@@ -38,13 +38,19 @@ class Decorators:
         self._context_class = context_class
 
     def context(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]:
-        """Give the function a new context; see `zmq.decorators.context`. It ends with the call."""
+        """Pass a new context to the function; see `zmq.decorators.context`. The context ends with the call.
+
+        Notes
+        -----
+        Switches: the decorated function does at its end, if the end of the context has to wait.
+        """
         return _GreenContext(self._context_class)(*args, **kwargs)
 
     def socket(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]:
-        """Give the function a socket of the context among its arguments, or of the namespace's common one.
+        """Pass a new socket to the function; see `zmq.decorators.socket`. The socket is closed when the call ends.
 
-        See `zmq.decorators.socket`. It is closed when the call ends.
+        It is made in the context that is among the function's arguments. If there is none, it is made in
+        ``Context.instance()`` of the namespace.
         """
         return _GreenSocket(self._context_class)(*args, **kwargs)
 
@@ -73,7 +79,7 @@ socket = _decorators.socket
 
 
 def for_namespace(namespace: ModuleType) -> ModuleType:
-    """The `decorators` of one of greenzmq's namespaces."""
+    """Make the module `decorators` of one of greenzmq's namespaces."""
     module = ModuleType(f"{namespace.__name__}.decorators", __doc__)
     made = Decorators(namespace.Context)
     vars(module).update(context=made.context, socket=made.socket, __all__=["context", "socket"])

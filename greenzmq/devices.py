@@ -1,11 +1,13 @@
-"""`zmq.devices` that stop no hub: a device in the background runs in a native thread, whatever is patched.
+"""`zmq.devices` that do not stop the hub: their proxies run in native threads, also under monkey patches.
 
-pyzmq runs a `ThreadDevice` in a `threading.Thread`. Under the patches of gevent or eventlet that is a greenlet, and
-libzmq's proxy in it would stop the hub for good. Here the thread is native, and `join` parks only the greenlet that
-calls it. So does `start` of the devices that run in the foreground, such as `Device`.
+pyzmq runs a `ThreadDevice` in a `threading.Thread`. Where gevent or eventlet has patched `threading`, that is a
+greenlet, and libzmq's proxy in it would stop the hub for good. Here the thread is a native one, and `join` parks only
+the greenlet that calls it. A device of the foreground, such as `Device`, also runs in a native thread; its `start`
+parks the caller until the device has ended.
 
-The sockets of a device are plain ones, made in its thread. Their context is a plain one, too, but shares what is bound
-to inproc addresses with ``Context.instance()`` of the namespace. What runs in a process of its own is pyzmq's.
+The sockets of a device are plain ones, made in its thread. Their context is plain, too, but it shadows
+``Context.instance()`` of the namespace: so inproc addresses are shared with it. Devices that run in a process of their
+own are pyzmq's, unchanged.
 """
 
 from __future__ import annotations
@@ -54,13 +56,14 @@ if TYPE_CHECKING:
 __all__ = _theirs.__all__
 __path__: list[str] = []
 
-#: The modules that `zmq.devices` has its classes from. In a namespace all of them are `devices` itself.
+#: The modules of `zmq.devices` that define its classes. In a namespace each of them is the module `devices` itself.
 _MODULES = ("basedevice", "monitoredqueue", "monitoredqueuedevice", "proxydevice", "proxysteerabledevice")
 
 #: pyzmq's own, taken before `greenzmq.patch` can replace them.
 _THEIRS = {name: vars(getattr(_theirs, name)).copy() for name in _MODULES} | {"devices": vars(_theirs).copy()}
 
-#: The classes that run a device in this process, each with the one of ours that it has besides pyzmq's as a base.
+#: The classes that run a device in this process. Each has pyzmq's class of the same name as a base, and our class named
+#: here.
 _FAMILY = {
     "ThreadDevice": "Device",
     "Proxy": "Device",
@@ -73,19 +76,19 @@ _FAMILY = {
 
 
 class NativeThread(Linkable):
-    """As much of a `threading.Thread` as is asked of a device's `launcher`: a native one, whose `join` is green.
+    """A native thread whose `join` is green. It has the part of `threading.Thread` that pyzmq's devices use.
 
     Parameters
     ----------
     target : callable
-        What to run.
+        The function that the thread calls.
     hub : str, type or Hub, optional
-        On what to wait in `join`; None leaves it to the rules.
+        The hub on which `join` waits. None leaves the choice to the rules of `greenzmq.hubs`.
 
     Attributes
     ----------
     daemon : bool
-        False holds up the end of the interpreter until the thread has ended.
+        If False, the interpreter's end waits until the thread has ended.
     """
 
     daemon = True
@@ -112,11 +115,11 @@ class NativeThread(Linkable):
             atexit.register(self._running.acquire)
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the thread runs."""
         return self._alive
 
     def ready(self) -> bool:
-        """Whether it has ended; so a Poller can wait for it."""
+        """Whether the thread has ended. See `Waitable`: a Poller can wait for it."""
         return not self._alive
 
     def join(self, timeout: float | None = None) -> None:
@@ -141,13 +144,13 @@ class NativeThread(Linkable):
         self._announce()
 
     def _greenzmq_after_fork(self) -> None:
-        """Only the thread that has called fork is in the child."""
+        """In a forked child: this thread does not exist, since only the one that called fork does."""
         if self._alive:
             self._end()
 
 
 class _InForeground:
-    """Has a device that runs in the foreground run in a native thread, while its greenlet waits."""
+    """A base for devices of the foreground: the device runs in a native thread, while the calling greenlet waits."""
 
     _greenzmq_default_hub: Choice | None = None
     done: bool
@@ -167,7 +170,10 @@ class _InForeground:
 
     @property
     def _greenzmq_ended(self) -> GreenEvent:
-        """It may be waited for before the device starts. pyzmq's classes do not all call `__init__` of their parent."""
+        """Set when the device has ended. Made at the first use, since not all of pyzmq's classes call our `__init__`.
+
+        `join` may use it before the device has started.
+        """
         ended: GreenEvent = vars(self).setdefault("_greenzmq_event", GreenEvent())
         return ended
 
@@ -207,7 +213,7 @@ def _monitored_queue(
 
 
 def for_namespace(namespace: ModuleType) -> ModuleType:
-    """The `devices` of one of greenzmq's namespaces. What they wait on is that namespace's hub."""
+    """Make the module `devices` of one of greenzmq's namespaces. Its devices wait on that namespace's hub."""
     module = ModuleType(f"{namespace.__name__}.devices", __doc__)
     vars(module).update(__all__=__all__, __path__=[])
     _fill(module, namespace.Context, namespace.Poller, namespace.proxy)
@@ -215,7 +221,7 @@ def for_namespace(namespace: ModuleType) -> ModuleType:
 
 
 def _fill(module: ModuleType, context_class: type[Context], poller_class: type[Poller], proxy: Any) -> None:
-    """Give `module` what pyzmq has in `zmq.devices` and the modules in there."""
+    """Fill `module` with the names of `zmq.devices` and of its modules."""
     hub = context_class._greenzmq_default_hub
     members: dict[str, Any] = vars(module)
     plain = _THEIRS["devices"]
@@ -235,7 +241,7 @@ def _fill(module: ModuleType, context_class: type[Context], poller_class: type[P
 
 
 def _plain_instance(context_class: type[Context]) -> zmq.Context[Any]:
-    """The common context of a namespace as pyzmq's own class: its sockets wait in the native thread."""
+    """Return a plain context that shadows the common context of a namespace. Its sockets block the native thread."""
     return PlainContext.shadow(context_class.instance())
 
 

@@ -1,10 +1,12 @@
-"""Who waits, for what, since when, and where in the code: for the owner of a program that hangs.
+"""For the owner of a program that hangs: which greenlets wait, for what, since when, and where in the code.
 
-No list is kept while a program runs. A parked greenlet has a `Waiter`, which the garbage collector knows of, and which
-has been given what the wait is for: `Waiter.reason`, put into words only here. So to ask costs a walk over all objects
-of the process (some 10 ms for a million), and not to ask costs next to nothing.
+No list of waiting greenlets is kept while a program runs. Each parked greenlet has a `Waiter`, which the garbage
+collector can find, and which has an attribute for what it waits for: `Waiter.reason`. Only this module puts reasons
+into words. So a program pays next to nothing until somebody asks. Then it costs a walk over all objects of the process:
+about 10 ms for a million of them.
 
-With ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment a program dumps when it gets that signal; see `dump_on_signal`.
+A program that has ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment calls `dump` when it gets that signal; see
+`dump_on_signal`.
 """
 
 from __future__ import annotations
@@ -49,23 +51,23 @@ __all__ = [
     "waiters",
 ]
 
-#: The environment variable that names the signal on which to dump.
+#: The environment variable that names the signal on which to call `dump`.
 ENVIRONMENT = "GREENZMQ_DUMP_SIGNAL"
 
-#: Code in these folders is the library's; where a greenlet waits is told by the first frame outside of them.
+#: Code in these folders is the library's. The first frame outside of them shows where a greenlet waits.
 _LIBRARY = tuple(os.path.dirname(file) + os.sep for file in (__file__, zmq.__file__))
 _HUBS = os.path.join(os.path.dirname(__file__), "hubs") + os.sep
-#: How many of a Poller's objects, and of a running thread's frames, a line has room for.
+#: The most objects of a Poller, and the most frames of a running thread, that are shown.
 _SHOWN = 4
 _FRAMES = 12
 
-#: POSIX lets no program handle these.
+#: The signals that POSIX does not allow a program to handle.
 _UNCATCHABLE = ("SIGKILL", "SIGSTOP")
 
 
 @dataclass(frozen=True)
 class ParkedGreenlet:
-    """A greenlet that waits, as it was when `waiters` was called.
+    """A parked greenlet, as it was when `waiters` was called.
 
     Attributes
     ----------
@@ -86,16 +88,16 @@ class ParkedGreenlet:
     since : float
         When the wait began, in seconds, as `time.monotonic` counts them.
     deadline : float or None
-        When it will be over at the latest.
+        When the wait will be over at the latest, counted like `since`; None if it may last for ever.
     stack : tuple of traceback.FrameSummary
         Where in the code it waits, innermost first; without the frames of greenzmq and pyzmq.
     behind : greenlet or None
-        Another one, which has received (or sent) the first parts of a message by hand, and to which the rest belongs:
-        this one waits until that one has come to the end of the message, or has ended.
+        Another greenlet, which has received (or sent) the first parts of a message one by one, so that the rest of the
+        message belongs to it. This greenlet waits until that one has come to the end of the message, or has ended.
     behind_stack : tuple of traceback.FrameSummary
-        Where in the code that one is, as in `stack`.
+        Where in the code that other greenlet is, as in `stack`.
     greenlet : greenlet
-        Itself.
+        The parked greenlet itself.
     """
 
     call: str
@@ -115,7 +117,10 @@ class ParkedGreenlet:
 
     @property
     def place(self) -> str:
-        """The innermost of `stack`, as ``"file.py:12 in function"``; empty for a call that is a task all by itself."""
+        """The innermost frame of `stack`, as ``"file.py:12 in function"``.
+
+        Empty if the call is itself the function of a task, as after ``hub.spawn(socket.recv)``.
+        """
         return _place(self.stack)
 
     def __str__(self) -> str:
@@ -125,42 +130,42 @@ class ParkedGreenlet:
 
 
 def waiters() -> list[ParkedGreenlet]:
-    """Every greenlet that waits in a call of greenzmq, on all hubs and in all threads.
+    """Find every greenlet that waits in a call of greenzmq, on all hubs and in all threads.
 
-    Those that wait by means of their runtime, such as ``gevent.sleep``, are none of ours. Nor are those seen that began
-    to wait before a `gc.freeze`.
+    Greenlets that wait in a call of their runtime, such as ``gevent.sleep``, are not found. Nor are those that began to
+    wait before a call of `gc.freeze`.
 
     Returns
     -------
     list of ParkedGreenlet
-        Ordered by thread, then by how long they have waited.
+        Ordered by thread, then by the time of waiting, the longest first.
 
     Notes
     -----
-    Switches: never. From any greenlet, hub callback, signal handler and thread; other threads go on meanwhile, so what
-    it tells of them may be over.
+    Switches: never. May be called in any greenlet, hub callback, signal handler and thread. Other threads go on
+    meanwhile, so their greenlets may no longer wait when this returns.
     """
     found = [parked for waiter in _waiters() if (parked := describe(waiter)) is not None]
     return sorted(found, key=lambda parked: (parked.thread, parked.hub.thread_id, parked.since))
 
 
 def dump(file: TextIO | None = None) -> None:
-    """Print `waiters`, and what each thread does right now.
+    """Print `waiters`, and the frames in which each thread is right now.
 
     Parameters
     ----------
     file : text file, optional
-        Where to; None means `sys.stderr`.
+        The file to print to; None means `sys.stderr`.
 
     Notes
     -----
-    Switches: never. From wherever `waiters` may be called.
+    Switches: never. May be called wherever `waiters` may be called.
     """
     (sys.stderr if file is None else file).write(report())
 
 
 def report() -> str:
-    """What `dump` prints."""
+    """Return the text that `dump` prints."""
     found = waiters()
     lines = [f"{len(found)} greenlet{'s wait' if len(found) != 1 else ' waits'} in greenzmq, process {os.getpid()}"]
     hub = None
@@ -194,14 +199,14 @@ def _places(stack: Any) -> list[str]:
 
 
 def dump_on_signal(name: str) -> None:
-    """From now on, `dump` to file descriptor 2 (standard error) whenever the process gets a signal.
+    """Install a signal handler that writes what `dump` prints to file descriptor 2 (standard error).
 
-    ``GREENZMQ_DUMP_SIGNAL=USR1`` in the environment makes the import of greenzmq do it; nothing is installed unasked.
-    It works while a greenlet keeps the hub busy, and while the hub is asleep: the handler is an ordinary one of
-    Python's, which runs in the main thread, as soon as C code there returns or minds signals.
+    If ``GREENZMQ_DUMP_SIGNAL=USR1`` is in the environment, the import of greenzmq calls this; otherwise greenzmq
+    installs no handler. It works while a greenlet keeps the hub busy, and while the hub sleeps. It is an ordinary
+    handler of Python's, so it runs in the main thread, as soon as C code there returns or checks for signals.
 
-    A handler that was installed before is called after the dump. One that is installed later takes its place, and so
-    does ``loop.add_signal_handler`` of asyncio.
+    A handler that was installed before is called after the dump. A handler that is installed later replaces this one;
+    ``loop.add_signal_handler`` of asyncio does so, too.
 
     Parameters
     ----------
@@ -220,7 +225,7 @@ def dump_on_signal(name: str) -> None:
     number = known.get(wanted if wanted.startswith("SIG") else f"SIG{wanted}")
     if number is None:
         names = ", ".join(sorted(each.removeprefix("SIG") for each in known))
-        raise ValueError(f"no signal that can be handled here is named {name!r}; it takes one of {names}")
+        raise ValueError(f"no signal that a program can handle is named {name!r} here; use one of {names}")
     before = signal.getsignal(number)
 
     def handle(received: int, frame: FrameType | None) -> None:
@@ -237,7 +242,7 @@ def dump_on_signal(name: str) -> None:
 
 
 def install_from_environment() -> None:
-    """What ``GREENZMQ_DUMP_SIGNAL`` asks for, if it is set. If that cannot be, a warning says why, and no more."""
+    """Call `dump_on_signal` if ``GREENZMQ_DUMP_SIGNAL`` is set. If that fails, only warn."""
     name = os.environ.get(ENVIRONMENT, "")
     if not name:
         return
@@ -248,7 +253,11 @@ def install_from_environment() -> None:
 
 
 def _dump_now() -> None:
-    """In a signal handler: it may have interrupted `sys.stderr` itself, and what it raised would come out anywhere."""
+    """Write the report from a signal handler.
+
+    Not to `sys.stderr`, since the signal may have interrupted that in the middle of a write. And without an exception,
+    which would come out of whatever code the signal has interrupted.
+    """
     try:
         text = report()
     except Exception:
@@ -258,7 +267,7 @@ def _dump_now() -> None:
             rest = memoryview(text.encode(errors="replace"))
             while rest:
                 rest = rest[file.write(rest) or 0 :]
-    except OSError:  # nobody reads it
+    except OSError:  # standard error is closed, or its reader has gone
         pass
 
 
@@ -266,13 +275,13 @@ def _dump_now() -> None:
 
 
 def _waiters() -> list[Waiter]:
-    # Not isinstance: it asks objects for their __class__, and some have code of their own behind that. And one that
-    # another thread is making just now has no attributes yet.
+    # `issubclass` of the type, since `isinstance` also asks each object for its `__class__`, which may run code of
+    # others. `getattr` with a default, since a waiter that another thread is just making has no attributes yet.
     return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and getattr(what, "parked", False)]
 
 
 def waiter_of(greenlet: greenlet) -> Waiter | None:
-    """What a greenlet is parked with; None if it runs, is about to, or merely lets others have their turn."""
+    """Return the waiter with which a greenlet is parked. None if it runs, is about to run, or only yields."""
     for frame in _frames(greenlet.gr_frame):
         waiter = _parked_in(frame)
         if waiter is not None:
@@ -281,11 +290,11 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
 
 
 def describe(waiter: Waiter) -> ParkedGreenlet | None:
-    """What there is to tell of a greenlet that waits; None if it goes on by now."""
-    greenlet = getattr(waiter, "party", None)  # none before the wait, nor when it is over
+    """Describe the greenlet of a waiter. None if it is not parked any more."""
+    greenlet = getattr(waiter, "party", None)  # not yet set in a new waiter, and None when the wait is over
     if greenlet is None:
         return None
-    reason, queue = waiter.reason, waiter.queue  # before the question whether it is parked: `Waiter.close` drops them
+    reason, queue = waiter.reason, waiter.queue  # first: `Waiter.close`, in another thread, may drop them at any time
     frames = list(_frames(sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame))
     at = next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
     if at is None or not waiter.parked:
@@ -315,7 +324,7 @@ def describe(waiter: Waiter) -> ParkedGreenlet | None:
 
 
 def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:
-    """What a greenlet waits for that must not come between the parts of another one's message."""
+    """Put into words that a greenlet waits for another one, `owner`, to come to the end of a message."""
     verb = "receive" if subject.direction == "in" else "send"
     if owner.dead:
         return f"behind a message that {owner!r} had begun to {verb} when it ended"
@@ -324,7 +333,7 @@ def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSu
 
 
 def _top_of(greenlet: greenlet, hub: Hub) -> FrameType | None:
-    """The innermost frame of a greenlet of this hub: of one that runs, too, in this thread or in another."""
+    """Return the innermost frame of a greenlet of this hub, also if it runs, in this thread or in another."""
     if greenlet is getcurrent():
         return sys._getframe(1)
     if greenlet.gr_frame is None and not greenlet.dead:
@@ -333,14 +342,14 @@ def _top_of(greenlet: greenlet, hub: Hub) -> FrameType | None:
 
 
 def _stack(frames: Iterable[FrameType]) -> tuple[traceback.FrameSummary, ...]:
-    """The frames that are not the library's, nor, of one that waits in the library, the runtime's below that."""
+    """Summarize the frames of the program. Of a parked greenlet, the runtime's frames inside of `park` are left out."""
     frames = list(frames)
     at = next((number for number, frame in enumerate(frames) if _is_parking(frame)), 0)
     return tuple(_summary(frame) for frame in frames[at:] if not frame.f_code.co_filename.startswith(_LIBRARY))
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """This frame and those that wait for it."""
+    """Yield this frame, its caller's, and so on."""
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -351,12 +360,12 @@ def _is_parking(frame: FrameType) -> bool:
 
 
 def _parked_in(frame: FrameType) -> Waiter | None:
-    """The waiter of a frame of `Waiter.park`. Nothing else here, or anywhere in greenzmq, reads a local of a frame."""
+    """Return the waiter if this is a frame of `Waiter.park`. Nothing else in greenzmq reads the locals of a frame."""
     return frame.f_locals.get("self") if _is_parking(frame) else None
 
 
 def _is_public(frame: FrameType) -> bool:
-    """Whether a program may have made this call."""
+    """Whether the frame is a call that a program may have made."""
     name, file = frame.f_code.co_name, frame.f_code.co_filename
     return not (name.startswith(("_", "<")) or file.startswith(_HUBS))
 
@@ -371,7 +380,7 @@ def _summary(frame: FrameType) -> traceback.FrameSummary:
 
 @dataclass(frozen=True)
 class _WaitedFor:
-    """A reason, in words."""
+    """The reason of a wait, in words."""
 
     what: str
     direction: str = ""
@@ -380,10 +389,10 @@ class _WaitedFor:
 
 
 def _subject(reason: Reason, queue: object) -> _WaitedFor:
-    """What the `reason` of a waiter in `queue` tells."""
+    """Put the `reason` of a waiter into words. `queue` is the queue in which it stands."""
     try:
         if reason is None:
-            return _WaitedFor("for what nobody has said")
+            return _WaitedFor("for an unknown reason")
         if type(reason) is tuple:
             return _KINDS[reason[0]](*reason[1:])
         if isinstance(reason, PollerState):
@@ -391,17 +400,17 @@ def _subject(reason: Reason, queue: object) -> _WaitedFor:
         if isinstance(reason, Socket) and isinstance(queue, Direction):
             return _operation(reason, queue)
         return _WaitedFor(_describe(reason))
-    except Exception as error:  # in a __repr__, for example; and in another thread all of it may be changing
+    except Exception as error:  # of a `__repr__`, for example, or because another thread changes these objects
         return _WaitedFor(f"? ({error!r})")
 
 
 def type_of(socket: Any) -> str:
-    """The name of a socket's type: ``"PULL"``."""
+    """Return the name of a socket's type, such as ``"PULL"``."""
     return "" if socket is None else str(getattr(socket, "_type_name", "?"))
 
 
 def endpoint_of(socket: Any) -> str:
-    """The address to which a socket was bound or connected last. Takes no signal from anybody."""
+    """Return the address to which a socket was bound or connected last. Does not clear the signal of the socket."""
     if socket is None or socket.closed:
         return ""
     try:
@@ -412,6 +421,7 @@ def endpoint_of(socket: Any) -> str:
 
 
 def _describe(what: Any) -> str:
+    """Put a socket, a file descriptor, or another object that is waited for into words."""
     if isinstance(what, BackendSocket):
         return f"{type_of(what)} {'closed' if what.closed else endpoint_of(what) or 'without address'}"
     return f"fd {what}" if isinstance(what, int) else repr(what)
@@ -462,7 +472,7 @@ def _in_thread(function: Any) -> _WaitedFor:
     return _WaitedFor(getattr(function, "__qualname__", None) or repr(function))
 
 
-#: For each kind of `greenzmq.waiting.reasons`, what makes words of it.
+#: For each kind of reason in `greenzmq.waiting.reasons`, the function that puts it into words.
 _KINDS: dict[str, Callable[..., _WaitedFor]] = {
     POLL: _socket_poll,
     DESCRIPTOR: _descriptor,

@@ -1,7 +1,8 @@
 """The errors that are greenzmq's own.
 
-What libzmq answers stays pyzmq's: `zmq.Again`, `zmq.ContextTerminated`, `zmq.ZMQError`. Here is what goes wrong
-between a program and its hub, and what a program has forbidden itself. Every message names the culprit and the cure.
+For errors of libzmq, pyzmq's exceptions are raised: `zmq.Again`, `zmq.ContextTerminated`, `zmq.ZMQError`. The errors
+here are about a program and its hub, or about a call that the program has forbidden itself. Each message names the
+culprit and the cure.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = [
 
 
 class HubError(RuntimeError):
-    """Something is wrong between a greenlet and its hub; the base of all errors below but those of time limits."""
+    """Something is wrong between a greenlet and its hub. The base class of most errors of greenzmq."""
 
 
 class UnknownHubError(HubError, LookupError):
@@ -34,21 +35,23 @@ class MissingHubError(HubError, ImportError):
 
 
 class AmbiguousHubError(HubError):
-    """Two hubs live in this thread and nothing says which of them is meant."""
+    """gevent and eventlet both have a hub in this thread, or both have patched the process, and none was chosen."""
 
 
 class BlockingCallError(HubError):
-    """A call that has to wait was made where waiting would stop the loop itself."""
+    """A call that has to wait was made where the wait would stop the loop itself: in a callback or a coroutine."""
 
 
 class WrongHubError(HubError):
-    """Two hubs at once: a socket on which greenlets of one hub wait was used on another, or a hub was said that is not
-    the one on which this greenlet runs, so that a wait would stop that one.
+    """Two hubs would be used at once.
+
+    Either greenlets of one hub wait on a socket that was used on another hub; or the program has chosen another hub
+    than the one on which this greenlet runs, so that a wait would stop the running one.
     """
 
 
 class PatchWarning(RuntimeWarning):
-    """`greenzmq.patch` or `greenzmq.unpatch` could not change everything; the message says what it left as it was."""
+    """`greenzmq.patch` or `greenzmq.unpatch` could not replace every name. The message lists those that it left."""
 
 
 class PyobjRefusedError(RuntimeError):
@@ -60,9 +63,9 @@ class WatchError(HubError):
 
 
 class Timeout(TimeoutError):  # noqa: N818  # the name that gevent and eventlet give theirs
-    """The time is over that was given to a ``with hub.timeout(seconds):`` block, or to `Task.get`.
+    """The time limit of a ``with hub.timeout(seconds):`` block, or of `Task.get`, is over.
 
-    The block raises it where it ends. What is thrown into the block until then is a `TimeLimitExpired`.
+    The block raises it at its end. Inside of the block, the call that waits raises a `TimeLimitExpired`.
 
     Parameters
     ----------
@@ -86,11 +89,11 @@ class Timeout(TimeoutError):  # noqa: N818  # the name that gevent and eventlet 
 
 
 class TimeLimitExpired(BaseException):
-    """What a ``with hub.timeout(seconds):`` block meets where it waits when its time is over.
+    """Raised inside of a ``with hub.timeout(seconds):`` block, by the call that waits when the time is over.
 
-    A `BaseException`, so that an ``except Exception`` inside of the block does not swallow it, as it would a `Timeout`.
-    Where the block ends, a `Timeout` takes its place. So it is seen inside of the block only: in a ``finally``, and by
-    an ``except BaseException``, which should raise it again.
+    It is a `BaseException`, so that an ``except Exception`` inside of the block does not swallow it. At the end of the
+    block a `Timeout` takes its place. So only code inside of the block sees it: a ``finally``, or an ``except
+    BaseException``, which should raise it again.
 
     Parameters
     ----------

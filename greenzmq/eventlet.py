@@ -1,7 +1,7 @@
 """greenzmq on eventlet, and a drop-in for `eventlet.green.zmq`.
 
-``import greenzmq.eventlet as zmq``: everything that pyzmq's `zmq` has. What waits, waits on eventlet, whatever else is
-said or found.
+``import greenzmq.eventlet as zmq`` gives everything that pyzmq's `zmq` has. Each call that waits does so on eventlet's
+hub, whatever `use_hub` or ``$GREENZMQ_HUB`` says.
 """
 
 from __future__ import annotations
@@ -73,5 +73,5 @@ if not TYPE_CHECKING:
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
-    """This thread's eventlet hub; made if there is none yet."""
+    """Return this thread's eventlet hub. It is made if there is none yet."""
     return _green.hub("eventlet")

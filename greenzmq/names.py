@@ -1,7 +1,7 @@
-"""What `zmq` has that waits for nothing, the same in every namespace: constants, errors, versions, submodules.
+"""The names of `zmq` that never wait, the same in every namespace: constants, errors, versions, submodules.
 
-Named one by one or by their modules, for type checkers: they cannot take some names out of ``from zmq import *``. What
-a later pyzmq adds is found by the ``__getattr__`` of the namespaces.
+They are imported one by one or by their modules, because ``from zmq import *`` would also bring the names that wait,
+and type checkers cannot remove those. Names that a later pyzmq adds are found by the ``__getattr__`` of the namespaces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A program's main function on any hub: `main`, and a hub's namespace by its name: `namespace`."""
+"""`main` runs a program's main function on any hub; `namespace` returns the namespace of a hub by name."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def main(
     signals: Iterable[int] = (),
     **kwargs: Any,
 ) -> T:
-    """Run a program's main function green, on any hub, and clean up after it.
+    """Run a program's main function in a greenlet of any hub, and clean up after it.
 
-    On asyncio and uvloop a loop is started first. When the function has ended, the tasks that it spawned and that
-    still run are killed, and the contexts that it made are destroyed. A socket's ``LINGER`` holds if the function
-    returned; if it raised, unsent messages of open sockets are dropped.
+    For asyncio and uvloop a loop is started first. When the function has ended, those of its tasks that still run are
+    killed, and the contexts that it and its tasks have made are destroyed. If the function returned, unsent messages
+    are kept for as long as the ``LINGER`` of their socket says; if it raised, they are dropped.
 
     Parameters
     ----------
     function : callable
-        What to run; with ``*args`` and ``**kwargs``.
+        The function. It is called with ``*args`` and ``**kwargs``.
     hub : str, type, Hub or GreenHub, optional
         The hub: ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"asyncio"``, ``"uvloop"``, or another package's. None
-        leaves it to `use_hub`, ``$GREENZMQ_HUB`` and the rules.
+        leaves the choice to `use_hub`, ``$GREENZMQ_HUB`` and detection.
     signals : iterable of int
-        Signals that end the program in good order, such as ``[signal.SIGTERM]``: each raises ``SystemExit(128 +
-        number)`` in the function. In the process's main thread only.
+        Signals that end the program with a clean-up, such as ``[signal.SIGTERM]``: each raises
+        ``SystemExit(128 + number)`` in the function. In the process's main thread only.
 
     Returns
     -------
@@ -64,16 +64,18 @@ def main(
     Raises
     ------
     HubError
-        The hub is unknown or not installed, another hub runs here already, or an asyncio loop does.
+        The hub is unknown or not installed, or another hub or an asyncio loop runs here already.
     TypeError
         `function` is a coroutine function, or has returned a coroutine.
     ValueError
-        `signals` are given in a thread that is not the main one.
+        `signals` were given, and this is not the main thread.
 
     Notes
     -----
-    Switches: when the function has to wait. Ctrl-C is a `KeyboardInterrupt` in the function on every hub; on asyncio
-    too, where `asyncio.run` would cancel the task instead.
+    Switches: when the function has to wait.
+
+    On every hub Ctrl-C raises `KeyboardInterrupt` in the function. So it does on asyncio, where `asyncio.run` would
+    cancel the task instead.
     """
     refuse_coroutine(function)
     call = partial(function, *args, **kwargs)
@@ -87,12 +89,14 @@ def main(
 
 
 def namespace(name: str) -> ModuleType:
-    """The namespace of a hub by the word that a program has in its settings: ``namespace("gevent")``.
+    """Return the namespace of a hub by its name: ``namespace("gevent")`` is the module `greenzmq.gevent`.
+
+    For programs that have the name in their settings.
 
     Parameters
     ----------
     name : str
-        ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"threading"`` or ``"asyncio"``; ``"uvloop"`` is asyncio's.
+        ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"threading"`` or ``"asyncio"``. ``"uvloop"`` means asyncio's.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def namespace(name: str) -> ModuleType:
 
 
 def _choice(hub: Choice | GreenHub | None) -> Choice:
-    """What was said, by the caller or elsewhere, or is found."""
+    """Return the hub that the caller has named; or else the one that is chosen elsewhere or detected."""
     if isinstance(hub, GreenHub):
         return hub.hub
     if isinstance(hub, str) and hub in LOOPS:
@@ -154,7 +158,7 @@ def _run_and_clean_up(hub: Hub, call: Callable[[], T]) -> T:
 
 
 def _end(scope: Scope, linger: int | None = None) -> None:
-    """Kill what still runs, then destroy what is still open."""
+    """Kill the tasks that still run, then destroy the contexts that are still open."""
     while tasks := [task for task in scope.tasks if not task.done]:
         for task in tasks:
             task.kill(block=False)
@@ -167,7 +171,10 @@ def _end(scope: Scope, linger: int | None = None) -> None:
 
 @contextmanager
 def _raised_here(hub: Hub, signals: list[int]) -> Iterator[None]:
-    """Raise what these signals mean in this greenlet, whichever one runs when they come."""
+    """During the block, have each of these signals raise its exception in this greenlet, whichever greenlet runs then.
+
+    That is `KeyboardInterrupt` for ``SIGINT``, and `SystemExit` for any other signal.
+    """
     target = getcurrent()
 
     def handle(number: int, _: FrameType | None) -> None:

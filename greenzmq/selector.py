@@ -1,7 +1,7 @@
-"""greenzmq on the built-in greenlet loop, which needs no runtime.
+"""greenzmq on its own greenlet loop, the selector loop, which needs no other package.
 
-``import greenzmq.selector as zmq``: everything that pyzmq's `zmq` has. What waits, waits on the loop, whatever else is
-said or found.
+``import greenzmq.selector as zmq`` gives everything that pyzmq's `zmq` has. Each call that waits does so on this loop,
+whatever `use_hub` or ``$GREENZMQ_HUB`` says.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _hub_class("selector")
 
 
 class Socket(_socket.Socket[_signatures.Received_co]):
-    """`greenzmq.Socket` on selector."""
+    """`greenzmq.Socket` on the selector loop."""
 
     _greenzmq_default_hub = "selector"
 
 
 class Context(_context.Context[_Made_co]):
-    """`greenzmq.Context` on selector."""
+    """`greenzmq.Context` on the selector loop."""
 
     _socket_class: type[_Made_co] = Socket  # type: ignore[assignment]
     _instance = None
@@ -55,7 +55,7 @@ class Context(_context.Context[_Made_co]):
 
 
 class Poller(_poller.Poller):
-    """`greenzmq.Poller` on selector."""
+    """`greenzmq.Poller` on the selector loop."""
 
     _greenzmq_default_hub = "selector"
 
@@ -73,5 +73,5 @@ if not TYPE_CHECKING:
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
-    """This thread's selector hub; made if there is none yet."""
+    """Return this thread's selector hub. It is made if there is none yet."""
     return _green.hub("selector")

@@ -1,12 +1,14 @@
 """pyzmq's submodules under our names: ``greenzmq.gevent.error`` *is* `zmq.error`.
 
-A second copy would do harm: its `Again` catches nothing that a socket raises. So a submodule of a namespace is one more
-entry in `sys.modules` for pyzmq's module, made when it is first imported. Two finders see to it:
+A second copy of a module would do harm: an ``except`` with the copy's `Again` would not catch the one that a socket
+raises. So a submodule of a namespace is pyzmq's own module, entered in `sys.modules` under a second name when it is
+first imported. Two finders do that:
 
-- `_Namespaces`, the last of all, finds the direct submodules of a namespace. What greenzmq has for itself under a name
-  (`greenzmq.asyncio`, `greenzmq.decorators`) has been found by then.
-- `_BelowPyzmq`, the first of all, finds what is deeper, such as ``greenzmq.gevent.utils.z85``. Its parent is pyzmq's
-  package, so the ``__path__`` leads the finders of the interpreter to pyzmq's file, and they would load it once more.
+- `_Namespaces` is the last of all finders. It finds the direct submodules of a namespace, except those that greenzmq
+  has as files of its own (`greenzmq.asyncio`, `greenzmq.decorators`): the interpreter's finders find these before.
+- `_BelowPyzmq` is the first of all finders. It finds deeper modules, such as ``greenzmq.gevent.utils.z85``. The
+  interpreter's finders would follow the ``__path__`` of the parent, which is pyzmq's package, and load pyzmq's file a
+  second time.
 """
 
 from __future__ import annotations
@@ -26,23 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["alias", "open_namespace"]
 
-#: Submodules that each namespace has for itself, since pyzmq's would wait in the wrong way. `greenzmq.<name>` has a
-#: function `for_namespace` that makes them.
+#: Each namespace has modules of its own under these names, because pyzmq's would wait in the wrong way. The function
+#: `for_namespace` of `greenzmq.<name>` makes them.
 _OURS = ("auth", "decorators", "devices")
-#: Of these, the ones that are packages in pyzmq. Here one module stands for all that pyzmq has in there.
+#: Those of them that are packages in pyzmq. Here one module also stands for all submodules of the package.
 _PACKAGES = ("auth", "devices")
 
 _namespaces: set[str] = set()
 
 
 def open_namespace(name: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Have pyzmq's submodules found in the module `name`, which needs a ``__path__``, as packages have; [] will do.
+    """Have pyzmq's submodules found as submodules of `name`. That module needs a ``__path__``, which may be empty.
 
     Returns
     -------
     two functions
-        The ``__getattr__`` and the ``__dir__`` of that module. The attributes are its own `auth`, `decorators` and
-        `devices`, and what `zmq` has besides ``zmq.__all__``. An error names the module that was asked, not `zmq`.
+        The ``__getattr__`` and the ``__dir__`` of that module. They add its own `auth`, `decorators` and `devices`, and
+        the names of `zmq`. The error for an unknown attribute names this module, not `zmq`.
     """
     _namespaces.add(name)
 
@@ -78,7 +80,7 @@ class _Namespaces(MetaPathFinder):
 
 
 class _BelowPyzmq(MetaPathFinder):
-    """Finds the submodules of pyzmq's packages, where these are imported under one of our names."""
+    """Finds the submodules of pyzmq's packages, if they are imported under one of our names."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -91,7 +93,7 @@ class _BelowPyzmq(MetaPathFinder):
 
 
 class _Maker(Loader):
-    """Makes the submodules that a namespace has for itself."""
+    """Makes the modules that a namespace has of its own."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         namespace, _, child = spec.name.rpartition(".")
@@ -99,15 +101,15 @@ class _Maker(Loader):
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        """It is whole already."""
+        """Do nothing: `create_module` has filled the module already."""
 
 
 class _Alias(Loader):
-    """Has `target` imported under another name.
+    """Imports the module `target` under another name.
 
-    The import system writes its ``__spec__`` into the module that a loader creates. pyzmq's module has to keep its own,
-    so this one lets an empty module be created, and puts pyzmq's in the place of that in `sys.modules`, as any module
-    may do while it is executed.
+    Fact: the import system writes a new ``__spec__`` into the module that a loader creates. Consequence: to return
+    pyzmq's module there would overwrite its own. Choice: an empty module is created, and `exec_module` puts pyzmq's in
+    its place in `sys.modules`, as any module may do for itself while it is executed.
     """
 
     def __init__(self, target: ModuleSpec) -> None:
@@ -123,14 +125,14 @@ class _Alias(Loader):
         return code
 
     def get_source(self, fullname: str) -> str | None:
-        """For tracebacks out of what `get_code` gave."""
+        """For tracebacks from the code that `get_code` has returned."""
         loader: Any = self._target.loader
         source: str | None = loader.get_source(self._target.name)
         return source
 
 
 def alias(fullname: str, target: str, *, package: bool = True) -> ModuleSpec | None:
-    """The spec of `target` under the name `fullname`; None if there is no such module."""
+    """Return a spec that imports the module `target` as `fullname`. None if there is no such module."""
     found = find_spec(target)
     if found is None:
         return None

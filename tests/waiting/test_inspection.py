@@ -396,7 +396,7 @@ def test_wrong_names(monkeypatch, name):
     """
     monkeypatch.setenv("GREENZMQ_DUMP_SIGNAL", name)
     with pytest.warns(
-        RuntimeWarning, match=f"GREENZMQ_DUMP_SIGNAL has no effect: .* {name!r}; it takes one of"
+        RuntimeWarning, match=f"GREENZMQ_DUMP_SIGNAL has no effect: .* {name!r} here; use one of"
     ) as seen:
         inspection.install_from_environment()
     names = str(seen[0].message).partition("one of ")[2].split(", ")

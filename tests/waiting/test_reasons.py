@@ -30,7 +30,7 @@ def test_a_wait_without_a_reason(hub):
     """Where nobody has said what a wait is for, that is what is told."""
     task = hub.spawn(lambda: new_waiter(hub.hub).park())
     until(hub, lambda: of_task(task))
-    assert of_task(task)[0].what == "for what nobody has said"
+    assert of_task(task)[0].what == "for an unknown reason"
     task.kill()
 
 
