@@ -63,6 +63,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections
+        barriers        wait for peers, for subscriptions, and until all is sent
         socket          the green Socket, with the fast path
         zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context
