@@ -1,7 +1,7 @@
 """What all tests share: the `hub` fixture, which runs a test on every hub, and the checks that nothing is left behind.
 
-The body of a test that uses `hub` (or `contract_hub`) runs inside a greenlet of that hub, in a native thread of its
-own. Its other fixtures are set up in pytest's thread, as usual; what they have to do on the hub they do through
+The body of a test that uses `hub` (or `contract_hub`) runs in a greenlet of that hub, in a native thread of its own.
+pytest sets up the other fixtures in its own thread, as usual; a fixture that has to do something on the hub calls
 `hub_thread`. With the mark ``main_greenlet`` the body runs in the main greenlet of the hub's thread instead.
 """
 
@@ -70,14 +70,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    zmq.Context().term()  # libzmq opens what it keeps for good with the first one
+    zmq.Context().term()  # the first context makes libzmq open descriptors that it keeps for good
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """A test that hangs is ended by pytest; so is, from here on, an interpreter that cannot end."""
+    """Have the process ended if the interpreter's end hangs. While the tests run, pytest itself ends one that hangs."""
     faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True, file=sys.__stderr__)
 
 
@@ -103,7 +103,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @contextlib.contextmanager
 def missing_hubs_skipped(item: pytest.Item) -> Iterator[None]:
-    """Under ``--skip-missing-hubs`` a test that asks for a runtime that is not there, by whatever way, is skipped."""
+    """With ``--skip-missing-hubs``, skip a test in which a runtime that is not installed was asked for in any way."""
     try:
         yield
     except MissingHubError as error:
@@ -135,14 +135,14 @@ def variant(request: pytest.FixtureRequest) -> Variant:
         pytest.fail(f"{message}, or pass --skip-missing-hubs", pytrace=False)
     if variant not in _loaded:
         variant.load()
-        HubThread(variant).close()  # libuv opens what it keeps for good with the first loop
+        HubThread(variant).close()  # the first loop makes libuv open descriptors that it keeps for good
         _loaded.add(variant)
     return variant
 
 
 @pytest.fixture
 def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[HubThread]:
-    """The thread whose hub this test runs on. At the end nothing may be left in the hub, nor open."""
+    """The thread of the hub on which this test runs. At its end nothing may be left in the hub, and no file open."""
     before = open_descriptors()
     thread = request.node.stash[THREAD] = HubThread(variant)
     thread.remember()
@@ -155,26 +155,26 @@ def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[Hub
     thread.close()
     if descriptors := new_descriptors(before):
         pytest.fail(f"left open: {descriptors}", pytrace=False)
-    # What is there now is there for good. Each test collects garbage several times: were all that pytest, hypothesis
-    # and the runtimes keep looked at every time, this would be most of what the tests cost.
+    # What exists now is kept by pytest, hypothesis and the runtimes, and lives on. Each test collects garbage
+    # several times. Without the freeze each collection would visit all these objects, and take most of the tests' time.
     gc.freeze()
 
 
 @pytest.fixture
 def contract_hub(hub_thread: HubThread) -> Hub:
-    """The hub, as `greenzmq.hubs.base` defines it."""
+    """The hub of this test, as `greenzmq.hubs.base` defines hubs."""
     return hub_thread.hub
 
 
 @pytest.fixture
 def hub(contract_hub: Hub) -> GreenHub:
-    """The hub, as programs see it."""
+    """The hub of this test, as programs use it."""
     return GreenHub.of(contract_hub)
 
 
 @pytest.fixture
 def context(hub: GreenHub, hub_thread: HubThread) -> Iterator[greenzmq.Context]:
-    """A context on the hub. Its sockets live as long as it does, and end without linger."""
+    """A context on the hub. Its sockets live as long as it does, and are closed without linger."""
     opened = contextlib.ExitStack()
     yield hub_thread.call(lambda: keep_sockets(opened.enter_context(open_context(hub))))
     hub_thread.call(opened.close)
@@ -182,12 +182,12 @@ def context(hub: GreenHub, hub_thread: HubThread) -> Iterator[greenzmq.Context]:
 
 @pytest.fixture
 def push_pull(context: greenzmq.Context, hub_thread: HubThread) -> tuple[greenzmq.Socket, greenzmq.Socket]:
-    """A PUSH and a PULL that are connected."""
+    """A connected PUSH and PULL."""
     pull, push = hub_thread.call(lambda: connected(context, zmq.PULL, zmq.PUSH))
     return push, pull
 
 
 @pytest.fixture
 def pair(context: greenzmq.Context, hub_thread: HubThread) -> tuple[greenzmq.Socket, greenzmq.Socket]:
-    """Two PAIRs that are connected."""
+    """Two connected PAIR sockets."""
     return hub_thread.call(lambda: connected(context, zmq.PAIR, zmq.PAIR))

@@ -1,6 +1,6 @@
-"""For the children of test_detection.py: ask greenzmq which hub it would use here, and what the asking left behind.
+"""For the child processes of test_detection.py: ask greenzmq which hub a wait would use, and what the question changed.
 
-Imports nothing but the standard library until it is asked.
+Until `ask` is called, this imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ import sys
 from typing import Any
 
 RUNTIMES = {"gevent", "eventlet", "asyncio", "uvloop"}
-#: More than the fast path does before it looks at the clock.
+#: More calls than the fast path makes before a call reads the clock.
 MANY = 150
 
 answers: list[dict[str, Any]] = []
 
 
 def runtimes_loaded() -> set[str]:
-    """The modules of any runtime."""
+    """Return the imported modules of all runtimes."""
     return {name for name in sys.modules if name.partition(".")[0] in RUNTIMES}
 
 
 def hubs_alive() -> list[str]:
-    """The hubs that exist in this thread, each asked by the means of its own runtime."""
+    """Return the names of the hubs that exist in this thread. Each runtime is asked in its own way."""
     found = []
-    if (gevent_hub := look("gevent._hub_local", "get_hub_if_exists")) is not None and gevent_hub() is not None:
+    if (gevent_hub := attribute_of("gevent._hub_local", "get_hub_if_exists")) is not None and gevent_hub() is not None:
         found.append("gevent")
-    if getattr(look("eventlet.hubs", "_threadlocal"), "hub", None) is not None:
+    if getattr(attribute_of("eventlet.hubs", "_threadlocal"), "hub", None) is not None:
         found.append("eventlet")
-    if (ours := look("greenzmq.hubs.selector", "SelectorHub")) is not None and ours.current() is not None:
+    if (ours := attribute_of("greenzmq.hubs.selector", "SelectorHub")) is not None and ours.current() is not None:
         found.append("selector")
     return found
 
 
 def running_loop() -> bool:
-    """Whether asyncio says that a loop runs in this greenlet."""
-    loop = look("asyncio.events", "_get_running_loop")
+    """Whether a loop runs in this greenlet, as asyncio sees it."""
+    loop = attribute_of("asyncio.events", "_get_running_loop")
     return loop is not None and loop() is not None
 
 
-def look(module: str, name: str) -> Any:
-    """What the module has under this name, if it has been imported that far."""
+def attribute_of(module: str, name: str) -> Any:
+    """Return the attribute `name` of a module, or None if the module is not imported, or not yet that far."""
     return getattr(sys.modules.get(module), name, None)
 
 
 def ask(namespace: str = "greenzmq", **context: Any) -> None:
-    """Ask in all ways that must not create anything; then wait, and see on what."""
+    """Ask in all the ways that must not create a hub. Then wait, and note on which hub that was."""
     loaded, alive = runtimes_loaded(), hubs_alive()
     answer: dict[str, Any] = {"alive": alive, "loop": running_loop()}
     answers.append(answer)
@@ -85,7 +85,7 @@ def connect(zmq: Any, ctx: Any, server: Any) -> Any:
 
 
 def use_without_waiting(zmq: Any, client: Any, server: Any) -> None:
-    """Messages, more of them than one turn's worth; and the answer that there is none."""
+    """Send and receive more messages than one turn allows. Then receive in vain, without a wait."""
     for number in range(MANY):
         client.send(b"%d" % number)
         assert server.recv() == b"%d" % number
@@ -113,16 +113,18 @@ def describe(error: Exception) -> list[str]:
 
 
 def report() -> None:
-    """The last line of every child."""
+    """Print all answers, as JSON. Called at the end of every child."""
     print(json.dumps(answers))
 
 
 def hide(*packages: str) -> None:
-    """As if these packages were not installed: no finder finds them, and the import system says so in its own words."""
+    """Make these packages look as if they were not installed: no finder finds them any more."""
     sys.meta_path[:] = [Hiding(finder, packages) for finder in sys.meta_path]
 
 
 class Hiding:
+    """A finder that does not find some packages, and otherwise does what another finder does."""
+
     def __init__(self, finder: Any, packages: tuple[str, ...]) -> None:
         self.finder = finder
         self.packages = packages

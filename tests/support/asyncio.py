@@ -1,4 +1,4 @@
-"""What the tests of asyncio share: loops that end as `asyncio.run` ends them, the standard library's and uvloop's."""
+"""What the tests of asyncio share: a fixture for the standard library's loop and uvloop's, and a way to run on each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOPS = ("asyncio", "uvloop")
 
 @pytest.fixture(params=LOOPS)
 def loop_name(request: pytest.FixtureRequest) -> str:
-    """The package of the loop that this test runs on."""
+    """The package whose loop this test runs on."""
     if importlib.util.find_spec(request.param) is None:
         if request.config.getoption("--skip-missing-hubs"):
             pytest.skip(f"{request.param} is not installed")
@@ -29,7 +29,7 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 
 
 def run_on(name: str, main: Coroutine[Any, Any, Any], *, debug: bool | None = None) -> Any:
-    """``asyncio.run(main)`` on a new loop of package `name`."""
+    """Do what ``asyncio.run(main)`` does, on a new loop of the package `name`."""
     factory = importlib.import_module(name).new_event_loop
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=factory) as runner:

@@ -1,7 +1,7 @@
-"""A place in which authenticators are tried: the same for greenzmq's on any hub, and for pyzmq's in native threads.
+"""A `Lab` to test authenticators: greenzmq's on any hub, and pyzmq's in native threads, by the same tests.
 
-`Lab.ask` sends a ZAP request to the handler as libzmq does, with whatever frames, and so tries what no client can do by
-itself. Real clients are in ``test_handshakes.py``.
+`Lab.ask` sends a ZAP request to the handler, as libzmq does. A test chooses its frames, and so can send requests that
+no client causes. Tests with real clients are in ``test_handshakes.py``.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ __all__ += ["line"]
 
 Line = Callable[[Any], None]
 LINES: dict[str, Line] = {}
-#: Those that pyzmq's gets wrong.
+#: The names of those that pyzmq's authenticator gets wrong.
 BETTER: list[str] = []
 
 KEY = bytes(range(32))
 Z85 = z85.encode(KEY)
-#: Longer than any test.
+#: Seconds: longer than any test.
 NEVER = 1000.0
 ENDPOINT = "inproc://zeromq.zap.01"
-#: Seconds after which there will be no answer.
+#: Seconds that an answer may take.
 PATIENCE = 5.0
 
 
 def line(function: Line) -> Line:
-    """One of the lines of what an authenticator has to do; see ``programs/auth_lines.py``."""
+    """Add a function to `LINES`. Each is a line of the list of what an authenticator has to do."""
     LINES[function.__name__] = function
     return function
 
 
 def better(function: Line) -> Line:
-    """One that pyzmq's gets wrong."""
+    """Add a function to `LINES`, and to `BETTER`: pyzmq's authenticator gets it wrong."""
     BETTER.append(function.__name__)
     return line(function)
 
@@ -62,19 +62,19 @@ def better(function: Line) -> Line:
 def frames(
     mechanism: bytes, *credentials: bytes, domain: bytes = b"", address: bytes = b"127.0.0.1", number: bytes = b"1"
 ) -> list[bytes]:
-    """A request as libzmq sends it."""
+    """Return the frames of a request, as libzmq sends them."""
     return [b"", b"1.0", number, domain, address, b"routing id", mechanism, *credentials]
 
 
 class Provider:
-    """A credentials_provider whose callback is this function."""
+    """A credentials_provider that calls this function as its callback."""
 
     def __init__(self, callback: Callable[..., Any]) -> None:
         self.callback = callback
 
 
 class Lab:
-    """One context, its authenticators, and whoever asks them. Ends everything it has made."""
+    """A context, its authenticators, and the sockets that send requests to them. Ends all of them."""
 
     patience = PATIENCE
 
@@ -89,23 +89,23 @@ class Lab:
         self._asking: list[Any] = []
         self._authenticators: list[Any] = []
 
-    # What the two kinds have each in their own way:
+    # Different in each kind of Lab:
 
     def new_context(self) -> Any:
         raise NotImplementedError
 
     def make(self, context: Any, **options: Any) -> Any:
-        """An authenticator that is not started."""
+        """Make an authenticator. It is not started."""
         raise NotImplementedError
 
     def sleep(self, seconds: float = 0) -> None:
         raise NotImplementedError
 
     def socket(self, kind: int, context: Any = None) -> Any:
-        """A socket whose calls wait here."""
+        """Make a socket for a test to send a request, or to receive from."""
         return (context or self.context).socket(kind)
 
-    # What they have in common:
+    # The same in all:
 
     def authenticator(self, context: Any = None, *, start: bool = True, **options: Any) -> Any:
         auth = self.make(context or self.context, log=self.log, **options)
@@ -115,7 +115,7 @@ class Lab:
         return auth
 
     def send(self, request: list[bytes], context: Any = None) -> Any:
-        """Ask, and come back with the one who has asked."""
+        """Send a request. Return the socket that will get the answer."""
         dealer = self.socket(zmq.DEALER, context)
         dealer.linger, dealer.rcvtimeo = 0, int(self.patience * 1000)
         dealer.connect(ENDPOINT)
@@ -124,7 +124,7 @@ class Lab:
         return dealer
 
     def answer(self, dealer: Any, seconds: float | None = None) -> list[bytes] | None:
-        """The frames of the answer; None if there comes none."""
+        """Return the frames of the answer, or None if no answer comes in time."""
         if seconds is not None:
             dealer.rcvtimeo = int(seconds * 1000)
         try:
@@ -134,12 +134,12 @@ class Lab:
         return found
 
     def ask(self, mechanism: bytes, *credentials: bytes, **where: Any) -> tuple[bytes, bytes] | None:
-        """The status and the user id that are answered to one request."""
+        """Send a request. Return the status and the user id of the answer, or None if no answer comes."""
         found = self.answer(self.send(frames(mechanism, *credentials, **where)))
         return None if found is None else (found[3], found[5])
 
     def lets_in(self, mechanism: bytes, *credentials: bytes, **where: Any) -> bool:
-        """Whether a client is let in; one that has no answer is neither in nor out."""
+        """Whether a client is let in. That no answer comes is an error."""
         found = self.ask(mechanism, *credentials, **where)
         assert found is not None, "no answer"
         return found[0] == b"200"
@@ -152,7 +152,7 @@ class Lab:
             self.sleep(0.001)
 
     def keys(self, *names: str) -> tuple[Path, list[bytes]]:
-        """A folder of certificates by these names, and their public keys as they come in a request."""
+        """Make a folder with certificates of these names. Return it and their public keys, as a request has them."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         keys = []
         for name in names:
@@ -163,7 +163,7 @@ class Lab:
         return folder, keys
 
     def logged(self) -> str:
-        """All that was logged, tracebacks included."""
+        """Return everything that was logged, with tracebacks."""
         return "\n".join(map(logging.Formatter().format, self.log_records))
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Lab:
 
 
 class Green(Lab):
-    """greenzmq's, on a hub."""
+    """A Lab for greenzmq's authenticator, on a hub."""
 
     def __init__(self, hub: Any, **options: Any) -> None:
         import greenzmq.auth
@@ -206,7 +206,7 @@ class Green(Lab):
 
 
 class Awaitable(Green):
-    """`greenzmq.aio`: its contexts are guarded by the same authenticator. Those who ask are greenlets on the loop."""
+    """A Lab for the contexts of `greenzmq.aio`. The same authenticator guards them; greenlets send the requests."""
 
     def new_context(self) -> Any:
         import greenzmq.aio
@@ -220,7 +220,7 @@ class Awaitable(Green):
 
 
 class Native(Lab):
-    """pyzmq's `ThreadAuthenticator`, whose callbacks are called in its thread."""
+    """A Lab for pyzmq's `ThreadAuthenticator`, which calls callbacks in its own thread."""
 
     patience = 1.0
 

@@ -1,4 +1,4 @@
-"""Hubs that each break one rule of the contract, and the check that has to notice."""
+"""Hubs of which each breaks one rule of the contract. `noticed_by` names the check that has to notice it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BrokenHub(SelectorHub):
 
 
 class Handle:
-    """Stands before a watch or a timer; subclasses do one thing wrong."""
+    """A watch or a timer that passes everything on to a real one. The hubs below change one method of it."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""Programs that tests run in processes of their own."""
+"""Programs that tests run in child processes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,29 @@ import pytest
 
 __all__ = ["Child", "Children", "Done", "need", "run"]
 
-#: Seconds after which a child that hangs prints where it does, and ends.
+#: Seconds. A child that runs longer hangs: it prints the stacks of its threads, and ends.
 LIMIT = 25
-#: What each program begins with. Ended from a thread of the interpreter's own, which no monkey patch reaches.
+#: The first line of each program. The interpreter prints and ends in a thread of its own, which cannot be patched.
 PROLOGUE = "import faulthandler; faulthandler.dump_traceback_later({}, exit=True)\n"
 
 
 @dataclass(frozen=True)
 class Child:
-    """A program, the environment variables that it needs besides, and the runtimes without which it makes no sense.
+    """A program for a child process.
 
-    Without a `watchdog` one that hangs says nothing: the interpreter of a child that it forks waits at its end for the
-    watchdog's thread, which it has not inherited.
+    Attributes
+    ----------
+    program : str
+        Its source.
+    environment : tuple of (str, str)
+        Environment variables to add.
+    needs : tuple of str
+        The runtimes that it needs.
+    limit : int
+        Seconds after which it is ended.
+    watchdog : bool
+        Whether it prints where it hangs. False for programs that fork: at its end, the interpreter of a forked child
+        waits for the watchdog's thread, which does not exist in it.
     """
 
     program: str
@@ -39,7 +50,10 @@ class Child:
 
 @dataclass(frozen=True)
 class Done:
-    """How a child ended, and when, by `time.monotonic`, which is one clock for all processes."""
+    """The end of a child: its exit status, what it printed, and when it ended.
+
+    The time is that of `time.monotonic`, which is the same clock in all processes.
+    """
 
     status: int
     out: str
@@ -48,11 +62,11 @@ class Done:
 
 
 def run(child: Child) -> Done:
-    """Run a child to its end; it is gone after that, in any case."""
+    """Run a child to its end. Afterwards it is gone in any case."""
     environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
     paths = [str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")]
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(child.environment)
-    # Both runtimes warn of themselves when they are imported or patch, which is no business of these tests.
+    # "-W ignore": gevent and eventlet warn when they are imported, or when they patch. That does not concern the tests.
     prologue = PROLOGUE.format(child.limit) if child.watchdog else ""
     command = [sys.executable, "-W", "ignore", "-c", prologue + textwrap.dedent(child.program)]
     try:
@@ -63,10 +77,10 @@ def run(child: Child) -> Done:
 
 
 class Children:
-    """Runs the children that were given to it in order, `at_once` at a time; each test asks for its own.
+    """Runs children ahead of the tests that ask for them: in the given order, `at_once` at a time.
 
-    In a process that shares the tests with others, as xdist has it, a child is run when it is asked for: each of them
-    would run them all.
+    A worker of pytest-xdist does not run ahead, because each worker would then run all children. It runs a child when
+    a test asks for it.
     """
 
     def __init__(self, children: dict[str, Child], at_once: int = 4) -> None:
@@ -77,7 +91,10 @@ class Children:
 
     @classmethod
     def of_tests(cls, request: pytest.FixtureRequest, children: dict[str, Child], at_once: int = 4) -> Children:
-        """Those that this module's tests of this run ask for, by their parameter ``child`` or the id of ``variant``."""
+        """Make one of the children that the tests of this module will ask for in this run.
+
+        A test names its child by its parameter ``child``, or by the id of its ``variant``.
+        """
         asked = []
         for item in request.session.items:
             if item.module is request.module and hasattr(item, "callspec"):
@@ -93,7 +110,7 @@ class Children:
         return self._futures[name].result()
 
     def close(self) -> None:
-        """Wait for those that run; the others are not started any more."""
+        """Wait for the children that run. The others are not started any more."""
         self._executor.shutdown(cancel_futures=True)
 
 
@@ -104,12 +121,12 @@ def missing(child: Child) -> list[str]:
 def is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # nor is the package that it is in
+    except ModuleNotFoundError:  # the package that contains the module is not installed
         return False
 
 
 def need(request: pytest.FixtureRequest, child: Child) -> None:
-    """Fail, or skip with --skip-missing-hubs, if a runtime that the child needs is not installed."""
+    """Fail if a runtime that the child needs is not installed. With ``--skip-missing-hubs``, skip instead."""
     if gone := missing(child):
         if request.config.getoption("--skip-missing-hubs", default=False):
             pytest.skip(f"not installed: {', '.join(gone)}")

@@ -1,4 +1,4 @@
-"""What the tests of the commands share: ways to run them, mostly as a user does, in a process of their own."""
+"""What the tests of the commands share: ways to run a command, mostly in a process of its own, as a user does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ += ["run_in_terminal", "tampered", "tampered_program"]
 
 KNOWN = {hub.name: hub.installed for hub in names.known()}
 INSTALLED = [name for name, installed in KNOWN.items() if installed]
-#: Seconds for one command; one takes about a second.
+#: Seconds after which a command has failed. Most take about a second.
 LIMIT = 50
 
 Done = subprocess.CompletedProcess[str]
@@ -28,7 +28,7 @@ Done = subprocess.CompletedProcess[str]
 
 @pytest.fixture(params=KNOWN)
 def name(request: pytest.FixtureRequest) -> str:
-    """Each hub's name. A runtime that is not installed is a failure, unless the run says otherwise."""
+    """The name of each hub. If its runtime is not installed, the test fails, or is skipped if the run says so."""
     hub: str = request.param
     if hub not in (request.config.getoption("--hub", default=None) or KNOWN):
         pytest.skip("not this hub")
@@ -39,7 +39,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three levels of files: an empty one, one without a last newline, one of many frames, one of two requests."""
+    """Four files in three levels of folders.
+
+    One is empty, one has no newline at its end, one is sent in many frames, and one in two requests.
+    """
     root = tmp_path / "input"
     (root / "a" / "site-packages").mkdir(parents=True)
     (root / "empty.txt").write_bytes(b"")
@@ -60,7 +63,7 @@ def python(*args: str | Path, **environment: str) -> Done:
 
 
 def run_in_terminal(*args: str | Path, columns: int = 100, **environment: str) -> tuple[int, str]:
-    """Run python on a terminal of so many columns; return the exit status and all that it showed."""
+    """Run python on a terminal of `columns` columns. Return the exit status, and all that it showed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     command = [sys.executable, *map(str, args)]
@@ -71,7 +74,7 @@ def run_in_terminal(*args: str | Path, columns: int = 100, **environment: str) -
     try:
         while chunk := os.read(ours, 4096):
             shown += chunk
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # on Linux this means that the other end is closed
         pass
     finally:
         os.close(ours)
@@ -79,7 +82,7 @@ def run_in_terminal(*args: str | Path, columns: int = 100, **environment: str) -
 
 
 def _environment(changes: dict[str, str]) -> dict[str, str]:
-    """This process's, without what the one who runs the tests has said of their own terminal."""
+    """Return this process's environment with changes, and without the variables about the tester's own terminal."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}
     }
@@ -90,7 +93,8 @@ WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
 MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
-# A program that runs the demo with workers of its own, and one that these workers live in. ``WORKER`` is replaced.
+# DEMO is a program that runs the demo with other workers. CHILD is the program of the process in which these run; in it
+# ``WORKER`` is replaced by what a worker does.
 DEMO = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
@@ -114,7 +118,7 @@ sys.exit(one_hub.main(worker))
 
 
 def tampered(worker: str, *args: str | Path, grace: float = demo.GRACE) -> Done:
-    """Run the demo with workers that do `worker` with each request."""
+    """Run the demo with workers that execute the code `worker` for each request."""
     return python("-c", tampered_program(worker, *args, grace=grace))
 
 

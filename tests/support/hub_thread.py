@@ -16,12 +16,12 @@ from support.variants import Variant
 
 from greenzmq.hubs.base import Hub
 
-#: How long, in seconds, something that has been let go may take to disappear: libzmq closes sockets in a thread.
+#: Seconds that a dropped object may take to disappear: libzmq closes sockets in a thread of its own.
 SETTLE = 10.0
 
 
 class HubThread:
-    """Runs functions in greenlets of one hub, in a thread of its own. Nothing of it is shared with other hubs."""
+    """A native thread with a hub, which runs functions in greenlets of that hub. No other test uses the same one."""
 
     hub: Hub
 
@@ -34,12 +34,12 @@ class HubThread:
         self.call_in_main(self._make)
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """The outcome of ``function()`` in a new greenlet of the hub."""
+        """Call ``function()`` in a new greenlet of the hub. Return its result, or raise its exception."""
         __tracebackhide__ = True
         return self.call_in_main(lambda: self._run_in_greenlet(function))
 
     def call_in_main(self, function: Callable[[], Any]) -> Any:
-        """The outcome of ``function()`` in the thread's main greenlet."""
+        """Call ``function()`` in the thread's main greenlet. Return its result, or raise its exception."""
         __tracebackhide__ = True
         job = Job(function)
         self._jobs.put(job)
@@ -47,11 +47,11 @@ class HubThread:
         return job.outcome()
 
     def remember(self) -> None:
-        """Take what is in the hub now as what may be left in it."""
+        """Note what the hub contains now. `leftovers` does not report these things."""
         self._before = self.call(self._pending)
 
     def leftovers(self) -> str:
-        """What is left in the hub that `remember` did not see, once it had time to go."""
+        """Return what the hub contains that `remember` did not see. First wait a while for it to disappear."""
         return self.call(self._wait_for_nothing)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class HubThread:
         self.end()
 
     def end(self) -> None:
-        """End the thread, and leave the hub to it."""
+        """End the thread, and let the hub end with it."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -106,7 +106,7 @@ class HubThread:
 
 
 class Job:
-    """A function to run somewhere else, and what came of it."""
+    """A function that runs in another greenlet or thread, and its outcome."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function: Callable[[], Any] | None = function
@@ -118,7 +118,7 @@ class Job:
         __tracebackhide__ = True
         try:
             self.result = self.function() if self.function else None
-        except BaseException as error:  # pytest's own outcomes are no Exceptions
+        except BaseException as error:  # the outcomes of pytest, such as a skip, are not subclasses of Exception
             self.error = error
         finally:
             self.function = None
@@ -144,18 +144,21 @@ def ancestors(g: greenlet) -> list[greenlet]:
 
 
 def open_descriptors() -> dict[int, str]:
-    """What this process has open, by number."""
+    """Return the open file descriptors of this process, with the file that each one means."""
     found = {}
     for entry in os.listdir("/dev/fd"):
         try:
             found[int(entry)] = os.readlink(f"/dev/fd/{entry}") if Path("/proc/self/fd").exists() else "?"
-        except OSError:  # the listing's own, or one that libzmq has closed meanwhile
+        except OSError:  # the descriptor of the listing itself, or one that libzmq has closed meanwhile
             continue
     return found
 
 
 def new_descriptors(before: dict[int, str]) -> list[str]:
-    """What is open that was not, once it had time to go; nothing if there are no more than before."""
+    """Return the descriptors that are open and were not open `before`. First wait a while for them to disappear.
+
+    Empty if no more descriptors are open than before.
+    """
     end = time.monotonic() + SETTLE
     while True:
         gc.collect()

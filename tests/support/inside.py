@@ -1,7 +1,7 @@
-"""What tests know of greenzmq's inside. Every look at a private thing, and every change of one, is a function here.
+"""All that tests know of the inside of greenzmq. Each function here reads or replaces one private thing.
 
-So a change of the engine changes this file, `greenzmq.testing.sockets` and `greenzmq.diagnostics`, and no test. The
-tests of one module's own parts (`tests/hubs`, `whom_to_wake`, `Listeners`) import these by name.
+So a change of the engine changes this file, `greenzmq.testing.sockets` and `greenzmq.diagnostics`, and no test. Only
+the tests of a single module (`tests/hubs`, `whom_to_wake`, `Listeners`) import its private parts by name.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from greenzmq.waiting import waiter
 from greenzmq.waiting.waiter import Waiter
 
 if TYPE_CHECKING:
-    import pytest  # programs come by here, too, that need little and patch much
+    import pytest  # not at run time: programs in child processes import this module, too
 
 # -- who waits on a socket --------------------------------------------------------------------------------------------
 
 
 def state_of(socket: greenzmq.Socket) -> Any:
-    """What all green objects for one libzmq socket share."""
+    """The `SocketState`, which all green objects for one libzmq socket share."""
     return socket._greenzmq_state
 
 
 def receivers_of(socket: greenzmq.Socket) -> list[Waiter]:
-    """Those who stand in the queue to receive, the first first."""
+    """The waiters in the queue to receive, in order."""
     return [*socket._greenzmq_state.receiving]
 
 
 def senders_of(socket: greenzmq.Socket) -> list[Waiter]:
-    """Those who stand in the queue to send, the first first."""
+    """The waiters in the queue to send, in order."""
     return [*socket._greenzmq_state.sending]
 
 
 def listeners_of(socket: greenzmq.Socket) -> Any:
-    """Those who wait for events and take nothing."""
+    """The listeners of the socket: Pollers and `Socket.poll`."""
     return socket._greenzmq_state.waiters.listeners
 
 
@@ -58,44 +58,44 @@ def parked_on(socket: greenzmq.Socket) -> int:
 
 
 def has_waiters(socket: greenzmq.Socket) -> bool:
-    """Whether anybody waits, in whatever way."""
+    """Whether any greenlet, Poller or task waits on the socket."""
     return socket._greenzmq_state.waiters.has_waiters
 
 
 def hub_of(socket: greenzmq.Socket) -> Hub | None:
-    """The hub on which greenlets last waited."""
+    """The hub on which greenlets waited last on the socket."""
     return socket._greenzmq_state.waiters.fd_watch.hub
 
 
 def watch_of(socket: greenzmq.Socket) -> Watch:
-    """The watch on the socket's descriptor, once there was a wait."""
+    """The watch on the socket's descriptor. A greenlet has to have waited before."""
     watch = socket._greenzmq_state.waiters.fd_watch.watch
     assert watch is not None
     return watch
 
 
 def lease_of(socket: greenzmq.Socket) -> Any:
-    """The lease of the native proxy that has the socket; None if there is none."""
+    """The lease of the native proxy that uses the socket; None if no proxy does."""
     return socket._greenzmq_state.lease
 
 
 def generation_of(socket: greenzmq.Socket) -> int:
-    """How often it has been looked at what the socket can do."""
+    """How many times ``EVENTS`` of the socket was observed; see `SocketWaiters.generation`."""
     return socket._greenzmq_state.waiters.generation
 
 
 def is_exclusive(socket: greenzmq.Socket) -> bool:
-    """Whether only green objects know the socket."""
+    """Whether only green objects of greenzmq use the socket."""
     return socket._greenzmq_state.waiters.fd_watch.exclusive
 
 
 def is_mid_message(socket: greenzmq.Socket) -> bool:
-    """Whether a greenlet is in the middle of a message that it sends part by part."""
+    """Whether a greenlet is in the middle of sending a message part by part."""
     return socket._greenzmq_state.sending.mid_message is not None
 
 
 def leave_ended_state(socket: greenzmq.Socket) -> None:
-    """What is known of a socket that has ended stands under the address of this one, as after a reuse by libzmq."""
+    """Put the state of a closed socket under the address of this one, as when libzmq uses an address again."""
     before = registry._states[registry.address_of(socket)] = operations.SocketState(0)
     before.waiters.wake_all()
 
@@ -104,12 +104,12 @@ def leave_ended_state(socket: greenzmq.Socket) -> None:
 
 
 def expects_eagain(socket: greenzmq.Socket) -> bool:
-    """Whether the next receiver reads EVENTS before it tries."""
+    """Whether the next receiver reads ``EVENTS`` before it tries."""
     return socket._greenzmq_state.receiving.expect_eagain
 
 
 def expect_eagain(socket: greenzmq.Socket) -> None:
-    """The next receiver looks, and begins to wait, before it tries."""
+    """Have the next receiver begin to wait, and read ``EVENTS``, before it tries."""
     socket._greenzmq_state.receiving.expect_eagain = True
 
 
@@ -119,7 +119,7 @@ def fast_sends_left(socket: greenzmq.Socket) -> int:
 
 
 def end_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
-    """The next call that may yield to the hub does so first."""
+    """End the turn: the next call that may yield to the hub yields first."""
     state: Any = polled._greenzmq_state
     if isinstance(polled, greenzmq.Poller):
         state.turn.ends_at = 0
@@ -129,32 +129,32 @@ def end_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
 
 
 def end_turn_in_the_queue(socket: greenzmq.Socket) -> None:
-    """The turn is over, but a sender tries before that is noticed: it yields when it stands in the queue."""
+    """End the turn such that the next sender tries first, and yields only when it stands in the queue."""
     state = socket._greenzmq_state
     state.sending.expect_eagain, state.sending.fast_calls_left = False, 1
     state.turn.ends_at, state.turn.calls_left = 0, 1
 
 
 def keep_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
-    """No turn ends in this test: it has just begun, and lasts."""
+    """Have the turn last for an hour, so that it does not end during the test."""
     state: Any = polled._greenzmq_state
     state.turn.ends_at = time.monotonic() + 3600
 
 
 def turn_of(polled: greenzmq.Socket | greenzmq.Poller) -> float:
-    """How long a turn lasts, in seconds."""
+    """The length of a turn, in seconds."""
     return polled._greenzmq_state.turn.seconds
 
 
 def every_call_yields(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every operation on the slow path lets the hub go round, and every second one takes the slow path."""
+    """Have every operation on the slow path yield to the hub, and every second operation take the slow path."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
     for module in (directions, fairness):
         monkeypatch.setattr(module, "FAST_CALLS", 1)
 
 
 def replace_yield(patch: pytest.MonkeyPatch, instead: Callable[[Hub], object]) -> Callable[[Hub], object]:
-    """Have a socket's operation call this where it lets the hub go round. What it calls otherwise."""
+    """Have a socket's operation call `instead` where it yields to the hub. Returns the function it replaces."""
     yields = fairness.yield_to_hub
     patch.setattr(fairness, "yield_to_hub", instead)
     return yields
@@ -164,14 +164,14 @@ def replace_yield(patch: pytest.MonkeyPatch, instead: Callable[[Hub], object]) -
 
 
 def replace_get(patch: pytest.MonkeyPatch, instead: Callable[..., int]) -> None:
-    """Have the engine call ``instead(get, socket, option)`` for each option that it asks for; `get` is the real one."""
+    """Have the engine call ``instead(get, socket, option)`` to read an option. `get` is the real function."""
     for module in (waiters, operations, timeouts):
         get = module.get_option
         patch.setattr(module, "get_option", lambda socket, option, get=get: instead(get, socket, option))
 
 
 def replace_waiter(patch: pytest.MonkeyPatch, make: Callable[..., Waiter]) -> None:
-    """Have sockets and Pollers make their waiters by this."""
+    """Have sockets and Pollers call `make` to make a waiter."""
     for module in (operations, event_wait):
         patch.setattr(module, "Waiter", make)
     patch.setattr(green_poller, "new_waiter", make)
@@ -184,17 +184,17 @@ def count_clock(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
 
 
 def replace_listener(patch: pytest.MonkeyPatch, make: Callable[..., Any]) -> None:
-    """Have ``Socket.poll`` make its listener by this."""
+    """Have ``Socket.poll`` call `make` to make its listener."""
     patch.setattr(event_wait, "WaitingListener", make)
 
 
 def replace_is_signalled(patch: pytest.MonkeyPatch, instead: Callable[..., bool]) -> None:
-    """Have a refused sender call this to know whether commands lie unprocessed."""
+    """Have a refused sender call `instead` to find out whether there are unprocessed commands."""
     patch.setattr(fd_watch.FdWatch, "is_signalled", instead)
 
 
 def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Callable[..., Any]:
-    """Have sockets call this in place of libzmq's `send`, for whole messages, too. What they call otherwise."""
+    """Have sockets call `instead` in place of libzmq's `send`. Returns the function that it replaces."""
     send = green_socket._send
     for module in (green_socket, calls):
         patch.setattr(module, "_send", instead)
@@ -203,18 +203,18 @@ def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Call
 
 
 def replace_recv(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None:
-    """Have sockets call this in place of libzmq's `recv`."""
+    """Have sockets call `instead` in place of libzmq's `recv`."""
     for module in (green_socket, calls):
         patch.setattr(module, "_recv", instead)
 
 
 def replace_backend(patch: pytest.MonkeyPatch, instead: Any) -> None:
-    """Have sockets take what is neither `send` nor `recv` from this in place of pyzmq's own class."""
+    """Have sockets look up all methods except `send` and `recv` in `instead`, in place of pyzmq's own class."""
     patch.setattr(calls, "BackendSocket", instead)
 
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
-    """Call `count` whenever a loop tells a socket, or the Pollers of a thread, that a descriptor is readable."""
+    """Call `count` whenever a loop calls back a socket, or the Pollers of a thread, for a readable descriptor."""
     on_readable, tell = waiters.SocketWaiters.on_readable, poll_set._tell
     patch.setattr(waiters.SocketWaiters, "on_readable", lambda state: (count(), on_readable(state))[1])
     patch.setattr(poll_set, "_tell", lambda reference: (count(), tell(reference))[1])
@@ -229,7 +229,7 @@ def polling_in(poller: greenzmq.Poller) -> int:
 
 
 def active_entries(poller: greenzmq.Poller) -> int:
-    """How many of the registered the next poll looks at."""
+    """How many steady entries the next poll will poll."""
     return len(poller._greenzmq_state.active)
 
 
@@ -239,7 +239,7 @@ def shares_descriptor(poller: greenzmq.Poller, fd: int) -> bool:
 
 
 def is_watched(poller: greenzmq.Poller) -> bool:
-    """Whether any Poller of the thread keeps a hub busy."""
+    """Whether any hub watches the descriptors of this thread's Pollers."""
     return any(
         on_hub.waiters or any(watch.started and not watch.lazily_stopped for watch in on_hub.watches)
         for on_hub in poller._greenzmq_state.poll_set._hubs.values()
@@ -248,7 +248,7 @@ def is_watched(poller: greenzmq.Poller) -> bool:
 
 @contextmanager
 def other_epoll(poller: greenzmq.Poller, make: Callable[[Any], Any]) -> Iterator[None]:
-    """For the block ``make(epoll)`` stands in place of the `epoll` that the Pollers of the thread share."""
+    """During the block, the Pollers of the thread use ``make(epoll)`` in place of the epoll that they share."""
     fds = poller._greenzmq_state.poll_set._descriptors
     epoll = fds._kernel
     fds._kernel = make(epoll)
@@ -267,17 +267,17 @@ def greenlet_of(task: greenzmq.Task[Any]) -> greenlet.greenlet | None:
 
 
 def links_of(event: Any) -> int:
-    """How many wait for an event, or have linked to it."""
+    """How many callbacks are linked to an event. Each greenlet that waits for it has linked one."""
     return len(event._links)
 
 
 def choice_of(made: greenzmq.Context | greenzmq.Socket) -> Any:
-    """What its maker has said of the hub to wait on."""
+    """The hub that was chosen for a context or socket when it was made; None if none was."""
     return made._greenzmq_choice
 
 
 def has_own(cls: type[zmq.Socket[Any]]) -> tuple[bool, bool]:
-    """Whether a class has a `send` of its own, and a `recv`."""
+    """Whether a class has a `send` of its own, and whether it has a `recv` of its own."""
     return cls._greenzmq_own_send, cls._greenzmq_own_recv  # type: ignore[attr-defined]
 
 
@@ -287,7 +287,7 @@ def events_of(tracker: zmq.MessageTracker) -> list[Any]:
 
 
 def replace_in_proxies(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any], Any]) -> None:
-    """Have proxies call ``make(function)`` in place of their `function` of this name."""
+    """Have proxies call ``make(function)`` in place of their function of this name."""
     where, _, attribute = name.rpartition(".")
     owner = getattr(green, where) if where else green
     patch.setattr(owner, attribute, make(getattr(owner, attribute)))
@@ -297,5 +297,5 @@ def replace_in_proxies(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any
 
 
 def loop_of(hub: Any) -> Any:
-    """The runtime's own loop, or eventlet's hub, behind a hub."""
+    """The loop of the runtime that a hub runs on; for eventlet, eventlet's own hub."""
     return getattr(hub, {"gevent": "_loop", "eventlet": "_hub", "asyncio": "loop"}[hub.name])

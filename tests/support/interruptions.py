@@ -1,7 +1,7 @@
-"""Something happens at the k-th bytecode of greenzmq that one greenlet runs, for every k.
+"""Interrupt a greenlet at the k-th bytecode that it runs in greenzmq, for every k.
 
-Signal handlers and finalizers run between two bytecodes of whatever runs then. `Interruption` does so at each of them
-in turn. CPython comes to handlers at some of them only, which differ from release to release: these are all.
+Signal handlers and finalizers run between two bytecodes of other code. CPython runs them between some bytecodes only,
+and which ones differs from release to release. `Interruption` can act before any of them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PACKAGE = str(Path(greenzmq.__file__).parent)
 
 
 class Interruption:
-    """Calls a function, and `act` at one of the bytecodes of greenzmq in it.
+    """Calls a function, and `act` before one of the bytecodes that it runs in greenzmq.
 
     Parameters
     ----------
     at : int
-        The number of the bytecode, from 0 on.
+        The number of that bytecode, counted from 0.
     act : callable
-        What a signal handler would do.
+        Stands for a signal handler.
     """
 
     def __init__(self, at: int, act: Callable[[], object]) -> None:
@@ -41,7 +41,7 @@ class Interruption:
         self._target: Any = None
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)``, interrupted."""
+        """Call ``function(*args)`` with the interruption, and return its result."""
         self._target = getcurrent()
         before = sys.gettrace()
         sys.settrace(self._enter)
@@ -68,9 +68,9 @@ class Interruption:
 
 
 def at_each_bytecode(scene: Callable[[int], bool], stride: int) -> None:
-    """Run `scene` for one bytecode after the other, as long as it says that it got as far as that.
+    """Call ``scene(at)`` for one bytecode after the other, until it returns False: there is no such bytecode any more.
 
-    A normal run takes one of `stride` in a row, a long one (see torture.py) all of them.
+    A normal run tries one of each `stride` bytecodes, a long one (see torture.py) all of them.
     """
     stride = 1 if torture.FACTOR else stride
     at = seeded_random().randrange(stride)

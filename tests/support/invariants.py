@@ -1,4 +1,4 @@
-"""The invariants of `greenzmq.sockets.operations`, checked after each step of the tests of queues and schedules."""
+"""Check the invariants of sockets, after each step of the tests of queues and schedules."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["check", "checked", "idle", "length"]
 
 
 def length(queue: WaitQueue) -> int:
-    """How many wait in `queue`."""
+    """How many waiters stand in `queue`."""
     return sum(1 for _ in queue)
 
 
 def check(*sockets: greenzmq.Socket) -> None:
-    """`check_socket` for each."""
+    """Call `check_socket` for each socket."""
     for socket in sockets:
         check_socket(socket)
 
 
 def idle(*sockets: greenzmq.Socket) -> None:
-    """Nobody waits on the sockets, and nothing is left of those who did."""
+    """Check that nobody waits on the sockets, and that nothing is left of earlier waits."""
     for socket in sockets:
         check_socket(socket, idle=True)
 
 
 @contextmanager
 def checked(hub: greenzmq.GreenHub, *sockets: greenzmq.Socket) -> Iterator[None]:
-    """`check` every millisecond of the block, in the hub, and `idle` at its end."""
+    """Call `check` in the hub, every millisecond of the block, and `idle` at its end."""
     failed: list[AssertionError] = []
 
     def again() -> None:

@@ -14,7 +14,7 @@ __all__ = ["Load", "connect"]
 
 
 def connect(context: greenzmq.Context, endpoint: str, **options: int) -> Any:
-    """A DEALER that comes back at once, and has room for little."""
+    """Make a DEALER that reconnects at once, and has room for few messages."""
     dealer = context.socket(zmq.DEALER)
     for name, value in {"reconnect_ivl": 1, "sndhwm": 5, "sndbuf": 65536, **options}.items():
         setattr(dealer, name, value)
@@ -23,7 +23,7 @@ def connect(context: greenzmq.Context, endpoint: str, **options: int) -> Any:
 
 
 class Load:
-    """Numbers sent to an echo and received from it, as fast as it goes, each by greenlets that never give up."""
+    """Greenlets that send numbers to an echo, and one that receives them, as fast as they can, until `end`."""
 
     def __init__(self, hub: GreenHub, dealer: Any) -> None:
         self.hub, self.dealer = hub, dealer
@@ -41,12 +41,12 @@ class Load:
             self.last = max(self.last, int(self.dealer.recv()))
 
     def wait_for_more(self) -> None:
-        """Until a number has come back that has not even been sent yet."""
+        """Wait until a number has come back that is sent only after this call has begun."""
         goal = self.sent + 20
         until(self.hub, lambda: self.last > goal)
 
     def end(self) -> None:
         self.ending = True
         for task in self.tasks:
-            if not task.join(0.01):  # nothing may come any more; a kill costs no message
+            if not task.join(0.01):  # no message may come any more; a kill loses none
                 task.kill()

@@ -1,7 +1,7 @@
-"""The other side, in processes of its own: plain pyzmq, killed, stopped and restarted by the tests.
+"""Peers: processes with plain pyzmq at the other end of a connection, which the tests kill, stop and restart.
 
-They are forked from one process that has pyzmq imported, the nursery, and so come within milliseconds. When the tests
-are over, in whatever way, the nursery sees the end of its input and ends them all.
+One process, the *nursery*, has imported pyzmq and forks the peers, so they start within milliseconds. When the tests
+end, in whatever way, the nursery finds the end of its input, and ends all peers.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ import zmq
 
 __all__ = ["Nursery", "Peer", "serve"]
 
-#: Seconds within which a killed process has freed its address.
+#: Seconds that the system may take to free the address of a killed process.
 PATIENCE = 10.0
 
 
 class Peer:
-    """One process at the other end."""
+    """One process at the other end of a connection."""
 
     def __init__(self, pid: int, endpoint: str) -> None:
         self.pid = pid
         self.endpoint = endpoint
 
     def kill(self) -> None:
-        """Without a word to those who are connected but what the system says for it."""
+        """Kill the process. Those that are connected to it learn that only from the system."""
         os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """It says nothing any more, and its connections stay."""
+        """Stop the process. It sends nothing any more, but its connections stay open."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
+        """Undo `stop`."""
         os.kill(self.pid, signal.SIGCONT)
 
 
 class Nursery:
-    """Starts peers."""
+    """Starts peers. See above."""
 
     def __init__(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
@@ -61,7 +62,7 @@ class Nursery:
         self._lock = threading.Lock()
 
     def start(self, role: str, *args: str) -> Peer:
-        """A process that runs one of `ROLES`. Blocks until it is ready."""
+        """Start a peer that plays one of the `ROLES`. Blocks until it is ready."""
         with self._lock:
             assert self._process.stdin
             assert self._process.stdout
@@ -80,8 +81,8 @@ class Nursery:
 
 
 def serve() -> None:
-    """Fork a child for each line, until there are no more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody need wait for them
+    """Fork a peer for each line of standard input. At its end, kill them all."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that ended peers do not become zombies
     pids = []
     for line in sys.stdin:
         role, *args = json.loads(line)
@@ -108,7 +109,7 @@ def ready(endpoint: str = "") -> None:
 
 
 def bind(socket: Any, endpoint: str) -> None:
-    """Bind as soon as whoever had this address is gone."""
+    """Bind to an address, as soon as the process that had it before is gone."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -121,7 +122,7 @@ def bind(socket: Any, endpoint: str) -> None:
 
 
 def echo(context: zmq.Context[Any], endpoint: str, mark: str = "1") -> None:
-    """Send everything back to where it came from; `mark` is the high-water mark for what comes."""
+    """Send each message back to its sender. `mark` is the high-water mark of the messages that come in."""
     router = context.socket(zmq.ROUTER)
     router.rcvhwm, router.sndhwm, router.linger = int(mark), 0, 0
     router.rcvbuf = 65536
@@ -132,7 +133,7 @@ def echo(context: zmq.Context[Any], endpoint: str, mark: str = "1") -> None:
 
 
 def subscribe(context: zmq.Context[Any], publisher: str, reports: str) -> None:
-    """Report the first frame of every publication."""
+    """Subscribe to everything, and send the first frame of each message to `reports`."""
     sub, push = context.socket(zmq.SUB), context.socket(zmq.PUSH)
     sub.rcvhwm, sub.rcvbuf, push.sndhwm = 1, 65536, 0
     push.connect(reports)

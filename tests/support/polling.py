@@ -1,4 +1,4 @@
-"""What the tests of the Poller share: descriptors to poll, pyzmq's own answer, and counters of what a poll costs."""
+"""What the tests of the Poller share: descriptors to poll, the result of pyzmq's Poller, and counters for its costs."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ __all__ = [
 __all__ += ["pyzmq_poll", "quiet", "waiting"]
 
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
-#: Milliseconds that a poll which has something to find never takes.
+#: Milliseconds: much longer than a poll takes that finds something.
 LONG = 5000
-#: Sockets that are registered, and those of them that are ready, where many are polled.
+#: In the tests with many sockets: how many are registered, and how many of those are ready.
 MANY, FEW = 1000, 10
 
 
 def pair(context: greenzmq.Context, **options: int) -> tuple[greenzmq.Socket, greenzmq.Socket]:
-    """Two connected DEALERs that have nothing left to process."""
+    """Make two connected DEALERs that have no unprocessed commands."""
     left, right = connected(context, zmq.DEALER, zmq.DEALER, **options)
     quiet(left, right)
     return left, right
 
 
 def quiet(*green: greenzmq.Socket) -> None:
-    """Take the signals of the connection itself."""
+    """Process the commands of the connection itself, so that only messages and room are signalled from now on."""
     for socket in green:
         socket.get(zmq.EVENTS)
 
 
 def pyzmq_poll(*registered: tuple[Any, int]) -> list[tuple[Any, int]]:
-    """What pyzmq's own Poller finds now; green sockets are asked through a plain one."""
+    """Return what pyzmq's own Poller finds now. Each green socket is polled through a plain one."""
     originals = {plain(what) if isinstance(what, greenzmq.Socket) else what: what for what, _ in registered}
     asked = zmq.Poller()
     for what, (_, events) in zip(originals, registered, strict=True):
@@ -69,9 +69,9 @@ def pyzmq_poll(*registered: tuple[Any, int]) -> list[tuple[Any, int]]:
 
 
 def goes_on(hub: greenzmq.GreenHub, *tasks: greenzmq.Task[Any], at_once: bool = False, after: str = "") -> None:
-    """The tasks end: `at_once`, in `TURNS` rounds of the hub, or once the hub has looked at its descriptors.
+    """Assert that the tasks end: within `TURNS` rounds of the hub if `at_once`, else after the hub has polled.
 
-    gevent runs up to fifty rounds of callbacks before it does that.
+    gevent runs up to fifty rounds of callbacks before it polls its descriptors.
     """
     for _ in range(TURNS if at_once else 500):
         if not all(task.done for task in tasks):
@@ -83,7 +83,7 @@ def goes_on(hub: greenzmq.GreenHub, *tasks: greenzmq.Task[Any], at_once: bool = 
 def polling(
     hub: greenzmq.GreenHub, poller: greenzmq.Poller, timeout: float | None = None
 ) -> greenzmq.Task[list[tuple[Any, int]]]:
-    """A greenlet that is parked in ``poller.poll(timeout)``, and has been for a few rounds of the hub."""
+    """Spawn ``poller.poll(timeout)``, and return the task when it has been parked for a few rounds of the hub."""
     waiting = polling_in(poller)
     task = hub.spawn(poller.poll, timeout)
     until(hub, lambda: polling_in(poller) > waiting or task.done)
@@ -92,17 +92,17 @@ def polling(
 
 
 def nobody_polls(*pollers: greenzmq.Poller) -> None:
-    """No greenlet waits in these Pollers, nor is the hub kept busy for one in any other."""
+    """Assert that no greenlet waits in these Pollers, and that the hub watches no descriptor for any Poller."""
     for poller in pollers:
         assert not polling_in(poller)
         assert not is_watched(poller)
 
 
 class Fds(ExitStack):
-    """Files that end with the test, whatever it has closed of them."""
+    """Files that are closed at the end of the test, unless the test itself has closed them."""
 
     def pipe(self) -> tuple[int, int]:
-        """The ends of a pipe, to read and to write."""
+        """Make a pipe. Return the end to read from, and the end to write to."""
         return self.own(*os.pipe())
 
     def own(self, *fds: int) -> Any:
@@ -122,7 +122,7 @@ class Fds(ExitStack):
         return self.enter_context(left), self.enter_context(right)
 
     def tcp_pair(self) -> tuple[sockets.socket, sockets.socket]:
-        """Two ends of a connection over tcp, which has out-of-band data."""
+        """Make the two ends of a connection over tcp, which has out-of-band data."""
         with sockets.create_server(("127.0.0.1", 0)) as server:
             client = self.enter_context(sockets.create_connection(server.getsockname()))
             return self.enter_context(server.accept()[0]), client
@@ -132,11 +132,11 @@ class Fds(ExitStack):
 def crowd(
     hub: greenzmq.GreenHub, many: int = MANY, few: int = FEW
 ) -> Iterator[tuple[greenzmq.Poller, list[greenzmq.Socket], list[greenzmq.Socket]]]:
-    """A Poller with `many` PULLs, all looked at, and a PUSH for each of `few` of them."""
+    """Make a Poller with `many` PULLs, all polled before and now idle, and connect a PUSH to each of `few` of them."""
     with many_files(many + 500):
         context = greenzmq.Context(hub=hub)
         context.set(zmq.MAX_SOCKETS, many + few + 100)
-        poller = greenzmq.Poller()  # the first of the descriptors: select() takes small numbers only
+        poller = greenzmq.Poller()  # first, for a descriptor with a small number: select() takes no others
         pulls = [context.socket(zmq.PULL) for _ in range(many)]
         pushes = [context.socket(zmq.PUSH) for _ in range(few)]
         chosen = pulls[:: many // few][:few]
@@ -154,7 +154,7 @@ def crowd(
 
 @contextmanager
 def count_reads() -> Iterator[list[Any]]:
-    """The sockets whose ``EVENTS`` greenzmq reads during the block, in order."""
+    """Collect the sockets whose ``EVENTS`` greenzmq reads during the block, in order."""
     reads: list[Any] = []
 
     def noted(get: Callable[..., int], socket: Any, option: int) -> int:
@@ -169,7 +169,7 @@ def count_reads() -> Iterator[list[Any]]:
 
 @contextmanager
 def count_calls() -> Iterator[list[str]]:
-    """The calls that Python makes in this thread during the block, of its own functions and of C's."""
+    """Collect the calls in this thread during the block, of Python functions and of C functions."""
     calls: list[str] = []
 
     def profile(frame: Any, event: str, argument: Any) -> None:
@@ -185,7 +185,7 @@ def count_calls() -> Iterator[list[str]]:
 
 @contextmanager
 def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
-    """How often the loop goes round during the block."""
+    """Count the rounds of the loop during the block."""
     rounds = 0
 
     def count(*_: Any) -> None:
@@ -205,13 +205,13 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[Callable[[], int]]:
         elif hub.name == "selector":
             stack.enter_context(mock.patch.object(loop, "_round", counted(loop._round)))
         else:
-            # libuv's loops do not let their rounds be counted; but one that spins calls back.
+            # The rounds of libuv's loops cannot be counted. But a loop that spins calls back again and again.
             count_signals(stack.enter_context(pytest.MonkeyPatch.context()), count)
         yield lambda: rounds
 
 
 def is_open(fd: int) -> bool:
-    """Whether this number means a file."""
+    """Whether this file descriptor is open."""
     try:
         os.fstat(fd)
     except OSError:
@@ -221,7 +221,7 @@ def is_open(fd: int) -> bool:
 
 @contextmanager
 def many_files(wanted: int) -> Iterator[None]:
-    """This process may have so many files open."""
+    """Allow this process to have `wanted` files open during the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = max(soft, wanted) if soft >= 0 else soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
@@ -232,7 +232,7 @@ def many_files(wanted: int) -> Iterator[None]:
 
 
 def waiting(hub, event, *args):
-    """A greenlet that is parked in ``event.wait``."""
+    """Spawn ``event.wait(*args)``, and return the task when it has been parked for a few rounds of the hub."""
     links = links_of(event)
     task = hub.spawn(event.wait, *args)
     until(hub, lambda: links_of(event) > links)

@@ -1,4 +1,4 @@
-"""What the tests of proxies share: a proxy that runs, with the sockets around it, and ways to steer and to drain it."""
+"""What the tests of proxies share: a running proxy with the sockets around it, and ways to steer it and to drain it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import greenzmq
 
 __all__ = ["NAMES", "TINY", "Running", "drain", "flood", "numbers", "running", "steer", "ticking"]
 
-#: In flight between two inproc sockets with these options are two messages.
+#: Options with which two connected inproc sockets have room for two messages.
 TINY = {"sndhwm": 1, "rcvhwm": 1}
-#: What STATISTICS counts, in its order.
+#: The names of the numbers that STATISTICS returns, in order.
 NAMES = [
     f"{end} {way} {what}"
     for end in ("frontend", "backend")
@@ -28,7 +28,7 @@ NAMES = [
 
 @dataclass
 class Running:
-    """A running proxy: its task, its sockets, and the peers of those."""
+    """A proxy: its task, its sockets, and the peers of these sockets."""
 
     hub: greenzmq.GreenHub
     context: greenzmq.Context
@@ -48,7 +48,7 @@ class Running:
         self.task = self.hub.spawn(greenzmq.proxy_steerable, *sockets, native=self.native)
 
     def all_sockets(self) -> list[greenzmq.Socket]:
-        """The proxy's own, as far as there are any."""
+        """The proxy's own sockets, without those that it does not have."""
         return [each for each in (self.frontend, self.backend, self.capture, self.control) if each is not None]
 
 
@@ -67,9 +67,26 @@ def running(
     options: dict[str, int] | None = None,
     start: bool = True,
 ) -> Iterator[Running]:
-    """A proxy between a `client` and a `worker`, ended and closed after the block.
+    """Run a proxy between a `client` and a `worker` during the block. It is ended and closed afterwards.
 
-    `control` are the types of its control socket and of the one that steers it.
+    Parameters
+    ----------
+    hub : GreenHub
+        The hub on which the proxy runs.
+    frontend, client, backend, worker : int
+        The types of the proxy's two sockets, and of their peers.
+    capture : bool
+        Whether the proxy has a capture socket.
+    control : (int, int), optional
+        The types of the proxy's control socket, and of the socket that steers it.
+    native : bool
+        Whether it is libzmq's own proxy, in a native thread.
+    transport : str
+        ``"inproc"``, ``"tcp"`` or ``"ipc"``.
+    options : dict, optional
+        Options to set on all sockets but those for control.
+    start : bool
+        Whether to start it.
     """
     with open_context(hub) as context:
 
@@ -101,7 +118,7 @@ def running(
 
 
 def steer(proxy: Running, command: bytes) -> list[bytes] | None:
-    """Give a command. What a REP answers, and what everybody answers to STATISTICS."""
+    """Send a command to the proxy. Return the answer, if there is one: of a REP to any command, else to STATISTICS."""
     assert proxy.controller is not None
     proxy.controller.send(command)
     if proxy.controller.type == zmq.REQ or command == b"STATISTICS":
@@ -110,14 +127,14 @@ def steer(proxy: Running, command: bytes) -> list[bytes] | None:
 
 
 def numbers(proxy: Running) -> dict[str, int]:
-    """What STATISTICS answers, by name."""
+    """Return the numbers that STATISTICS returns, by name."""
     parts = steer(proxy, b"STATISTICS")
     assert parts is not None
     return dict(zip(NAMES, (struct.unpack("=Q", part)[0] for part in parts), strict=True))
 
 
 def drain(hub: greenzmq.GreenHub, socket: greenzmq.Socket, expected: int) -> list[list[bytes]]:
-    """Receive `expected` messages; any that come in the next rounds of the hub, too."""
+    """Receive `expected` messages, and any others that come in the next rounds of the hub."""
     got = [socket.recv_multipart() for _ in range(expected)]
     for _ in range(20):
         hub.sleep()
@@ -127,7 +144,7 @@ def drain(hub: greenzmq.GreenHub, socket: greenzmq.Socket, expected: int) -> lis
 
 
 def flood(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> int:
-    """Send numbers until there is no room for more, however often the hub goes round meanwhile. How many."""
+    """Send numbers until there is no more room, even after many rounds of the hub. Return how many were sent."""
     sent = refused = 0
     while refused < 20:
         try:
@@ -141,7 +158,7 @@ def flood(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> int:
 
 @contextmanager
 def ticking(hub: greenzmq.GreenHub, seconds: float = 0.001) -> Iterator[list[int]]:
-    """A greenlet that counts in the list's only place, beside the block. It has to have ticked when the block ends."""
+    """Run a ticker beside the block. It counts in the only item of the list, and has to tick at least once."""
     ticks = [0]
 
     def tick() -> None:

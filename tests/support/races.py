@@ -1,15 +1,15 @@
-"""A message and a cancellation in the same turn of an asyncio loop, constructed exactly; for us and for zmq.asyncio.
+"""Races between a message and a cancellation in one round of an asyncio loop, for greenzmq and for zmq.asyncio.
 
-A task that is to stay (`race`) waits for ever after it has got its message: so its only end is the cancellation, and
-one that is swallowed is seen.
+A task waits in one call of a socket. Then a callback of the loop makes the other side's call, over inproc, and waits
+until the socket's descriptor is readable: so the message has arrived. The same callback cancels the task, so that the
+loop's next round finds both. An asyncio loop first runs the callbacks that are scheduled, then those of ready
+descriptors, then those of due timers. `SOON` puts the cancellation before the signal, `LATER` behind it. (uvloop runs
+timers first.)
 
-The task waits in one call of a socket. Then a callback of the loop lets the message arrive: it makes the other side's
-call, over inproc, and waits until the socket's descriptor is readable. In that very callback the task is cancelled, so
-that the loop's next turn finds both. An asyncio loop runs what was scheduled, then what its descriptors told, then the
-timers that are due: `SOON` puts the cancellation before the signal, `LATER` behind it. (uvloop runs timers first.)
+Whatever happens, no message may be lost: each message that was sent was returned, or can be read afterwards.
 
-Whatever happens, no message may get lost: those that were sent are those that were returned and those that can be read
-afterwards.
+A task that is to stay (`race`) waits for ever after it has got its message. So only the cancellation ends it, and it
+hangs if that was swallowed.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 SOON, LATER, RECEIVED = ORDERS = ("cancel, signal", "signal, cancel", "received, cancel")
-#: Seconds that `asyncio.wait_for` gives the call: ample for it to begin, if this machine is not busy. If it is, the
-#: trial is one of a plain time-out.
+#: Seconds that `asyncio.wait_for` gives the call: enough for it to begin, unless the machine is busy. Then the trial is
+#: an ordinary timeout.
 LIMIT = 0.005
 _numbers = itertools.count()
 
@@ -54,7 +54,7 @@ OPERATIONS = ("recv", "recv_multipart", "recv_string", "recv_pyobj", "send", "po
 
 
 class Greenzmq:
-    """Calls of ours, through the bridge."""
+    """The calls of greenzmq, by `greenzmq.asyncio.run`."""
 
     name = "greenzmq"
 
@@ -64,7 +64,7 @@ class Greenzmq:
     def call(
         self, socket: Any, operation: str, *args: Any, then: Callable[[], object] = lambda: None
     ) -> Awaitable[Any]:
-        """The operation, and in the same greenlet, right after it, what is to happen then."""
+        """Make the call, and right after it, in the same greenlet, call `then`."""
 
         def blocking_style() -> Any:
             result = getattr(socket, operation)(*args)
@@ -84,14 +84,14 @@ class Greenzmq:
 
 
 class Spawned(Greenzmq):
-    """Calls of ours in tasks that are spawned and then awaited."""
+    """The calls of greenzmq, in tasks that are spawned and then awaited."""
 
     name = "greenzmq.spawn"
     _bridge = staticmethod(greenzmq.asyncio.spawn)
 
 
 class ZmqAsyncio:
-    """Calls of pyzmq's own."""
+    """The calls of pyzmq's own zmq.asyncio."""
 
     name = "zmq.asyncio"
 
@@ -114,7 +114,7 @@ class ZmqAsyncio:
 
 
 class AwaitableSockets(ZmqAsyncio):
-    """Calls of ours that are awaited."""
+    """The awaitable calls of greenzmq.aio."""
 
     name = "greenzmq.aio"
     waits = staticmethod(Greenzmq.waits)
@@ -156,7 +156,7 @@ class Race:
     # -- the two that meet ------------------------------------------------------------------------------------------
 
     async def wait(self, then: Callable[[], object] = lambda: None) -> None:
-        """What the task does. A call whose outcome it has got is one that was made."""
+        """Make the call, and note its outcome. This is the task that is cancelled."""
         socket, args = (self.push, (self.frame,)) if self.operation == "send" else (self.pull, ())
         self.outcome.append(await self.library.call(socket, self.operation, *args, then=then))
         if self.stays:
@@ -171,7 +171,7 @@ class Race:
         assert not self.outcome
 
     def arrive(self) -> None:
-        """The other side's call; its signal is there on return."""
+        """Make the other side's call. When this returns, the socket's descriptor is readable."""
         if self.operation == "send":
             while self._read():
                 pass
@@ -179,7 +179,7 @@ class Race:
             self._send()
         poll = select.poll()
         poll.register((self.plain_push if self.operation == "send" else self.plain_pull).get(zmq.FD), select.POLLIN)
-        poll.poll(1000)  # zmq.asyncio has taken the signal when it made the other call; it has its own way to notice
+        poll.poll(1000)  # a second at most: zmq.asyncio may have cleared the signal; it has other ways to notice
 
     # -- the balance --------------------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Race:
         return True
 
     def lost(self) -> int:
-        """How many messages have disappeared (or, below 0, were sent though the call did not return)."""
+        """Return how many messages are lost. Below 0: how many were sent by a call that did not return."""
         while self._read():
             pass
         if self.operation == "send":
@@ -208,7 +208,7 @@ class Race:
         return self.sent - self.read
 
 
-# How the task is cancelled; each makes one race.
+# Each of these functions makes one race, and cancels the task in its own way.
 
 
 async def by_cancel(race: Race) -> None:
@@ -227,7 +227,7 @@ async def by_cancel(race: Race) -> None:
 
 
 async def by_wait_for(race: Race) -> None:
-    """Its timer cannot be put before the signal but by the clock: the callback is over when it is due."""
+    """Cancel by `asyncio.wait_for`. Its timer comes before the signal only if it is due when the callback returns."""
     end = time.monotonic() + LIMIT
     task = asyncio.ensure_future(
         asyncio.wait_for(race.wait(lambda: past(end) if race.order == RECEIVED else None), 0.002)
@@ -269,7 +269,7 @@ async def by_timeout(race: Race) -> None:
 
 
 async def by_task_group(race: Race) -> None:
-    """The group cancels the task when another one fails, in a callback one turn later."""
+    """Cancel by a TaskGroup, which cancels the task one round after another task of the group has failed."""
     fail = race.loop.create_future()
 
     async def failing() -> None:
@@ -298,11 +298,11 @@ async def by_task_group(race: Race) -> None:
 
 
 class BoomError(Exception):
-    """What makes a group abort."""
+    """Makes the TaskGroup cancel its tasks."""
 
 
 def past(end: float) -> None:
-    """Hold up the loop until its clock has passed `end`, as a slow callback does."""
+    """Block the loop until its clock has passed `end`, as a slow callback does."""
     while time.monotonic() < end + 0.001:
         pass
 
@@ -317,7 +317,7 @@ if sys.version_info >= (3, 11):
 
 
 async def race(library: Any, cancel: str, operation: str, order: str, trials: int, stays: bool = False) -> Counter[str]:
-    """Make `trials` races, and count what they ended with: how many returned, were cancelled, lost a message."""
+    """Make `trials` races. Count how many calls returned and were cancelled, and how many messages were lost."""
     counts: Counter[str] = Counter()
     for _ in range(trials):
         trial = Race(library, operation, order, stays)

@@ -1,4 +1,4 @@
-"""Random tests: one seed, printed, for all that hypothesis draws."""
+"""One seed, which is printed, for everything that a test chooses at random."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def seeded(test: Test) -> Test:
-    """Draw from one seed: ``$GREENZMQ_TEST_SEED``, or 0 where ``$CI`` is set, or any. A failure shows which."""
+    """Have hypothesis use the seed ``$GREENZMQ_TEST_SEED``; or 0 if ``$CI`` is set; or any. A failure shows which."""
     return hypothesis.seed(_seed())(test)
 
 
 def seeded_random() -> random.Random:
-    """Draws from the same seed, without hypothesis."""
+    """Return random numbers from the same seed, for use without hypothesis."""
     return random.Random(_seed())
 
 
@@ -32,9 +32,10 @@ def _seed() -> int:
 
 
 def examples(short: int, full: int, **more: Any) -> hypothesis.settings:
-    """Settings for `short` examples on each hub, `full` in the long form of a test.
+    """Return settings for `short` examples on each hub, or `full` in the long form of a test.
 
-    What fails is made smaller only where the seed was given: that may take minutes (``-o faulthandler_timeout=0``).
+    A failing example is made smaller only if the seed was given, because that may take minutes: run it with
+    ``-o faulthandler_timeout=0``.
     """
     phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if "GREENZMQ_TEST_SEED" in os.environ else [])]
     return hypothesis.settings(

@@ -1,4 +1,4 @@
-"""The rounds of a hub, counted where its loop asks the system."""
+"""Count the rounds of a hub, at the place where its loop polls the system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["count_rounds"]
 
 @contextmanager
 def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
-    """The rounds of the hub during the block."""
+    """Collect one item for each round of the hub during the block."""
     rounds: list[Any] = []
     loop: Any = hub.hub
     if hub.name == "gevent":
@@ -33,7 +33,7 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
     else:
         inner = loop_of(loop).loop if hub.name == "eventlet" else loop_of(loop)
         where, name = getattr(inner, "_selector", None), "select"
-    if where is None:  # uvloop has no place to count at: a round that is not idle costs time of the processor
+    if where is None:  # uvloop: its rounds cannot be counted, so estimate them by the processor time that a loop uses
         start, begin = time.thread_time(), time.monotonic()
         yield rounds
         rounds.extend([1] * int((time.thread_time() - start) / (time.monotonic() - begin) * 100))

@@ -1,6 +1,4 @@
-"""Something happens at the k-th switch of one greenlet, for every k: a systematic walk through the schedules of a
-program.
-"""
+"""Disturb a greenlet at its k-th switch, for every k: a systematic walk through the schedules of a program."""
 
 from __future__ import annotations
 
@@ -14,27 +12,28 @@ import greenzmq
 
 __all__ = ["MOMENTS", "Disturbance", "Stop"]
 
-#: When, at a switch: just before the hub gets control; in the hub, with the greenlet parked; when it has been resumed.
+#: The moments of a switch: just before the hub gets control; in the hub, while the greenlet is parked; and just after
+#: the greenlet has been resumed.
 MOMENTS = ("before", "parked", "resumed")
 
 
 class Stop(BaseException):
-    """Thrown into a greenlet; nobody's code catches it."""
+    """Thrown into a greenlet. No other code catches it."""
 
 
 class Disturbance:
-    """Watches the switches of one greenlet, and acts at one of them.
+    """Counts the switches of one greenlet, and acts at one of them.
 
     Parameters
     ----------
     hub : GreenHub
         The hub on which the greenlet runs.
     at : int
-        The number of the switch, from 0 on.
+        The number of the switch, counted from 0.
     moment : str
         One of `MOMENTS`.
     act : callable, optional
-        What to do; None throws `Stop` into the greenlet.
+        The disturbance; None throws `Stop` into the greenlet.
     """
 
     def __init__(self, hub: greenzmq.GreenHub, at: int, moment: str, act: Callable[[], object] | None = None) -> None:
@@ -45,7 +44,7 @@ class Disturbance:
         self.happened = False
 
     def watch(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)``, with this greenlet as the one that is watched. None if `Stop` has ended it."""
+        """Call ``function(*args)`` with this greenlet as the target. Returns None if `Stop` has ended it."""
         self.target = getcurrent()
         try:
             return function(*args)
@@ -56,7 +55,7 @@ class Disturbance:
 
     @contextmanager
     def __call__(self) -> Iterator[Disturbance]:
-        """The hub's `switch` is the one below, for the block."""
+        """Replace the hub's `switch` by the one below, for the time of the block."""
         self.hub.switch = self._switch  # type: ignore[method-assign]
         try:
             yield self

@@ -1,6 +1,6 @@
-"""Every situation of "Which hub" (DESIGN, section 3), each as a program, with the answer that is right in it.
+"""Every situation in which a hub is chosen, each as a program, with the right answers to the question which hub.
 
-A program calls ``ask()`` where the question is, once for each answer; see `helpers_asking`.
+A program calls ``ask()`` in the situation, once for each answer; see `support.asking`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["CHILDREN", "RIGHT", "Error", "Hub"]
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub that a wait uses and the rule that says so; `said` is how it was given, where that is not its name."""
+    """The right answer is this hub, by this rule. `said` is how the program has named it, if not by its name."""
 
     name: str
     rule: int
@@ -24,7 +24,10 @@ class Hub:
 
 @dataclass(frozen=True)
 class Error:
-    """What is raised, and what its message has to say. Raised by ``decide`` too, unless that `decides` on a name."""
+    """The right answer is this error. `says` are parts of its message.
+
+    ``greenzmq.hubs.decide`` raises it, too, unless `decides` is the hub that it returns.
+    """
 
     kind: str
     says: tuple[str, ...]
@@ -41,7 +44,7 @@ END = "\nreport()\n"
 def situation(
     name: str, program: str, *right: Hub | Error, needs: tuple[str, ...] | None = None, **environment: Any
 ) -> None:
-    """Add one to the table; `environment` are environment variables."""
+    """Add a situation to the table. `environment` are environment variables of its program."""
     if needs is None:
         needs = tuple(runtime for runtime in ("gevent", "eventlet") if f"import {runtime}" in program)
     CHILDREN[name] = Child(BEGIN + program.strip() + END, tuple(environment.items()), needs)
@@ -59,7 +62,7 @@ IN_COROUTINE = "await greenzmq.asyncio.run(function, *args)"
 
 
 def stops(speaker: str, said: str, why: str, *cure: str) -> Error:
-    """A hub was said that is not the one that runs."""
+    """The error if the program has named another hub than the one that runs."""
     return Error(
         "WrongHubError", (f"{speaker} says {said}, but {why}, which this wait would stop", *cure), Hub(said, 1)
     )
@@ -71,7 +74,7 @@ def in_callback(name: str) -> Error:
 
 # -- rules 2 and 4 to 6: one runtime -----------------------------------------------------------------------------------
 
-# The question in a native thread, whatever `threading` has become.
+# Ask in a native thread, even if `threading` is patched.
 NATIVE = """
 from greenzmq.process import unpatched
 done = unpatched.allocate_lock()
@@ -84,7 +87,7 @@ def in_thread():
 unpatched.start_new_thread(in_thread, ())
 done.acquire()
 """
-# What each runtime calls the same things.
+# How a program does the same things on each runtime.
 WORDS: dict[str, dict[str, str]] = {
     "gevent": {
         "patch": "import gevent.monkey; gevent.monkey.patch_all()\n",
@@ -182,7 +185,7 @@ for name in {!r}:
     sys.modules[name] = types.ModuleType(name)
 """
 PROBED = ("gevent._hub_local", "gevent.monkey", "eventlet.hubs", "eventlet.patcher", "asyncio.events")
-for name in PROBED:  # another thread is busy importing the runtime
+for name in PROBED:  # as while another thread is importing the runtime
     situation(f"half imported, {name}", HALF.format([name]) + "ask()", SELECTOR, needs=())
 situation("half imported, all", HALF.format(PROBED) + "ask()", SELECTOR, needs=())
 
@@ -269,7 +272,7 @@ situation(
     needs=("gevent",),
 )
 
-# -- a hub that was said beside one that runs --------------------------------------------------------------------------
+# -- a hub that the program has named, beside another that runs --------------------------------------------------------
 
 RUNS = {name: f"this greenlet runs on {name}'s hub" for name in ("gevent", "eventlet", "selector")}
 SELECTOR_TASK = "import greenzmq.selector; greenzmq.selector.hub().run(ask)"
@@ -307,7 +310,8 @@ for name, words in WORDS.items():
         Hub("selector", 1),
         GREENZMQ_HUB="selector",
     )
-# The end of a forked child; faulthandler's thread, for which its interpreter would wait, is not there.
+# The end of a forked child. It does not return: the interpreter would wait for the thread of faulthandler, which does
+# not exist in the child.
 LAST = "ask()\nreport()\nimport sys\nsys.stdout.flush()\nos._exit(0)"
 for name, words in WORDS.items():
     forking = f"import {name}, greenzmq, os\n{name}.spawn({name}.sleep, 30)\n{words['sleep']}"

@@ -1,7 +1,7 @@
 """What the tests of sockets share: contexts that end with the test, connected pairs, ways to wait and to count.
 
-Nothing here waits for a time: `until` waits for a thing, and gives up after so many rounds that only a lost wake-up
-takes that long.
+No function here waits for a length of time. `until` waits until something is true. It gives up after so many rounds of
+the hub that only a lost wake-up can take that long.
 """
 
 from __future__ import annotations
@@ -43,23 +43,25 @@ __all__ += [
 __all__ += ["until"]
 
 TRANSPORTS = ("tcp", "ipc", "inproc")
-#: Rounds that the hub makes while a greenlet waits, before that very ticker triggers what is waited for.
+#: For how many rounds of the hub a greenlet has to wait before the test does what it waits for.
 TICKS = 5
 
 _number = itertools.count()
-# Not pytest's tmp_path, which may be longer than a socket's path may be (zmq.IPC_PATH_MAX_LEN).
+# Not pytest's tmp_path, which may be too long for the path of a socket (zmq.IPC_PATH_MAX_LEN).
 _directory = tempfile.mkdtemp(prefix="gz")
 atexit.register(shutil.rmtree, _directory, ignore_errors=True)
 
-# pyzmq frees zero-copy buffers in a thread with a context of its own, made at the first use: not part of any one test.
+# pyzmq frees zero-copy buffers in a thread with a context of its own. Make both now, so that no test seems to leave
+# them behind.
 zmq.Frame(bytearray(1), copy=False)
 
 
 def each(names: str, cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """As ``pytest.mark.parametrize(names, cases)``, but all cases in one test; those that fail are named together.
+    """Run all `cases` in one test, which then reports all those that have failed.
 
-    To give each a hub of its own would cost more than the cases themselves. One name stands for the keys of a table,
-    several ("args, expected") for the items of each of its values.
+    ``pytest.mark.parametrize(names, cases)`` would make a new hub for each case, which takes longer than the case. If
+    there is one name, it stands for each item of `cases`, or for each key if that is a dict. If there are several, such
+    as ``"args, expected"``, they stand for the items of each value of the dict.
     """
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
@@ -86,7 +88,7 @@ def each(names: str, cases: Iterable[Any]) -> Callable[[Callable[..., None]], Ca
 
 @contextmanager
 def open_context(hub: greenzmq.GreenHub, **options: Any) -> Iterator[greenzmq.Context]:
-    """A context on `hub`; at the end its sockets are closed without linger, whatever the test left in them."""
+    """Make a context on `hub`. At the end of the block its sockets are closed without linger."""
     context = greenzmq.Context(hub=hub, **options)
     try:
         yield context
@@ -97,7 +99,7 @@ def open_context(hub: greenzmq.GreenHub, **options: Any) -> Iterator[greenzmq.Co
 
 
 def keep_sockets(context: greenzmq.Context) -> greenzmq.Context:
-    """Have the context's sockets live as long as it does: those that only a test's frame knows, too."""
+    """Have the context's sockets live as long as it does, even if the test drops its references to them."""
     make, kept = context.socket, context.__dict__.setdefault("kept", [])
 
     def keep(*args: Any, **kwargs: Any) -> Any:
@@ -109,7 +111,7 @@ def keep_sockets(context: greenzmq.Context) -> greenzmq.Context:
 
 
 def address(transport: str) -> str:
-    """Something to bind to; the system chooses the port."""
+    """Return an address to bind to. For tcp the system chooses the port."""
     if transport == "tcp":
         return "tcp://127.0.0.1:*"
     return f"ipc://{_directory}/{next(_number)}" if transport == "ipc" else f"inproc://test-{next(_number)}"
@@ -118,7 +120,7 @@ def address(transport: str) -> str:
 def connected(
     context: greenzmq.Context, binds: int, connects: int, transport: str = "inproc", **options: int
 ) -> tuple[greenzmq.Socket, greenzmq.Socket]:
-    """Two sockets of these types, the first bound, the second connected to it, both with these options."""
+    """Make two sockets of these types and options. The first is bound, the second is connected to it."""
     bound, peer = context.socket(binds), context.socket(connects)
     context.__dict__.setdefault("kept", []).extend((bound, peer))
     for socket in (bound, peer):
@@ -130,22 +132,26 @@ def connected(
 
 
 def descriptor(socket: zmq.Socket[Any]) -> int:
-    """The number of its ZMQ_FD, asked behind greenzmq's back: who asks openly may watch it, too."""
+    """Return the number of the socket's ZMQ_FD.
+
+    greenzmq does not learn of it: after ``socket.get(zmq.FD)`` it would have to expect that others watch the
+    descriptor.
+    """
     return cast(int, BackendSocket.get(socket, zmq.FD))
 
 
 def receives(socket: greenzmq.Socket) -> bool:
-    """Whether a greenlet waits for a message of `socket`."""
+    """Whether a greenlet waits to receive from `socket`."""
     return bool(receivers_of(socket))
 
 
 def sends(socket: greenzmq.Socket) -> bool:
-    """Whether a greenlet waits for room in `socket`."""
+    """Whether a greenlet waits to send on `socket`."""
     return bool(senders_of(socket))
 
 
 def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:
-    """Let the hub go round until `condition` holds."""
+    """Yield to the hub until `condition` holds."""
     for attempt in range(3000):
         if condition():
             return
@@ -154,7 +160,7 @@ def until(hub: greenzmq.GreenHub, condition: Callable[[], object]) -> None:
 
 
 def in_hub(hub: greenzmq.GreenHub, function: Callable[[], Any]) -> Any:
-    """What ``function()`` returns or raises in the hub's own greenlet."""
+    """Call ``function()`` in the hub's own greenlet. Return its result, or the exception that it raised."""
     outcome: list[Any] = []
 
     def call() -> None:
@@ -170,7 +176,7 @@ def in_hub(hub: greenzmq.GreenHub, function: Callable[[], Any]) -> Any:
 
 
 def tick(hub: greenzmq.GreenHub, *waiting: greenzmq.Task[Any]) -> None:
-    """Let the hub go round `TICKS` times; none of `waiting` may end meanwhile."""
+    """Yield to the hub `TICKS` times. No task of `waiting` may end meanwhile."""
     for _ in range(TICKS):
         hub.sleep()
         for task in waiting:
@@ -184,7 +190,7 @@ def parked(
     *args: Any,
     **kw: Any,
 ) -> greenzmq.Task[Any]:
-    """Spawn a call of a socket's method, and come back when the hub has gone round `TICKS` times while it waits."""
+    """Spawn a call of a socket's method, and return the task when it has waited for `TICKS` rounds of the hub."""
     task = hub.spawn(function, *args, **kw)
     until(hub, lambda: waits(function.__self__) or task.done)  # type: ignore[attr-defined]
     tick(hub, task)
@@ -192,7 +198,7 @@ def parked(
 
 
 def fill(socket: greenzmq.Socket, frame: bytes = b"fill") -> int:
-    """Send until there is no more room. How often."""
+    """Send until there is no more room. Return how many messages were sent."""
     for sent in itertools.count():
         try:
             socket.send(frame, zmq.NOBLOCK)
@@ -203,7 +209,7 @@ def fill(socket: greenzmq.Socket, frame: bytes = b"fill") -> int:
 
 @contextmanager
 def count_switches() -> Iterator[list[str]]:
-    """The switches between greenlets of this thread, counted by greenlet itself, whoever makes them."""
+    """Collect the switches between greenlets of this thread during the block, by greenlet's own trace function."""
     switches: list[str] = []
     before = greenlet.settrace(lambda event, _: switches.append(event))
     try:
@@ -213,7 +219,7 @@ def count_switches() -> Iterator[list[str]]:
 
 
 def is_open(fd: int) -> bool:
-    """Whether the descriptor is open; libzmq closes it in a thread of its own."""
+    """Whether the descriptor is open. libzmq closes descriptors in a thread of its own."""
     try:
         os.fstat(fd)
     except OSError:
@@ -222,7 +228,7 @@ def is_open(fd: int) -> bool:
 
 
 def go_round_without(hub: greenzmq.GreenHub, fd: int) -> None:
-    """Let the hub go round for the first time after the descriptor is closed; until then block it."""
+    """Block the hub until the descriptor is closed, then let it go round."""
     while is_open(fd):
         time.sleep(0.001)
     for _ in range(3):

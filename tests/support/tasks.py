@@ -12,12 +12,12 @@ from greenzmq import GreenHub, Task
 
 __all__ = ["NEVER", "SOON", "BoomError", "boom", "error_of", "foreign_spawn", "waiting_task"]
 
-#: A limit that is over at the next turn of the hub, and one that never is.
+#: Seconds: a limit that is soon over, and one that never is during a test.
 SOON, NEVER = 0.005, 1000.0
 
 
 class BoomError(Exception):
-    """What a task raises here."""
+    """The error that tasks raise in these tests."""
 
 
 def boom(*args: Any) -> None:
@@ -25,14 +25,14 @@ def boom(*args: Any) -> None:
 
 
 def error_of(task: Task[Any]) -> BaseException:
-    """The exception that comes out of `get`."""
+    """Return the exception that ``task.get()`` raises."""
     with pytest.raises(BoomError) as raised:
         task.get()
     return raised.value
 
 
 def waiting_task(hub: GreenHub, log: list[Any]) -> Task[str]:
-    """A task that waits, and logs with what it is woken."""
+    """Spawn a task that waits, and that logs the exception by which its wait ends."""
 
     def wait() -> str:
         log.append("began")
@@ -50,7 +50,7 @@ def waiting_task(hub: GreenHub, log: list[Any]) -> Task[str]:
 
 
 def foreign_spawn(hub: GreenHub, function: Callable[..., Any]) -> Any:
-    """A greenlet of the runtime's own, where there is one; a task otherwise."""
+    """Spawn `function` in a greenlet of gevent's or eventlet's own; on other hubs, in a task."""
     if hub.name == "gevent":
         import gevent
 

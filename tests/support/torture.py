@@ -1,4 +1,4 @@
-"""How long the long tests are.
+"""The length of the long tests.
 
 A test with the mark ``torture`` has a short form, which every run of the tests contains, and a long one, which takes
 minutes: ``nox -s torture``, or ``GREENZMQ_TORTURE=1 pytest -m torture -o faulthandler_timeout=3600``. The variable is a
@@ -11,10 +11,10 @@ import os
 
 __all__ = ["FACTOR", "scale"]
 
-#: What ``$GREENZMQ_TORTURE`` says; 0 in a normal run.
+#: The value of ``$GREENZMQ_TORTURE``; 0 in a normal run.
 FACTOR = float(os.environ.get("GREENZMQ_TORTURE") or 0)
 
 
 def scale(full: int, short: int) -> int:
-    """How many: `short` in a normal run, in a long one `full` times the factor, but never less than `short`."""
+    """Return `short` in a normal run, and `full` times the factor in a long one, but never less than `short`."""
     return max(short, int(full * FACTOR))

@@ -1,7 +1,7 @@
-"""The hubs that tests run on: each runtime, on each of its loops.
+"""The hubs that tests run on. A *variant* is a runtime on one of its loops.
 
-A new backend gets its lines in `VARIANTS` below; everything else follows from them. Tests run on the `USUAL` ones, and
-on all of them with ``--all-loops`` or the mark ``all_loops``.
+A new backend needs its lines in `VARIANTS` below, and nothing else. Tests run on the `USUAL` variants; with
+``--all-loops`` or the mark ``all_loops`` they run on all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def spawn(hub: Hub, function: Callable[[], object]) -> greenlet:
 
 
 def park_until_ended(hub: Hub, function: Callable[[], None]) -> None:
-    """How most hubs are driven: the main greenlet parks."""
+    """Run a function in a new greenlet of a hub, while the main greenlet parks. Most hubs run like this."""
     main, ended = getcurrent(), []
 
     def run() -> None:
@@ -48,9 +48,9 @@ class Variant:
     Attributes
     ----------
     id : str
-        What test ids and ``--hub`` call it.
+        Its name in the ids of tests, and for ``--hub``.
     name : str
-        Its hub's name in greenzmq's registry.
+        The hub's name in greenzmq's registry.
     needs : tuple of str
         The modules that have to be installed.
     extra : str
@@ -58,13 +58,13 @@ class Variant:
     make : callable
         Makes this thread's hub. The thread has none yet.
     timers : callable
-        How many timers, or other things to call, are pending in a hub.
+        Returns how many timers and other callbacks are pending in a hub.
     destroy : callable
-        Frees what the hub holds. In the thread's main greenlet.
+        Frees the hub's descriptors and memory. Called in the thread's main greenlet.
     drive : callable
-        Runs a function in a new greenlet of a hub until it has ended. In the thread's main greenlet.
+        Runs a function in a new greenlet of a hub, and returns when it has ended. Called in the thread's main greenlet.
     main_parks : bool
-        Whether the main greenlet can park; asyncio's loop runs in it.
+        Whether the main greenlet can park. It cannot on asyncio, whose loop runs in it.
     """
 
     id: str
@@ -79,11 +79,11 @@ class Variant:
 
     @property
     def missing(self) -> str:
-        """The first module that is not installed, or nothing."""
+        """The first module that is not installed, or an empty string."""
         return next((module for module in self.needs if importlib.util.find_spec(module) is None), "")
 
     def load(self) -> None:
-        """Import the runtime, in the main thread: a thread that is the first to import eventlet never joins."""
+        """Import the runtime, in the main thread: a thread that is the first to import eventlet never ends."""
         for module in (*self.needs, f"greenzmq.hubs.{self.name}"):
             importlib.import_module(module)
 
@@ -184,5 +184,5 @@ VARIANTS = (
     asyncio_variant("asyncio+uvloop", "uvloop"),
 )
 
-#: The ids of what programs use: the loop that each runtime takes by itself, and uvloop.
+#: The ids of the variants that programs use: each runtime on its default loop, and asyncio on uvloop.
 USUAL = ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop")

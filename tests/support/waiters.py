@@ -1,6 +1,4 @@
-"""Situations for the tests of wake-ups: a greenlet that waits, a signal that has arrived, and a hub that has not
-looked.
-"""
+"""Situations for the tests of wake-ups: a greenlet waits, a signal has arrived, and the hub has not polled since."""
 
 from __future__ import annotations
 
@@ -31,32 +29,32 @@ __all__ = [
 ]
 __all__ += ["from_fd_callback", "parked_soon", "signalled", "waiting_receiver", "waiting_sender"]
 
-#: In flight between two sockets with these options are at most a few of `BIG`, over tcp as well.
+#: Options with which two connected sockets have room for only a few messages as large as `BIG`, over tcp as well.
 TIGHT = {"sndhwm": 1, "rcvhwm": 1, "sndbuf": 65536, "rcvbuf": 65536}
 BIG = bytes(65536)
-#: How often the hub may go round between what makes a waiter go on and the end of its call.
+#: How many rounds the hub may make between the signal for a waiter and the end of its call.
 TURNS = 2
 
 
 def plain(socket: zmq.Socket[Any]) -> zmq.Socket[bytes]:
-    """pyzmq's own socket for the same libzmq socket: greenzmq learns neither of it, nor what is done with it."""
+    """Return pyzmq's own object for the same libzmq socket. greenzmq does not learn what is done with it."""
     return zmq.Socket.shadow(address_of(socket))
 
 
 def signalled(socket: zmq.Socket[Any], seconds: float = 0) -> bool:
-    """Whether the descriptor is readable, or becomes so; looked at without libzmq, and without the hub."""
+    """Whether the socket's descriptor is readable, or becomes so in time. Uses neither libzmq nor the hub."""
     poll = select.poll()
     poll.register(plain(socket).FD, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
 
 
 def await_signal(socket: zmq.Socket[Any]) -> None:
-    """Block the thread, hub and all, until there is a signal that nobody has looked at."""
+    """Block the thread, and so the hub, until the socket is signalled. Nobody has noticed that signal yet."""
     assert signalled(socket, 5), "no signal came"
 
 
 def fill_up(socket: zmq.Socket[Any], message: list[bytes]) -> int:
-    """Send, behind greenzmq's back, until there is no more room. How often."""
+    """Send, without greenzmq's knowledge, until there is no more room. Return how many messages were sent."""
     sent = 0
     while True:
         try:
@@ -67,13 +65,13 @@ def fill_up(socket: zmq.Socket[Any], message: list[bytes]) -> int:
 
 
 def fill_completely(socket: zmq.Socket[Any]) -> None:
-    """`fill_up`, however short ago there was no room: libzmq does not always look at once."""
+    """`fill_up` until ``EVENTS`` says that there is no room: libzmq may notice new room only at a later call."""
     while plain(socket).get(zmq.EVENTS) & zmq.POLLOUT:
         fill_up(socket, [b"fill"])
 
 
 def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
-    """Receive, behind greenzmq's back, all that is there."""
+    """Receive, without greenzmq's knowledge, all messages that are there."""
     got = []
     while True:
         try:
@@ -83,12 +81,12 @@ def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
 
 
 def waiting_receiver(hub: greenzmq.GreenHub, socket: greenzmq.Socket) -> greenzmq.Task[Any]:
-    """A greenlet that is parked in ``socket.recv_multipart()``."""
+    """Spawn ``socket.recv_multipart()``, and return the task when it is parked."""
     return parked(hub, receives, socket.recv_multipart)
 
 
 def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> None:
-    """`fill_up`, and go on while the system's buffers take some of it over, which they do over tcp."""
+    """`fill_up` again and again, until the system's buffers are full as well. Over tcp they take messages over."""
     pause, quiet = (0.002, 30) if socket.last_endpoint.startswith(b"tcp") else (0, 2)
     still = 0
     while still < quiet:
@@ -97,9 +95,9 @@ def fill_for_good(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list
 
 
 def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: list[bytes]) -> greenzmq.Task[Any]:
-    """A greenlet that is parked in ``socket.send_multipart(message)``, for lack of room.
+    """Spawn ``socket.send_multipart(message)`` where there is no room, and return the task when it is parked.
 
-    Over tcp libzmq's own thread may have made room late, as on a busy machine: then the message is one that fills.
+    On a busy machine libzmq's own thread may make room late, over tcp. Then the message is sent, and helps to fill.
     """
     while True:
         fill_for_good(hub, socket, [BIG])
@@ -112,7 +110,7 @@ def waiting_sender(hub: greenzmq.GreenHub, socket: greenzmq.Socket, message: lis
 
 
 def must_finish(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenzmq.Socket) -> None:
-    """`task` ends within `TURNS` rounds of the hub, from when the signal was taken."""
+    """Assert that `task` ends within `TURNS` rounds of the hub after the signal was cleared."""
     until(hub, lambda: task.done or not signalled(socket))
     for _ in range(TURNS):
         check(socket)
@@ -123,7 +121,7 @@ def must_finish(hub: greenzmq.GreenHub, task: greenzmq.Task[Any], socket: greenz
 
 
 def handshake(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
-    """Block the thread until these two have met: from now on only messages and room are signalled."""
+    """Block the thread until both sockets are connected. From then on only messages and room are signalled."""
     for one, other in ((socket, peer), (peer, socket)):
         plain(one).send(b"hello")
         assert plain(other).recv() == b"hello"
@@ -133,7 +131,7 @@ def handshake(socket: greenzmq.Socket, peer: greenzmq.Socket) -> None:
 
 
 def from_fd_callback(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
-    """``act()`` in a callback of the hub that comes from a descriptor: what it schedules runs before the next look."""
+    """Call ``act()`` in the callback of a watch. What it schedules runs before the hub polls its descriptors again."""
     end, other_end = os.pipe()
     watch = hub.hub.watch(end, lambda: (watch.close(), act(), done.append(True)))
     done: list[bool] = []
@@ -147,7 +145,7 @@ def from_fd_callback(hub: greenzmq.GreenHub, act: Callable[[], object]) -> None:
 
 
 def parked_soon(hub: greenzmq.GreenHub, receiver: greenzmq.Socket, place: int) -> greenzmq.Task[Any]:
-    """A receiver that stands at this place in the queue, counted from 1, or has ended already."""
+    """Spawn a receiver. Return the task when it stands at this place in the queue, counted from 1, or has ended."""
     task = hub.spawn(receiver.recv_multipart)
     until(hub, lambda: len(receivers_of(receiver)) >= place or task.done)
     return task

@@ -1,4 +1,7 @@
-"""All ways to end what a greenlet waits for: our own, gevent's, eventlet's, and a stranger's throw."""
+"""All the ways to interrupt a greenlet that waits: greenzmq's, gevent's, eventlet's, and a plain throw.
+
+Each way is a subclass of `Target`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import greenzmq
 
 __all__ = ["Limit", "Target", "interruptions"]
 
-#: Seconds that a time limit gives its target to get to where it is to be interrupted.
+#: Seconds: the time limit of a target. By then it has to have reached the place where it is to be interrupted.
 LIMIT = 0.004
 
 
@@ -24,15 +27,21 @@ class Target:
     Attributes
     ----------
     got : list
-        What the function returned, if it did.
+        The result of the function, if it has returned.
     raised : BaseException or None
-        What came out of it.
+        The exception of the function, if it has raised one.
     started, ended : bool
-        Whether it has begun, and whether one of both has happened.
+        Whether the function has begun, and whether it has returned or raised.
+    foreign : bool
+        The greenlet is one of the runtime's own, and not a task of greenzmq.
+    at_once : bool
+        `interrupt` itself switches into the target. So the target must not call it.
+    expected : type
+        The exception that an interruption raises.
     """
 
     foreign = False
-    at_once = False  # the interruption happens inside `interrupt`, which is then not for the target itself to call
+    at_once = False
     expected: type[BaseException] = GreenletExit
 
     def __init__(self, hub: greenzmq.GreenHub, function: Callable[..., Any], *args: Any) -> None:
@@ -54,19 +63,20 @@ class Target:
             self.ended = True
 
     def limited(self, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)``, under a limit if that is the way."""
+        """Call ``function(*args)``, with a time limit if the interruption is one."""
         return function(*args)
 
     def interrupt(self) -> None:
-        """Do it, or see to it that it happens in the hub's next round."""
+        """Interrupt the greenlet at once, or in the hub's next round."""
         raise NotImplementedError
 
     def outlast(self) -> None:
+        """Block the thread until the time limit is over."""
         while time.monotonic() <= self.due:
             pass
 
     def check(self) -> None:
-        """What came out is what was thrown, if it was not too late."""
+        """Assert that the function has raised the expected exception, or that the interruption came too late."""
         assert self.ended
         assert self.got or isinstance(self.raised, self.expected), f"{type(self).__name__}: {self.raised!r}"
 
@@ -84,7 +94,7 @@ class KillWithTimeout(Target):
 
 
 class Throw(Target):
-    """A stranger's exception, from a callback of the hub."""
+    """A throw of an exception that greenzmq does not know, from a callback of the hub."""
 
     expected = Stop
 
@@ -167,5 +177,5 @@ _THEIRS = {
 
 
 def interruptions(hub: greenzmq.GreenHub) -> tuple[type[Target], ...]:
-    """Those that there are on this hub."""
+    """Return the ways to interrupt a greenlet on this hub."""
     return _OURS + _THEIRS.get(hub.name, ())
