@@ -69,24 +69,9 @@ def running(
 ) -> Iterator[Running]:
     """Run a proxy between a `client` and a `worker` during the block. It is ended and closed afterwards.
 
-    Parameters
-    ----------
-    hub : GreenHub
-        The hub on which the proxy runs.
-    frontend, client, backend, worker : int
-        The types of the proxy's two sockets, and of their peers.
-    capture : bool
-        Whether the proxy has a capture socket.
-    control : (int, int), optional
-        The types of the proxy's control socket, and of the socket that steers it.
-    native : bool
-        Whether it is libzmq's own proxy, in a native thread.
-    transport : str
-        ``"inproc"``, ``"tcp"`` or ``"ipc"``.
-    options : dict, optional
-        Options to set on all sockets but those for control.
-    start : bool
-        Whether to start it.
+    `frontend` and `backend` are the types of the proxy's sockets, `client` and `worker` those of their peers. `control`
+    has the types of the proxy's control socket, and of the socket that steers it. `native` means libzmq's own proxy.
+    The `options` are set on all sockets except those of `control`.
     """
     with open_context(hub) as context:
 
