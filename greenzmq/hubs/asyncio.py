@@ -19,7 +19,7 @@ import weakref
 from asyncio import CancelledError, Future, ensure_future, isfuture
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -42,6 +42,7 @@ __all__ = [
     "ensure_future",
     "isfuture",
     "running_loop",
+    "swallowing_code",
 ]
 
 #: The running loop of this thread, or None.
@@ -49,6 +50,9 @@ running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_runn
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
 if sys.version_info < (3, 12):  # there asyncio.current_task is written in Python, and slower than this
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+#: The code of `asyncio.wait_for`, where that returns a future's result and swallows a cancellation that came with it.
+swallowing_code: CodeType | None = asyncio.wait_for.__code__ if sys.version_info < (3, 12) else None
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:

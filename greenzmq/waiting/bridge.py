@@ -18,7 +18,7 @@ from ..hubs.asyncio import AsyncioHub, CancelledError, Future, current_task, ens
 from .tasks import Task, coroutine_error, name_of, plain_result, tell_of_failure
 from .waiter import new_waiter
 
-__all__ = ["AwaitableTask", "await_", "run", "run_beside", "spawn"]
+__all__ = ["AwaitableTask", "await_", "put_off_cancellation", "run", "run_beside", "spawn"]
 
 T = TypeVar("T")
 
@@ -60,9 +60,7 @@ class _Completion:
             self._drop()
             raise
         if self._missed and not isinstance(self._error, CancelledError):
-            hub = self._hub
-            hub.deferred_cancellations[self._task] = self._before
-            hub.call_soon(_cancel_again, hub, self._task, self._message)
+            put_off_cancellation(self._hub, self._task, self._before, self._message)
 
     # The methods that a task calls:
 
@@ -325,6 +323,15 @@ def _cancellations(task: Any) -> int:
     """How many cancellations of the task have not been taken back. Always 1 on Python 3.10, which does not count."""
     count: int = task.cancelling() if hasattr(task, "cancelling") else 1
     return count
+
+
+def put_off_cancellation(hub: AsyncioHub, task: Any, before: int | None, message: tuple[Any, ...]) -> None:
+    """Have the task, which got a result in place of its cancellation, cancelled again when it has gone on.
+
+    `before` is how many cancellations it had before that one; None if that one was the last.
+    """
+    hub.deferred_cancellations[task] = _cancellations(task) - 1 if before is None else before
+    hub.call_soon(_cancel_again, hub, task, message)
 
 
 def _is_due(hub: AsyncioHub, task: Any) -> bool:

@@ -25,15 +25,25 @@ ordinary future would take another round of the loop, which is half of a short w
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import HubError, WrongHubError
-from ..hubs.asyncio import AsyncioHub, CancelledError, Future, current_loop, running_loop
+from ..hubs.asyncio import (
+    AsyncioHub,
+    CancelledError,
+    Future,
+    current_loop,
+    current_task,
+    running_loop,
+    swallowing_code,
+)
 from ..hubs.detection import detect
 from ..process import unpatched
+from .bridge import put_off_cancellation
 from .waiter import Waiter
 
 if TYPE_CHECKING:
@@ -353,7 +363,13 @@ class PendingFuture(Future[T]):
     def result(self) -> T:
         """See `asyncio.Future.result`."""
         self.done()
-        return _result(self)
+        result: T = _result(self)
+        if sys._getframe(1).f_code is swallowing_code:
+            error = sys.exc_info()[1]
+            if isinstance(error, CancelledError):  # the message is returned, and the cancellation comes out later
+                hub = AsyncioHub.get()
+                put_off_cancellation(hub, current_task(hub.loop), None, error.args)
+        return result
 
     def exception(self) -> BaseException | None:
         """See `asyncio.Future.exception`."""
