@@ -31,6 +31,11 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         reasons         what a greenlet waits for, for diagnostics
         waiter          the one place where a greenlet parks
         events          GreenEvent, and what else can be waited for
+        lines           a line of waiters, first come, first served, and things that they take one at a time
+        sync            Lock, RLock, Semaphore
+        conditions      Condition
+        items           what is in a queue, and the room in it
+        queues          Queue, LifoQueue, PriorityQueue
         locks           a lock for greenlets of any hub, and threads
         scope           the tasks and contexts that a function makes, so that its caller can end them
         tasks           Task, and calls in native threads
@@ -38,7 +43,9 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         bridge          between an asyncio loop's coroutines and its greenlets
         futures         the other way to wait: futures whose work is done by whoever awaits them
         from_threads    what other threads have a hub do
-        hub_api         GreenHub: spawn, run, sleep, timeout, wait_fd, run_in_thread, submit
+        groups          TaskGroup: tasks that end together
+        hub_api         GreenHub: spawn, run, group, sleep, timeout, wait_fd, run_in_thread, submit
+        pool            Pool: a limited number of tasks at a time
     sockets/            one libzmq socket
         plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       the error that a forked child gets from its parent's sockets
@@ -63,7 +70,6 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections
-        barriers        wait for peers, for subscriptions, and until all is sent
         socket          the green Socket, with the fast path
         zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context
@@ -172,8 +178,13 @@ from .proxies.green import proxy_steerable as proxy_steerable
 from .sockets.context import Context as Context
 from .sockets.monitoring import MonitorEvents, monitor_events
 from .sockets.socket import Socket as Socket
+from .waiting.conditions import Condition
 from .waiting.events import GreenEvent, Waitable
+from .waiting.groups import TaskGroup
 from .waiting.hub_api import GreenHub, hub
+from .waiting.pool import Pool
+from .waiting.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
+from .waiting.sync import BoundedSemaphore, Lock, RLock, Semaphore
 from .waiting.tasks import Task
 
 if TYPE_CHECKING:
@@ -186,13 +197,26 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousHubError",
     "BlockingCallError",
+    "BoundedSemaphore",
+    "Condition",
+    "Empty",
+    "Full",
     "GreenEvent",
     "GreenHub",
     "HubError",
+    "LifoQueue",
+    "Lock",
     "MissingHubError",
     "MonitorEvents",
+    "Pool",
+    "PriorityQueue",
     "PyobjRefusedError",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "ShutDown",
     "Task",
+    "TaskGroup",
     "Timeout",
     "UnknownHubError",
     "Waitable",

@@ -23,6 +23,7 @@ from typing import Any
 __all__ = [
     "DefaultSelector",
     "Poll",
+    "RLock",
     "allocate_lock",
     "epoll",
     "get_ident",
@@ -61,6 +62,7 @@ _selectors = _load("selectors", select=_select)
 epoll = getattr(_select, "epoll", None)
 DefaultSelector = _selectors.DefaultSelector
 allocate_lock = _thread.allocate_lock
+RLock = _thread.RLock
 get_ident = _thread.get_ident
 local = _thread._local
 new_rlock = _thread.RLock

@@ -12,6 +12,7 @@ from .. import hubs
 from ..errors import HubError
 from ..process import unpatched
 from .from_threads import HubFuture, submit
+from .groups import TaskGroup
 from .limits import as_limit, as_seconds
 from .reasons import DESCRIPTOR, THREAD
 from .tasks import NativeCall, Task
@@ -109,6 +110,17 @@ class GreenHub:
             if not task.done:
                 task.kill(block=False)
             raise
+
+    def group(self) -> TaskGroup:
+        """``with hub.group() as group:`` the tasks of ``group.spawn(function)`` have all ended when the block ends.
+
+        The first failure kills the rest; see `TaskGroup`.
+
+        Notes
+        -----
+        Switches: never; the end of the block does when a task still runs.
+        """
+        return TaskGroup(self.hub, self.spawn)
 
     def sleep(self, seconds: float = 0) -> None:
         """Park this greenlet for `seconds`; with 0, let others run once.

@@ -102,6 +102,14 @@ class Outcome(Linkable, Generic[T]):
         """The same as `done`. It makes this a `Waitable`, which a Poller takes for ``POLLIN``."""
         return self._done
 
+    def failure(self) -> BaseException | None:
+        """The exception with which the function has ended; None if there is none, or if it has not ended.
+
+        Whoever calls this is told of the failure, which is then not reported any more.
+        """
+        self._retrieved = self._retrieved or self._done
+        return self._error if self._done else None
+
     def _result(self) -> T:
         self._retrieved = True
         if self._error is not None:

@@ -127,9 +127,9 @@ class Waiter:
     def wake(self) -> None:
         """Let `park` return, soon. Never switches. To be called in the thread of the hub."""
         if not self.woken:
-            self.woken = True
             if self.parked:
                 self.hub.call_soon(self._resume)
+            self.woken = True  # last: if a signal handler raises in between, the caller repeats this
 
     def wake_now(self) -> None:
         """`wake`, and switch into the greenlet at once.

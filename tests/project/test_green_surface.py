@@ -9,16 +9,15 @@ from __future__ import annotations
 import enum
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import zmq
-from support.polling import IN, OUT
 from support.proxies import ticking
-from support.sockets import address, connected, fill, until
+from support.sockets import until
 from support.torture import scale
+from support.ways_to_wait import WAITS, Stage, Way
 
 import greenzmq
 
@@ -57,19 +56,29 @@ CANNOT_WAIT = {
     "zmq_version_info": SETTING,
     # classes
     "AwaitableTask": LOOKS,
+    "BoundedSemaphore": LOOKS,
+    "Condition": LOOKS,
     "Context": LOOKS,
     "Frame": LOOKS,
     "GreenEvent": LOOKS,
     "GreenHub": LOOKS,
+    "LifoQueue": LOOKS,
+    "Lock": LOOKS,
     "Message": LOOKS,
     "MessageTracker": LOOKS,
     "MonitorEvents": LOOKS,
     "Poller": LOOKS,
+    "Pool": LOOKS,
+    "PriorityQueue": LOOKS,
+    "Queue": LOOKS,
+    "RLock": LOOKS,
+    "Semaphore": LOOKS,
     "Socket": LOOKS,
     "Stopwatch": SETTING,
     "SyncContext": "the namespace's Context",
     "SyncSocket": "the namespace's Socket",
     "Task": LOOKS,
+    "TaskGroup": LOOKS,
     "Waitable": "a protocol",
     "monitor_events": "makes a MonitorEvents",
     # asyncio's own
@@ -89,6 +98,8 @@ CANNOT_WAIT = {
     "run": "for coroutines, which await it",
     "spawn": "makes an AwaitableTask",
     # methods
+    "Condition.notify": TELLS,
+    "Condition.notify_all": TELLS,
     "Context.get": SETTING,
     "Context.getsockopt": SETTING,
     "Context.instance": LOOKS,
@@ -106,15 +117,39 @@ CANNOT_WAIT = {
     "GreenEvent.set": TELLS,
     "GreenEvent.set_threadsafe": TELLS,
     "GreenEvent.unlink": TELLS,
+    "GreenHub.group": LOOKS,
     "GreenHub.of": SETTING,
     "GreenHub.spawn": LOOKS,
     "GreenHub.submit": LOOKS,
     "GreenHub.timeout": LOOKS,
+    "Lock.locked": SETTING,
+    "Lock.release": TELLS,
     "MonitorEvents.close": NO_WAIT,
     "Poller.close": NO_WAIT,
     "Poller.modify": SETTING,
     "Poller.register": SETTING,
     "Poller.unregister": SETTING,
+    "Pool.free_count": SETTING,
+    "Pool.imap": "makes an iterator, which waits as a Queue does",
+    "Pool.imap_unordered": "makes an iterator, which waits as a Queue does",
+    "Pool.rawlink": TELLS,
+    "Pool.ready": SETTING,
+    "Pool.unlink": TELLS,
+    "Queue.close": TELLS,
+    "Queue.empty": SETTING,
+    "Queue.full": SETTING,
+    "Queue.get_nowait": TELLS,
+    "Queue.put_nowait": TELLS,
+    "Queue.qsize": SETTING,
+    "Queue.rawlink": TELLS,
+    "Queue.ready": SETTING,
+    "Queue.shutdown": TELLS,
+    "Queue.task_done": TELLS,
+    "Queue.unlink": TELLS,
+    "RLock.locked": SETTING,
+    "RLock.release": TELLS,
+    "Semaphore.locked": SETTING,
+    "Semaphore.release": TELLS,
     "Socket.bind": NO_WAIT,
     "Socket.bind_to_random_port": NO_WAIT,
     "Socket.close": NO_WAIT,
@@ -144,9 +179,14 @@ CANNOT_WAIT = {
     "Socket.unsubscribe": NO_WAIT,
     "Stopwatch.start": SETTING,
     "Stopwatch.stop": SETTING,
+    "Task.failure": SETTING,
     "Task.rawlink": TELLS,
     "Task.ready": SETTING,
     "Task.unlink": TELLS,
+    "TaskGroup.rawlink": TELLS,
+    "TaskGroup.ready": SETTING,
+    "TaskGroup.spawn": LOOKS,
+    "TaskGroup.unlink": TELLS,
     "Waitable.rawlink": "a protocol",
     "Waitable.ready": "a protocol",
     "Waitable.unlink": "a protocol",
@@ -154,182 +194,8 @@ CANNOT_WAIT = {
 
 #: The classes whose methods are gone through.
 CLASSES = ["Context", "Frame", "GreenEvent", "GreenHub", "MessageTracker", "MonitorEvents", "Poller", "Socket"]
+CLASSES += ["Condition", "Lock", "Pool", "Queue", "RLock", "Semaphore", "TaskGroup"]
 CLASSES += ["Stopwatch", "Task", "Waitable"]
-
-# --- how to make each wait --------------------------------------------------------------------------------------------
-
-
-class Stage:
-    """A hub, a namespace, a context of that, and connected sockets, for one callable that is to wait."""
-
-    def __init__(self, hub: greenzmq.GreenHub, namespace: Any, context: greenzmq.Context) -> None:
-        self.hub = hub
-        self.zmq = namespace
-        self.context = context
-        self.releases: list[Callable[[], object]] = []
-
-    def pair(self, **options: int) -> tuple[Any, Any]:
-        return connected(self.context, zmq.PAIR, zmq.PAIR, **options)
-
-    def reader(self, *message: bytes) -> Any:
-        """A socket that the ticker sends a message to."""
-        socket, peer = self.pair()
-        self.releases.append(lambda: peer.send_multipart(message or [b"message"], zmq.NOBLOCK))
-        return socket
-
-    def writer(self) -> Any:
-        """A full socket, of which the ticker reads."""
-        socket, peer = self.pair(sndhwm=1, rcvhwm=1)
-        fill(socket)
-        self.releases.append(lambda: [peer.recv(zmq.NOBLOCK) for _ in range(2)])
-        return socket
-
-    def observed(self, kind: int) -> Any:
-        """A socket that can tell of its peers; it has none."""
-        context = self.zmq.Context(self.context, barriers=True)
-        socket = context.socket(kind)
-        socket.linger = 0
-        self.context._sockets.add(socket)  # which ends it
-        return socket
-
-    def unsent(self) -> Any:
-        """One with a message that nobody receives."""
-        socket = self.observed(zmq.PUSH)
-        socket.connect("inproc://nobody-is-here")
-        socket.send(b"message")
-        return socket
-
-    def event(self) -> greenzmq.GreenEvent:
-        """An event that the ticker sets."""
-        event = self.zmq.GreenEvent()
-        self.releases.append(event.set)
-        return event
-
-    def busy_task(self) -> greenzmq.Task[Any]:
-        """A task that goes on until the ticker says so."""
-        return self.hub.spawn(self.event().wait)
-
-    def proxied(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> object:
-        """A call that is over when the ticker ends what it does."""
-        task = self.hub.spawn(function, *args, **kwargs)
-        self.releases.append(lambda: task.kill(block=False))
-        return task.get()
-
-
-def ended(stage: Stage, end: Callable[[greenzmq.Context], object]) -> None:
-    """`end` a context with a socket that it does not know of, and that the ticker closes."""
-    context = stage.zmq.Context(hub=stage.hub)
-    stage.releases.append(zmq.Socket(context, zmq.PAIR).close)
-    end(context)
-
-
-def tracker(stage: Stage) -> zmq.MessageTracker:
-    socket, peer = stage.pair()
-    stage.releases.append(lambda: peer.recv(zmq.NOBLOCK))
-    return socket.send(bytes(100_000), copy=False, track=True)
-
-
-def poller(stage: Stage) -> greenzmq.Poller:
-    poller = stage.zmq.Poller()
-    poller.register(stage.reader(), IN)
-    return poller
-
-
-def ends(stage: Stage) -> tuple[Any, Any]:
-    return stage.context.socket(zmq.PULL), stage.context.socket(zmq.PUSH)
-
-
-def wait_for_descriptor(stage: Stage) -> None:
-    socket = stage.reader()
-    socket.get(zmq.EVENTS)
-    stage.hub.wait_fd(socket)
-
-
-def block(stage: Stage) -> None:
-    """In a native thread: wait for a lock that the ticker releases."""
-    lock = greenzmq.process.unpatched.allocate_lock()
-    lock.acquire()
-    stage.releases.append(lock.release)
-    stage.hub.run_in_thread(lock.acquire)
-    lock.release()
-
-
-def await_event(stage: Stage) -> None:
-    """asyncio's own: a greenlet that waits for a future."""
-    future = stage.hub.hub.loop.create_future()
-    stage.releases.append(lambda: future.set_result(None))
-    stage.zmq.await_(future)
-
-
-def killed(stage: Stage) -> None:
-    """A kill waits for a task that takes its time to end."""
-    event = stage.event()
-
-    def stubborn() -> None:
-        try:
-            stage.hub.sleep(1000)
-        finally:
-            event.wait()
-
-    task = stage.hub.spawn(stubborn)
-    stage.hub.sleep()
-    task.kill()
-
-
-def monitored(stage: Stage) -> None:
-    socket, address_of_it = stage.context.socket(zmq.PAIR), address("tcp")
-    stage.releases.append(lambda: socket.bind(address_of_it))
-    with stage.zmq.monitor_events(socket, zmq.EVENT_LISTENING) as events:
-        next(events)
-
-
-Way = Callable[[Stage], object]
-WAITS: dict[str, Way] = {
-    "await_": await_event,
-    "device": lambda stage: stage.proxied(stage.zmq.device, zmq.QUEUE, *ends(stage)),
-    "main": lambda stage: stage.zmq.main(stage.event().wait, hub=stage.hub),
-    "proxy": lambda stage: stage.proxied(stage.zmq.proxy, *ends(stage)),
-    "proxy, native": lambda stage: stage.proxied(stage.zmq.proxy, *ends(stage), native=True),
-    "proxy_steerable": lambda stage: stage.proxied(stage.zmq.proxy_steerable, *ends(stage)),
-    "proxy_steerable, native": lambda stage: stage.proxied(stage.zmq.proxy_steerable, *ends(stage), native=True),
-    "select": lambda stage: stage.zmq.select([stage.reader()], [], []),
-    "zmq_poll": lambda stage: stage.zmq.zmq_poll([(stage.reader(), IN)]),
-    "Context.__exit__": lambda stage: ended(stage, lambda context: context.__exit__(None, None, None)),
-    "Context.destroy": lambda stage: ended(stage, lambda context: context.destroy()),
-    "Context.term": lambda stage: ended(stage, lambda context: context.term()),
-    "GreenEvent.wait": lambda stage: stage.event().wait(),
-    "GreenHub.call_from_thread": lambda stage: stage.hub.call_from_thread(stage.event().wait),
-    "GreenHub.run": lambda stage: stage.hub.run(stage.event().wait),
-    "GreenHub.run_in_thread": block,
-    "GreenHub.sleep": lambda stage: stage.proxied(stage.hub.sleep, 1000),
-    "GreenHub.wait_fd": wait_for_descriptor,
-    "MessageTracker.wait": lambda stage: tracker(stage).wait(),
-    "MonitorEvents.__next__": monitored,
-    "Poller.poll": lambda stage: poller(stage).poll(),
-    "Socket.poll": lambda stage: stage.reader().poll(),
-    "Socket.poll, POLLOUT": lambda stage: stage.writer().poll(flags=OUT),
-    "Socket.recv": lambda stage: stage.reader().recv(),
-    "Socket.recv_into": lambda stage: stage.reader().recv_into(bytearray(10)),
-    "Socket.recv_json": lambda stage: stage.reader(b"[1]").recv_json(),
-    "Socket.recv_multipart": lambda stage: stage.reader(b"two", b"parts").recv_multipart(),
-    "Socket.recv_pyobj": lambda stage: stage.reader(b"N.").recv_pyobj(),
-    "Socket.recv_serialized": lambda stage: stage.reader().recv_serialized(list),
-    "Socket.recv_string": lambda stage: stage.reader().recv_string(),
-    "Socket.recv_unicode": lambda stage: stage.reader().recv_unicode(),
-    "Socket.send": lambda stage: stage.writer().send(b"message"),
-    "Socket.send_json": lambda stage: stage.writer().send_json([1]),
-    "Socket.send_multipart": lambda stage: stage.writer().send_multipart([b"two", b"parts"]),
-    "Socket.send_pyobj": lambda stage: stage.writer().send_pyobj(None),
-    "Socket.send_serialized": lambda stage: stage.writer().send_serialized(b"message", lambda data: [data]),
-    "Socket.send_string": lambda stage: stage.writer().send_string("message"),
-    "Socket.wait_connected": lambda stage: stage.proxied(stage.observed(zmq.PULL).wait_connected),
-    "Socket.wait_drained": lambda stage: stage.proxied(stage.unsent().wait_drained),
-    "Socket.wait_subscribed": lambda stage: stage.proxied(stage.context.socket(zmq.PUB).wait_subscribed),
-    "Socket.send_unicode": lambda stage: stage.writer().send_unicode("message"),
-    "Task.get": lambda stage: stage.busy_task().get(),
-    "Task.join": lambda stage: stage.busy_task().join(),
-    "Task.kill": killed,
-}
 
 # --- the tests --------------------------------------------------------------------------------------------------------
 
@@ -377,7 +243,7 @@ def public(kind: type) -> set[str]:
 def test_the_tables_speak_of_what_there_is():
     """No entry is left of what is gone."""
     known = {name for namespace in NAMESPACES for name in callables(namespace)}
-    special = {"Context.__exit__", "MonitorEvents.__next__", "get_library_dirs"}
+    special = {"Context.__exit__", "MonitorEvents.__next__", "TaskGroup.__exit__", "get_library_dirs"}
     tables = {name.partition(",")[0] for name in WAITS} | {name for name, why in CANNOT_WAIT.items() if why != MODULE}
     assert tables - known == special
 

@@ -21,10 +21,11 @@ LAYERS = {
     "errors": "",
     "process": "unpatched fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
-    "waiting": "limits reasons waiter events locks scope tasks time_limit bridge futures from_threads hub_api",
+    "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks time_limit bridge "
+    "futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
-    "timeouts unawaited outcomes operations pending coroutines registry parts calls tracker signatures monitors "
-    "barriers socket zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
+    "timeouts unawaited outcomes operations pending coroutines registry parts calls tracker signatures monitors socket "
+    "zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller awaitable",
     "proxies": "native green awaitable",
     "decorators": "",

@@ -32,7 +32,14 @@ class Interruption:
         The number of that bytecode, counted from 0.
     act : callable
         Stands for a signal handler.
+
+    Attributes
+    ----------
+    task : Task
+        For `act`: the task in which the function is called, if the test has said so.
     """
+
+    task: Any = None
 
     def __init__(self, at: int, act: Callable[[], object]) -> None:
         self.at, self.act = at, act

@@ -145,6 +145,39 @@ try:
 except greenzmq.Timeout as error:
     assert_type(error.seconds, float | None)
 
+# --- locks, queues, groups, pools -------------------------------------------------------------------------------------
+
+with zmq.Lock() as taken, zmq.RLock(), zmq.Semaphore(2), zmq.Semaphore(2, bounded=True), zmq.BoundedSemaphore(3):
+    assert_type(taken, bool)
+assert_type(zmq.Lock().acquire(timeout=1.5), bool)
+assert_type(zmq.Semaphore().acquire(False), bool)
+condition = zmq.Condition(zmq.Lock())
+with condition:
+    assert_type(condition.wait(1), bool)
+    assert_type(condition.wait_for(lambda: "text"), str)
+    condition.notify_all()
+
+items: zmq.Queue[int] = zmq.Queue(10)
+items.put(1, timeout=1)
+assert_type(items.get(), int)
+assert_type(items.join(), bool)
+for item in items:
+    assert_type(item, int)
+items.put("text")  # type: ignore[arg-type]
+try:
+    zmq.PriorityQueue[int]().get_nowait()
+except (zmq.Empty, zmq.Full, zmq.ShutDown):
+    zmq.LifoQueue[int]().close()
+
+with hub.group() as group:
+    assert_type(group, greenzmq.TaskGroup)
+    assert_type(group.spawn(size, "abc", name="sizer"), greenzmq.Task[int])
+with zmq.Pool(3) as pool:
+    assert_type(pool.map(size, ["a", "b"]), list[int])
+    assert_type(pool.spawn(size, "abc"), greenzmq.Task[int])
+    for found in pool.imap_unordered(size, ["a"]):
+        assert_type(found, int)
+
 # --- who waits, and tests ---------------------------------------------------------------------------------------------
 
 for parked in greenzmq.waiters():
