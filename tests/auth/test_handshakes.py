@@ -261,3 +261,20 @@ def test_handshakes_hold_up_nobody(site: Site) -> None:
         )
     assert ticks[len(ticks) * 95 // 100] < 0.05
     assert max(busy) < 0.05
+
+
+def test_who_is_turned_away_comes_again(site: Site) -> None:
+    """More clients than callbacks may go on: each is let in at last, without a word of its program."""
+    site.auth.stop()
+    site.auth = site.authenticator(max_callbacks=1)
+    site.auth.configure_curve_callback("domain", Provider(lambda domain, key: site.sleep(0.02) or True))
+    server = site.server("CURVE", "tcp")
+    with greenzmq.monitor_events(server, zmq.EVENT_HANDSHAKE_FAILED_AUTH) as turned_away:
+        clients = [site.client("right key") for _ in range(5)]
+        for number, client in enumerate(clients):
+            client.reconnect_ivl = 20
+            client.connect(server.last_endpoint.decode())
+            client.send(b"%d" % number)
+        with greenzmq.hub().timeout(20):
+            assert sorted(server.recv_multipart()[1] for _ in clients) == [b"0", b"1", b"2", b"3", b"4"]
+            assert next(turned_away)["value"] == 300

@@ -45,6 +45,24 @@ def ready(kind: bytes) -> bytes:
     return frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind, COMMAND)
 
 
+def shake_hands(connection: socket.socket, kind: bytes) -> None:
+    """A right handshake by NULL, to its end: until then libzmq takes whatever comes for a part of it."""
+    connection.sendall(GREETING)
+    receive(connection, len(GREETING))
+    connection.sendall(ready(kind))
+    receive(connection, receive(connection, 2)[1])
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = connection.recv(size - len(found))
+        if not more:
+            raise ConnectionError("the server has hung up")
+        found += more
+    return found
+
+
 class Attacker:
     """One thread's worth of harm."""
 
@@ -59,8 +77,11 @@ class Attacker:
     def shaken_hands(self) -> socket.socket:
         """A connection after a right handshake."""
         connection = self.connect()
-        connection.sendall(GREETING + ready(PEER[self.kind]))
-        connection.recv(1024)
+        try:
+            shake_hands(connection, PEER[self.kind])
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def random_bytes(self) -> None:
