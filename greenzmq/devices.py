@@ -103,7 +103,7 @@ class NativeThread(Linkable):
     def start(self) -> None:
         """Start the thread, once. Never switches."""
         if not self._running.acquire(False):
-            raise RuntimeError("a thread can be started once only")
+            raise RuntimeError("the thread of a device can be started only once")
         self._alive = True
         register_after_fork(self)
         try:

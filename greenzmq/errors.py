@@ -111,7 +111,7 @@ class TimeLimitExpired(BaseException):
     def __str__(self) -> str:
         return (
             f"the limit of {_in_words(self.seconds)} set at {self.place} is over; "
-            "the with block that has this limit turns this into greenzmq.Timeout, if it comes that far"
+            "at the end of its with block this becomes a greenzmq.Timeout"
         )
 
 

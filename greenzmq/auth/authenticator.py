@@ -98,7 +98,9 @@ class Authenticator:
         self.callback_timeout = as_seconds(callback_timeout, "callback_timeout")
         self.max_callbacks = max_callbacks
         if min(self.callback_timeout, max_callbacks) < 0:
-            raise ValueError(f"callback_timeout={callback_timeout} and max_callbacks={max_callbacks} are 0 or more")
+            raise ValueError(
+                f"callback_timeout and max_callbacks have to be 0 or more, not {callback_timeout} and {max_callbacks}"
+            )
         self.context: zmq.Context[Any] = self._greenzmq_context_class.instance() if context is None else context
         self.encoding = encoding
         self.log = log or logging.getLogger("zmq.auth")
@@ -308,7 +310,7 @@ class Authenticator:
             raise TypeError(f"a user id is a str, not {user_id!r}")
         encoded = user_id.encode(self.encoding, "replace") if isinstance(user_id, str) else user_id
         if b"\0" in encoded:
-            raise ValueError(f"the user id {user_id!r} would reach the server without all that follows the NUL in it")
+            raise ValueError(f"the user id {user_id!r} contains a NUL, and the server would get only what is before it")
         return encoded
 
 
@@ -320,11 +322,13 @@ def _is_yes(answer: Any, hub: Hub) -> bool:
                 answer.close()
             raise TypeError(
                 f"a callback has returned {answer!r}, which can be awaited on asyncio only, and this is {hub.name}: "
-                "let it be a plain function, which may wait"
+                "make it a plain function; it may wait"
             )
         from ..waiting.bridge import await_
 
         answer = await_(answer)
     if isinstance(answer, (GeneratorType, AsyncGeneratorType)):
-        raise TypeError(f"a callback has returned the generator {answer!r}; it has a yield in it, and no answer")
+        raise TypeError(
+            f"a callback has returned the generator {answer!r}, which is no answer: it must not contain yield"
+        )
     return bool(answer)

@@ -34,7 +34,9 @@ class Domains(Generic[Rule]):
     def configure(self, domain: str, make: Callable[[], Rule]) -> None:
         """Give the domain the rule that `make` returns. If that raises, the domain is closed."""
         if not isinstance(domain, str):
-            raise TypeError(f"a domain is a str, such as '*' for all that have nothing of their own, not {domain!r}")
+            raise TypeError(
+                f"a domain is a str, such as '*' for all domains that have no rules of their own, not {domain!r}"
+            )
         self._rules[domain] = self._closed
         self._rules[domain] = make()
 
@@ -142,7 +144,7 @@ def _public_key(file: str) -> bytes:
     except (KeyError, ValueError):
         size = 0
     if size != 32:
-        raise ValueError(f"{file} has no valid public key: 40 characters of z85")
+        raise ValueError(f"{file} has no valid public key, which is 40 characters of z85")
     return key
 
 
@@ -182,7 +184,7 @@ def _network(address: str) -> Any:
         network = ip_network(str(_as_ip(address) or address))
     except ValueError as error:
         raise ValueError(
-            f"{error}: no client would ever be found to have {address!r}; give IP addresses such as '127.0.0.1', and "
+            f"{error}: no client could ever match {address!r}; give IP addresses such as '127.0.0.1', and "
             "networks such as '10.0.0.0/8'"
         ) from None
     mapped = getattr(network.network_address, "ipv4_mapped", None)

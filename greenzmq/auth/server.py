@@ -165,7 +165,11 @@ class Server:
         else:
             self.answer(request, BUSY)
         if busy and not self._was_busy:  # once, and not once a client: strangers would fill the log
-            self.tell(logging.WARNING, "%s callbacks go on at once: more clients have to come again", len(self._calls))
+            self.tell(
+                logging.WARNING,
+                "%s callbacks run at once, which is the limit: further clients have to try again",
+                len(self._calls),
+            )
         self._was_busy = busy
 
     def answer(self, request: Request, verdict: Verdict) -> None:
@@ -297,7 +301,7 @@ class _Call:
             self._request,
             "".join(traceback.format_stack(frame)) if frame is not None else "its beginning",
         )
-        self._kill(GreenletExit("the time is over that this check had"))
+        self._kill(GreenletExit("the time limit of this check is over"))
 
     def cancel(self) -> None:
         """The server stops."""

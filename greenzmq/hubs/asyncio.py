@@ -314,9 +314,11 @@ class AsyncioHub(Hub):
     def check_open(self) -> None:
         """Raise `HubError` if the loop is closed, or another process's."""
         if self.loop.is_closed():
-            raise HubError(f"{self!r} is closed: nothing can be waited for on it any more")
+            raise HubError(
+                f"the loop of {self!r} is closed, so no greenlet can wait on it; start another: asyncio.run(main())"
+            )
         if self.inherited:
-            raise HubError(f"{self!r} is the parent process's; start a loop in this one: asyncio.run(main())")
+            raise HubError(f"{self!r} belongs to the parent process; start a loop in this one: asyncio.run(main())")
 
     def _is_ours(self, current: Any) -> bool:
         while current is not None and getattr(current, HUB_ATTRIBUTE, None) is not self:
@@ -389,7 +391,9 @@ class AsyncioHub(Hub):
     def _throw_loop_ended(self, reference: weakref.ref[Any]) -> None:
         target = reference()
         if target is not None and reference in self._parked:
-            target.throw(LoopEnded("the asyncio loop ends, and nobody awaits this greenlet"))
+            target.throw(
+                LoopEnded("the asyncio loop ends, so this greenlet, which no coroutine awaits, has to end, too")
+            )
 
 
 def _is_asleep() -> bool:

@@ -155,7 +155,7 @@ def _installed(asked: str = "") -> str:
     """For messages: the hubs that are installed, and the names, besides `asked`, that cannot be used."""
     known = known_hubs()
     said = f"Installed here: {', '.join(hub.name for hub in known if hub.installed)}."
-    faults = [f"Of no use: {hub.name!r} ({hub.fault})." for hub in known if hub.fault and hub.name != asked]
+    faults = [f"Unusable: {hub.name!r} ({hub.fault})." for hub in known if hub.fault and hub.name != asked]
     return " ".join((said, *faults))
 
 
@@ -203,7 +203,7 @@ def _fault(name: str, entries: list[EntryPoint]) -> str:
     """Why the entry points for a name cannot be used; empty if they can."""
     if len(entries) > 1:
         places = " and ".join(f"{entry.value!r} of {_origin(entry)}" for entry in entries)
-        return f"it is given twice, as {places}; say 'package.module:Class' instead"
+        return f"it is an entry point twice, as {places}; use 'package.module:Class' instead"
     if not _is_path(entries[0].value):
         return f"the entry point of {_origin(entries[0])} says {entries[0].value!r}, not 'package.module:Class'"
     return ""

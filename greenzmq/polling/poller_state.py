@@ -256,7 +256,7 @@ class PollerState:
         """Raise `WrongHubError` if somebody waits in the Poller on another hub than `hub`."""
         other = next((waiter.hub for waiter in self.waiters if waiter.hub is not hub), None)
         if other is not None:
-            raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each its own")
+            raise WrongHubError(f"two hubs wait in one Poller: {other!r} and {hub!r}; give each hub its own Poller")
 
     def let_hub_go_round(self) -> None:
         """The turn is over: yield to the hub, if there is one."""

@@ -53,7 +53,10 @@ class Lease:
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:
             if socket._greenzmq_state.lease is not None or socket._greenzmq_state.waiters.is_parked_on():
-                raise WrongHubError(f"a native proxy needs {socket!r} for itself, but others wait on it or have it")
+                raise WrongHubError(
+                    f"a native proxy has to be the only user of {socket!r}, but a greenlet waits on it, or another "
+                    "proxy has it; end that first"
+                )
         for socket in green:
             socket._greenzmq_state.lend(self)
             self._leased.append(socket._greenzmq_state)

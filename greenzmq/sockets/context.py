@@ -200,7 +200,9 @@ class Context(PlainContext[Made_co]):
         """`term` where this greenlet cannot park, as `refusal` says."""
         kind = type(refusal)
         if any(not socket.closed for socket in list(self._sockets)):
-            raise kind(f"{self!r} has open sockets, for whose end its own has to wait. {refusal}") from None
+            raise kind(
+                f"{self!r} cannot end here: it would have to wait until its open sockets are closed. {refusal}"
+            ) from None
         self._greenzmq_end_services()  # a greenlet of theirs would do it, if the hub could go round
         ending = self._greenzmq_end()
         if not ending._block(PATIENCE):

@@ -62,8 +62,8 @@ class ParkingLock(Linkable):
     def _wait_for(self, owner: greenlet, thread: int) -> None:
         if owner is getcurrent():
             raise RuntimeError(
-                f"{self._guarded} was called once more from its own midst, by an __init__, a finalizer or a signal "
-                "handler, and would wait for itself"
+                f"{self._guarded} was called again before it had ended, by an __init__, a finalizer or a signal "
+                "handler in the same greenlet; the second call would wait for the first for ever"
             )
         try:
             hub = hub_here()

@@ -161,7 +161,7 @@ def test_greenlets_end_with_the_loop(loop_name: str, noise: list[Any]) -> None:
 
     run_on(loop_name, main())
     gc.collect()
-    message = "the asyncio loop ends, and nobody awaits this greenlet"
+    message = "the asyncio loop ends, so this greenlet, which no coroutine awaits, has to end, too"
     assert sorted(log) == [("of the hub", message), ("spawned", message)]
     assert noise == []
 
@@ -213,7 +213,7 @@ def test_a_loop_that_is_just_closed(loop_name: str, noise: list[Any]) -> None:
     pull.close(0)
     greenlet_of(task).throw()  # as when it is collected
     assert task.done
-    assert all("is closed: nothing can be waited for" in str(error) for error in errors)
+    assert all("is closed, so no greenlet can wait on it" in str(error) for error in errors)
     assert len(errors) == 4
     silent.close()
     peer.close()

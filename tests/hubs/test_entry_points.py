@@ -117,7 +117,7 @@ def test_malformed(packages: Packages, value: str) -> None:
     assert not odd.installed
     wrong = told(lambda: greenzmq.Context(hub="nope"))
     assert re.search(r"no hub is named 'nope'\. Installed here: .*selector.*, decent\. ", wrong)
-    assert f"Of no use: 'odd' ({odd.fault})." in wrong
+    assert f"Unusable: 'odd' ({odd.fault})." in wrong
     assert f"hub 'odd' cannot be used: {odd.fault}. " in told(lambda: greenzmq.use_hub("odd"))
     context = greenzmq.Context(hub="decent")
     context.term()

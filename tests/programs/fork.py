@@ -170,7 +170,7 @@ def check_refusals(parent: Parent) -> None:
         try:
             result = call()
         except (zmq.ZMQError, RuntimeError) as error:
-            if "before a fork" in str(error) or name == "Poller of a plain socket":
+            if "before the fork" in str(error) or name == "Poller of a plain socket":
                 continue
             raise
         raise AssertionError(f"{name} of an inherited object gives {result!r}")

@@ -131,7 +131,7 @@ def test_what_libzmq_needs_for_itself(hub):
             greenzmq.proxy(front, proxy.backend, native=True)
         waiting = hub.spawn(front.recv)
         tick(hub, waiting)
-        with pytest.raises(greenzmq.WrongHubError, match="wait on it"):
+        with pytest.raises(greenzmq.WrongHubError, match="a greenlet waits on it"):
             greenzmq.proxy(front, back, native=True)
         waiting.kill()
         proxy.client.send(b"message")

@@ -110,7 +110,7 @@ def test_an_instance_asked_for_by_its_own_init(hub):
     def ask() -> None:
         asks.instance()
 
-    message = r"Context.instance\(\) was called once more from its own midst"
+    message = r"Context.instance\(\) was called again before it had ended"
     with context_class(hub, ask) as asks, pytest.raises(RuntimeError, match=message):
         asks.instance()
 
