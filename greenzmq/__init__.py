@@ -24,6 +24,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         gevent          gevent's hub
         eventlet        eventlet's hub
         asyncio         the running asyncio loop, or uvloop's
+        threading       a selector loop for each native thread
         detection       which hub a greenlet runs on, asked without side effects
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
@@ -39,6 +40,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         locks           a lock for greenlets of any hub, and threads
         scope           the tasks and contexts that a function makes, so that its caller can end them
         tasks           Task, and calls in native threads
+        threads         tasks that are native threads
         time_limit      with hub.timeout(seconds):
         bridge          between an asyncio loop's coroutines and its greenlets
         futures         the other way to wait: futures whose work is done by whoever awaits them
@@ -64,12 +66,14 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         operations      the slow path: try, enter, park, try again, leave
         pending         the same for tasks: calls that give a future
         coroutines      the warnings of asyncio's debug mode
+        sharing         a socket that several native threads use: the lock, and waiters on many hubs
         registry        the state of each libzmq socket, by its address
         parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections
+        locked          the calls of a socket that native threads share
         socket          the green Socket, with the fast path
         zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context
@@ -108,7 +112,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         patch           patch, unpatch, patched
         inherited       how `greenzmq run` reaches a program and its children
         startup         the sitecustomize of these
-    gevent, eventlet, selector, asyncio, aio    the drop-in namespaces, a few lines each
+    gevent, eventlet, selector, asyncio, threading, aio     the drop-in namespaces, a few lines each
     cli/                python -m greenzmq
 
 The words that all of it is written in:
@@ -237,7 +241,7 @@ _inspection.install_from_environment()
 
 #: Not in `__all__`, since the namespaces take all of that, and each of them has a fixed hub.
 _PATCHING = ("patch", "patched", "unpatch")
-_NAMESPACES = ("aio", "asyncio", "eventlet", "gevent", "selector")
+_NAMESPACES = ("aio", "asyncio", "eventlet", "gevent", "selector", "threading")
 _getattr, _dir = _submodules.open_namespace(__name__)
 
 

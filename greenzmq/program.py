@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +30,9 @@ __all__ = ["main", "namespace"]
 
 #: The loops that have to be started before a hub can live on them, and the module whose ``run`` starts each.
 LOOPS = {"asyncio": "asyncio", "uvloop": "uvloop"}
+
+#: Seconds that threads have to end, once they are killed: they do where they wait next.
+PATIENCE = 5.0
 
 T = TypeVar("T")
 
@@ -50,8 +56,8 @@ def main(
     function : callable
         The function. It is called with ``*args`` and ``**kwargs``.
     hub : str, type, Hub or GreenHub, optional
-        The hub: ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"asyncio"``, ``"uvloop"``, or another package's. None
-        leaves the choice to `use_hub`, ``$GREENZMQ_HUB`` and detection.
+        The hub: ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"asyncio"``, ``"uvloop"``, ``"threading"``, or another
+        package's. None leaves the choice to `use_hub`, ``$GREENZMQ_HUB`` and detection.
     signals : iterable of int
         Signals that end the program with a clean-up, such as ``[signal.SIGTERM]``: each raises
         ``SystemExit(128 + number)`` in the function. In the process's main thread only.
@@ -84,7 +90,7 @@ def main(
         return _run_on_loop(choice, call, list(signals))
     green = GreenHub.of(hubs.hub_to_wait_on(choice))
     refuse_in_hub(green.hub)
-    with hubs.thread_choice(green.hub, "greenzmq.main()"), _raised_here(green.hub, list(signals)):
+    with hubs.thread_choice(green.choice, "greenzmq.main()"), _raised_here(green.hub, list(signals)):
         return _run_and_clean_up(green.hub, call)
 
 
@@ -110,7 +116,7 @@ def namespace(name: str) -> ModuleType:
 def _choice(hub: Choice | GreenHub | None) -> Choice:
     """Return the hub that the caller has named; or else the one that is chosen elsewhere or detected."""
     if isinstance(hub, GreenHub):
-        return hub.hub
+        return hub.choice
     if isinstance(hub, str) and hub in LOOPS:
         return hub
     choice: Choice = hubs.decide(hub).name
@@ -159,14 +165,30 @@ def _run_and_clean_up(hub: Hub, call: Callable[[], T]) -> T:
 
 def _end(scope: Scope, linger: int | None = None) -> None:
     """Kill the tasks that still run, then destroy the contexts that are still open."""
-    while tasks := [task for task in scope.tasks if not task.done]:
+    left: set[Any] = set()
+    while tasks := [task for task in scope.unfinished() if task not in left]:
         for task in tasks:
             task.kill(block=False)
+        until = monotonic() + PATIENCE
         for task in tasks:
-            task.join()
+            if not task.join(max(until - monotonic(), 0) if task.hub.runs_threads else None) and task.hub.runs_threads:
+                left.add(task)
+                _warn_of_thread(task)
     for context in list(scope.contexts):
         if not context.closed:
             context.destroy(linger)
+
+
+def _warn_of_thread(task: Any) -> None:
+    """Tell where a task is that is a native thread, was killed, and does not end, because it does not wait."""
+    frame = sys._current_frames().get(task.hub.thread_id)
+    place = "" if frame is None else f" It is in {frame.f_code.co_filename}:{frame.f_lineno}."
+    warnings.warn(
+        f"main() goes on without {task!r}: a thread is ended where it waits in greenzmq, and this one has not done so "
+        f"in {PATIENCE:g} seconds.{place}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"
     )
+    config.addinivalue_line("markers", "cooperative(why): does not hold on native threads, for this reason")
     config.addinivalue_line("markers", "all_loops: run on every loop of each runtime, since loops are what is tested")
     config.addinivalue_line("markers", "torture: has a long form, which nox -s torture runs; see torture.py")
     known = [variant.id for variant in VARIANTS]
@@ -58,13 +59,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = metafunc.config.getoption("--hub")
     every_loop = metafunc.config.getoption("--all-loops") or metafunc.definition.get_closest_marker("all_loops")
     runtimes = metafunc.definition.get_closest_marker("runtime")
+    cooperative = metafunc.definition.get_closest_marker("cooperative")
     in_main = metafunc.definition.get_closest_marker("main_greenlet")
     chosen = [
         variant
         for variant in VARIANTS
-        if (variant.id in wanted if wanted else every_loop or variant.id in USUAL)
+        if (variant.id in wanted if wanted else every_loop or variant.id in USUAL or variant.on_request)
         and (runtimes is None or variant.name in runtimes.args or variant.id in runtimes.args)
         and (not in_main or variant.main_parks)
+        and not (cooperative and variant.name == "threading")
+        and not (variant.on_request and (runtimes is None or variant.id not in runtimes.args))
     ]
     metafunc.parametrize("variant", chosen, ids=[variant.id for variant in chosen], indirect=True)
 
@@ -167,9 +171,9 @@ def contract_hub(hub_thread: HubThread) -> Hub:
 
 
 @pytest.fixture
-def hub(contract_hub: Hub) -> GreenHub:
+def hub(contract_hub: Hub, variant: Variant) -> GreenHub:
     """The hub of this test, as programs use it."""
-    return GreenHub.of(contract_hub)
+    return variant.green(contract_hub)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ greenlet first has to wait, never at import. The first of these rules that appli
     the process, then ``$GREENZMQ_HUB``.
 2.  This greenlet runs on a hub: it is that one.
 3.  An asyncio loop runs in this thread, and this greenlet is none of the bridge's: an error.
-4.  gevent or eventlet has a hub in this thread: it is that one.
+4.  gevent or eventlet has a hub in this thread: it is that one. Or else the hub of native threads has one.
 5.  gevent or eventlet has patched the process, and this is its main thread: it is that runtime's hub.
 6.  Otherwise it is the selector loop.
 
@@ -30,11 +30,20 @@ from greenlet import getcurrent
 from ..errors import HubError, WrongHubError
 from ..process import unpatched
 from .base import Hub, Timer, Watch
-from .detection import Decision, asyncio_debugs, coroutine_loop, detect, is_debugged_coroutine, runs_elsewhere
-from .registry import Choice, KnownHub, hub_class, install_line, known_hubs
+from .detection import (
+    DEFAULT_RULE,
+    Decision,
+    asyncio_debugs,
+    coroutine_loop,
+    detect,
+    is_debugged_coroutine,
+    runs_elsewhere,
+)
+from .registry import Choice, KnownHub, hub_class, install_line, known_hubs, runs_threads
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
 __all__ += [
+    "DEFAULT_RULE",
     "asyncio_debugs",
     "coroutine_loop",
     "hub_class",
@@ -42,6 +51,8 @@ __all__ += [
     "install_line",
     "is_debugged_coroutine",
     "known_hubs",
+    "lasting",
+    "shares_sockets",
     "thread_choice",
     "use_hub",
 ]
@@ -206,15 +217,34 @@ def current_hub(choice: Choice | None = None) -> Hub | None:
 def _said(choice: Choice | None) -> Iterator[Decision]:
     """Rule 1: the hubs that the program has named, the one that counts first."""
     if choice is not None:
-        yield Decision(choice, 1, "the context or namespace says so")
+        yield Decision(lasting(choice), 1, "the context or namespace says so")
     if (said := getattr(_thread, "said", None)) is not None:
         yield Decision(
-            said.choice, 1, "use_hub(..., thread=True) says so", f"use_hub(..., thread=True) at {said.place}"
+            lasting(said.choice), 1, "use_hub(..., thread=True) says so", f"use_hub(..., thread=True) at {said.place}"
         )
     if (said := _process) is not None:
-        yield Decision(said.choice, 1, "use_hub() says so", f"use_hub() at {said.place}")
+        yield Decision(lasting(said.choice), 1, "use_hub() says so", f"use_hub() at {said.place}")
     if name := os.environ.get(ENVIRONMENT):
         yield Decision(name, 1, f"${ENVIRONMENT} says so", f"${ENVIRONMENT}")
+
+
+def shares_sockets(choice: Choice | None = None) -> bool:
+    """Whether a socket that is made here may be used by several native threads at once. Creates and imports nothing.
+
+    Parameters
+    ----------
+    choice : str, type or Hub, optional
+        What a context or namespace says.
+    """
+    try:
+        return runs_threads(decide(choice).name)
+    except HubError:
+        return False
+
+
+def lasting(choice: Choice) -> Choice:
+    """`choice`, as it holds in any thread: the hub of one native thread stands for its kind."""
+    return type(choice) if isinstance(choice, Hub) and choice.runs_threads else choice
 
 
 def _get(decision: Decision) -> Hub:

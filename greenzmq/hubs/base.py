@@ -54,6 +54,8 @@ class Hub(abc.ABC):
     ----------
     name : str
         The name under which the registry knows this kind of hub, such as ``"gevent"``. Set by each backend.
+    runs_threads : bool
+        A task on this hub is a native thread, with a hub of the same kind of its own; sockets may be shared by threads.
     cure : str
         What to do instead of waiting in the hub's own greenlet: the last sentence of that error's message.
     thread_id : int
@@ -72,6 +74,7 @@ class Hub(abc.ABC):
     """
 
     name: ClassVar[str]
+    runs_threads: ClassVar[bool] = False
     supports_lazy_stop: bool = True
     cure: ClassVar[str] = "Do it in a task: greenzmq.hub().spawn(function, *args)"
 

@@ -21,7 +21,19 @@ from ..errors import AmbiguousHubError, BlockingCallError
 from ..process import unpatched
 from .base import HUB_ATTRIBUTE, Hub, Watch
 
-__all__ = ["Decision", "asyncio_debugs", "coroutine_loop", "detect", "is_debugged_coroutine", "runs_elsewhere"]
+__all__ = [
+    "DEFAULT_RULE",
+    "Decision",
+    "asyncio_debugs",
+    "coroutine_loop",
+    "detect",
+    "is_debugged_coroutine",
+    "runs_elsewhere",
+]
+
+
+#: The number of the rule that applies where no other does.
+DEFAULT_RULE = 6
 
 
 @dataclass(frozen=True)
@@ -110,24 +122,23 @@ def _is_waited_for(callback: Any) -> bool:
     return not (isinstance(owner, Hub) or (isinstance(owner, Watch) and owner.lazily_stopped))
 
 
-def _selector_hub() -> Any:
-    kind = _loaded("greenzmq.hubs.selector", "SelectorHub")
-    return None if kind is None else kind.current()
+def _loop_probe(name: str, module: str, kind: str) -> _Probe:
+    """The probe of a loop of our own."""
 
+    def hub() -> Any:
+        found = _loaded(module, kind)
+        return None if found is None else found.current()
 
-def _selector_greenlet() -> Any:
-    return getattr(_selector_hub(), "greenlet", None)
-
-
-def _selector_busy() -> bool:
-    return bool(_selector_hub().has_work())
+    return _Probe(name, lambda: getattr(hub(), "greenlet", None), lambda: False, lambda: bool(hub().has_work()))
 
 
 _RUNTIMES = (
     _Probe("gevent", _gevent_greenlet, _gevent_patched, _gevent_busy),
     _Probe("eventlet", _eventlet_greenlet, _eventlet_patched, _eventlet_busy),
 )
-_SELECTOR = _Probe("selector", _selector_greenlet, lambda: False, _selector_busy)
+_SELECTOR = _loop_probe("selector", "greenzmq.hubs.selector", "SelectorHub")
+_THREADING = _loop_probe("threading", "greenzmq.hubs.threading", "ThreadingHub")
+_OURS = (_SELECTOR, _THREADING)
 
 
 def detect() -> Decision:
@@ -142,11 +153,7 @@ def detect() -> Decision:
     """
     alive = _alive(_RUNTIMES)
     return (
-        _by_ancestry({**alive, **_alive((_SELECTOR,))})
-        or _by_running_loop()
-        or _by_life(alive)
-        or _by_patch()
-        or _default()
+        _by_ancestry({**alive, **_alive(_OURS)}) or _by_running_loop() or _by_life(alive) or _by_patch() or _default()
     )
 
 
@@ -168,7 +175,7 @@ def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
         if greenlet is hub.greenlet or getattr(greenlet, HUB_ATTRIBUTE, None) is hub:
             return None
         greenlet = greenlet.parent
-    found = _by_ancestry(_alive((*_RUNTIMES, _SELECTOR)))
+    found = _by_ancestry(_alive((*_RUNTIMES, *_OURS)))
     if found is None and coroutine_loop() is not None:
         found = Decision("asyncio", 3, "an asyncio loop is running in this thread")
     if found is None:
@@ -195,7 +202,7 @@ _inherited: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _note_fork() -> None:
-    _inherited.update(_alive((*_RUNTIMES, _SELECTOR)).values())
+    _inherited.update(_alive((*_RUNTIMES, *_OURS)).values())
 
 
 if hasattr(os, "register_at_fork"):
@@ -205,7 +212,7 @@ if hasattr(os, "register_at_fork"):
 def is_debugged_coroutine() -> bool:
     """Whether this is a coroutine or a callback on an asyncio loop in debug mode, and not a greenlet that can wait."""
     loop = coroutine_loop()
-    return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, _SELECTOR))) is None
+    return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, *_OURS))) is None
 
 
 def asyncio_debugs() -> bool:
@@ -219,7 +226,7 @@ def asyncio_debugs() -> bool:
 
 def _by_work(hub: Hub | None) -> Decision | None:
     """A hub of this thread, other than `hub`, that is busy."""
-    for probe in (*_RUNTIMES, _SELECTOR):
+    for probe in (*_RUNTIMES, *_OURS):
         greenlet = probe.greenlet()
         if greenlet is None or greenlet in _inherited or (hub is not None and greenlet is hub.greenlet):
             continue
@@ -268,7 +275,7 @@ def _by_running_loop() -> Decision | None:
 
 
 def _by_life(alive: dict[str, Any]) -> Decision | None:
-    """Rule 4: a green runtime has a hub in this thread."""
+    """Rule 4: a green runtime, or else the hub of native threads, has a hub in this thread."""
     if len(alive) > 1:
         patched = [probe.name for probe in _RUNTIMES if probe.patched()]
         if len(patched) != 1:
@@ -276,7 +283,7 @@ def _by_life(alive: dict[str, Any]) -> Decision | None:
         return Decision(
             patched[0], 4, f"{' and '.join(alive)} have hubs in this thread; {patched[0]} has patched the process"
         )
-    for name in alive:
+    for name in alive or _alive((_THREADING,)):
         return Decision(name, 4, f"{name} has a hub in this thread")
     return None
 
@@ -296,7 +303,7 @@ def _by_patch() -> Decision | None:
 
 def _default() -> Decision:
     """Rule 6: otherwise, our own loop."""
-    return Decision("selector", 6, "no green runtime is at work in this thread")
+    return Decision("selector", DEFAULT_RULE, "no green runtime is at work in this thread")
 
 
 def _ambiguous(what: str, names: Any) -> AmbiguousHubError:

@@ -19,7 +19,7 @@ from typing import Any, Union
 from ..errors import MissingHubError, UnknownHubError
 from .base import Hub
 
-__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs"]
+__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "runs_threads"]
 
 #: The entry-point group in which other packages name their hubs.
 GROUP = "greenzmq.hubs"
@@ -57,8 +57,9 @@ _BUILT_IN = (
     ("eventlet", "greenzmq.hubs.eventlet:EventletHub", "eventlet"),
     ("selector", "greenzmq.hubs.selector:SelectorHub", ""),
     ("asyncio", "greenzmq.hubs.asyncio:AsyncioHub", ""),
+    ("threading", "greenzmq.hubs.threading:ThreadingHub", ""),
 )
-_ALIASES = {"threading": "selector"}
+_ALIASES = {"threads": "threading"}
 #: Advice for names that no hub has, where the name meant cannot be guessed from the spelling.
 _UVLOOP = "uvloop is a loop for the asyncio hub: use 'asyncio', and run your program with uvloop.run(main())"
 _MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
@@ -98,6 +99,14 @@ def hub_class(choice: Choice) -> type[Hub]:
     if choice not in _classes:
         _classes[choice] = _load(choice)
     return _classes[choice]
+
+
+def runs_threads(choice: Choice) -> bool:
+    """Whether `choice` names a hub whose tasks are native threads. Imports nothing: no for what nobody has loaded."""
+    if isinstance(choice, str):
+        name = _ALIASES.get(choice, choice)
+        return name == "threading" or (name in _classes and _classes[name].runs_threads)
+    return bool(choice.runs_threads)
 
 
 def _checked(found: object, shown: str) -> type[Hub]:
@@ -164,8 +173,8 @@ def _suggestion(name: str) -> str:
     asked = name.strip().lower()
     if asked in _MEANT:
         return f"{_MEANT[asked]}. "
-    names = {*_ALIASES, *(hub.name for hub in known_hubs())}
-    close = difflib.get_close_matches(asked, sorted(names), 1)
+    names = sorted(hub.name for hub in known_hubs())
+    close = difflib.get_close_matches(asked, names, 1) or difflib.get_close_matches(asked, sorted(_ALIASES), 1)
     return f"Did you mean {close[0]!r}? " if close else ""
 
 

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -25,6 +25,9 @@ from ._per_thread import PerThread
 from ._timers import TimerHeap
 from ._wakeup import Wakeup
 from .base import Hub, Timer, Watch, main_greenlet
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["SelectorHub"]
 
@@ -38,6 +41,11 @@ class SelectorHub(Hub):
     """See `Hub`."""
 
     name = "selector"
+    _of_threads: ClassVar[PerThread[Any]]  # a subclass has hubs of its own
+
+    def __init_subclass__(cls) -> None:
+        cls._of_threads = PerThread(cls.close)
+
     greenlet: Any = None  # an attribute and no property, since each wait reads it
 
     def __init__(self) -> None:
@@ -56,12 +64,12 @@ class SelectorHub(Hub):
         register_after_fork(self, hub=True)
 
     @classmethod
-    def current(cls) -> SelectorHub | None:
-        return _hubs.get()
+    def current(cls) -> Self | None:
+        return cls._of_threads.get()
 
     @classmethod
-    def get(cls) -> SelectorHub:
-        return cls.current() or _hubs.set(cls())
+    def get(cls) -> Self:
+        return cls.current() or cls._of_threads.set(cls())
 
     def has_work(self) -> bool:
         """Whether a greenlet waits here, or a timer or a callback is pending."""
@@ -232,7 +240,7 @@ class SelectorHub(Hub):
         """
         self._selector.close()
         self._wakeup.close()
-        if SelectorHub.current() is not self:  # the hub of another thread, which does not exist in the child
+        if self.current() is not self:  # the hub of another thread, which does not exist in the child
             self._closed = True
             return
         self._selector = new_selector()
@@ -258,7 +266,7 @@ class _SelectorWatch(Watch):
                 self.hub._forget(self.fd)
 
 
-_hubs = PerThread(SelectorHub.close)
+SelectorHub._of_threads = PerThread(SelectorHub.close)
 
 
 def _report() -> None:

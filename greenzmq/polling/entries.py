@@ -11,6 +11,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from ..sockets.fairness import default_turn
+from ..sockets.locked import LockedCalls
 from ..sockets.registry import shared_state
 from ..sockets.socket import Socket
 from ..sockets.waiters import get_option
@@ -86,6 +87,10 @@ class Entry:
         owner = self.owner
         return owner is not None and bool(owner.waiters)
 
+    def is_marked_by_threads(self) -> bool:
+        """Whether other threads than that of the Poller may call `wake`."""
+        return False
+
     def poll_entry(self) -> int:
         """Return the events for which the object is ready.
 
@@ -107,6 +112,10 @@ class SocketEntry(Entry):
     """A green socket."""
 
     __slots__ = ()
+
+    def is_marked_by_threads(self) -> bool:
+        """See `Entry.is_marked_by_threads`."""
+        return isinstance(self.what, LockedCalls)
 
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""
@@ -132,6 +141,10 @@ class WaitableEntry(Entry):
     """A `Waitable`."""
 
     __slots__ = ()
+
+    def is_marked_by_threads(self) -> bool:
+        """See `Entry.is_marked_by_threads`."""
+        return True
 
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""

@@ -190,8 +190,11 @@ class FdSet:
             self._kernel.register(fd, events)
 
     def _discard(self, fd: int) -> None:
+        kernel = self._kernel
+        if kernel is None:  # another thread closes the set, or has closed it
+            return
         try:
-            self._kernel.unregister(fd)
+            kernel.unregister(fd)
         except (KeyError, OSError, ValueError):  # closed; the kernel has forgotten it, unless it is stale
             self._stray.add(fd)
 

@@ -102,7 +102,7 @@ class PollSet:
 
     def enter_socket(self, waiters: SocketWaiters, socket: Any) -> None:
         """Add a green socket, which has listeners already. They are woken at a signal. Does nothing if it is there."""
-        if waiters.poll_set is self:
+        if waiters.poll_set is self or self._sockets.get(waiters.poll_fd) is waiters:
             return
         fd = get_option(socket, _FD)
         if waiters.poll_set is not None:
@@ -111,14 +111,14 @@ class PollSet:
             waiters.tell_all_listeners()
         before = self._sockets.get(fd)
         if before is not None:  # that socket was closed past greenzmq, and its number is this socket's now
-            before.forget_poll_set()
+            before.forget_poll_set(self)
             before.tell_all_listeners()
         waiters.enter_poll_set(self, fd)
         self._sockets[fd] = self._new[fd] = waiters
 
     def leave(self, waiters: SocketWaiters) -> None:
         """Undo `enter_socket`. Called in any thread: a context may be ended, and so its sockets closed, in another."""
-        waiters.forget_poll_set()
+        waiters.forget_poll_set(self)
         if self._sockets.get(waiters.poll_fd) is waiters:
             self._forget_socket(waiters.poll_fd)
 
@@ -147,7 +147,7 @@ class PollSet:
     def _forget_socket(self, fd: int) -> None:
         waiters = self._sockets.pop(fd, None)
         if waiters is not None:
-            waiters.forget_poll_set()
+            waiters.forget_poll_set(self)
         self._unheard.discard(fd)
         is_new = self._new.pop(fd, None) is not None
         if fd in self._files or not is_new:
@@ -293,7 +293,7 @@ class PollSet:
             for watch in on_hub.watches:
                 watch.detach_after_fork(self._descriptors)
         for waiters in self._sockets.values():
-            waiters.forget_poll_set()
+            waiters.forget_poll_set(self)
         self._hubs, self._sockets, self._new, self._files = {}, {}, {}, {}
         self._unheard = set()
 

@@ -53,7 +53,7 @@ class Poller(PlainPoller):
     _greenzmq_reason: Reason = None  # what is told of who polls, if there is more to tell than what is registered
 
     def __init__(self, *, hub: Choice | GreenHub | None = None) -> None:
-        choice = hub.hub if isinstance(hub, GreenHub) else hub
+        choice = hub.choice if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
         self._greenzmq_state = PollerState(choice or self._greenzmq_default_hub)

@@ -26,7 +26,7 @@ from ..process import unpatched
 from ..sockets.fairness import Turn, default_turn
 from ..sockets.socket import Socket
 from ..waiting.events import wake_anywhere
-from .entries import Entry, FileEntry, PlainSocketEntry, WaitableEntry, is_waitable, make_entry
+from .entries import Entry, FileEntry, PlainSocketEntry, is_waitable, make_entry
 from .fd_set import POLLERR, POLLIN
 from .file_poll import FilePoll
 from .poll_set import PollSet
@@ -57,8 +57,8 @@ class PollerState:
         The set of entries that every poll polls: those in `files`, and those of plain sockets.
     files : FilePoll or None
         The entries of plain descriptors, if there were any.
-    has_waitables : bool
-        Whether a `Waitable` was ever registered; other threads may mark its entry dirty.
+    marked_by_threads : bool
+        Whether a `Waitable`, or a socket that threads share, was ever registered; other threads may mark it dirty.
     chooser : Entry or None
         The first green socket whose context says which hub to wait on.
     poll_set : PollSet
@@ -84,8 +84,8 @@ class PollerState:
         "dirty",
         "entries",
         "files",
-        "has_waitables",
         "hub",
+        "marked_by_threads",
         "order",
         "poll_set",
         "turn",
@@ -100,7 +100,7 @@ class PollerState:
         self.active: dict[Entry, None] = {}
         self.unsteady = _NO_ENTRIES
         self.files: FilePoll | None = None
-        self.has_waitables = False
+        self.marked_by_threads = False
         self.order = 0
         self.poll_set = PollSet.here()
         self.hub: Hub | None = None
@@ -124,7 +124,7 @@ class PollerState:
             entry = make_entry(self, what, events, self.order)
             self.order += 1
             self.entries[what] = entry
-            self.has_waitables = self.has_waitables or isinstance(entry, WaitableEntry)
+            self.marked_by_threads = self.marked_by_threads or entry.is_marked_by_threads()
             if isinstance(what, Socket):
                 self.turn = Turn(what._greenzmq_state.turn.seconds, self.turn.began_at)
                 if self.chooser is None and what._greenzmq_choice is not None:
@@ -187,7 +187,7 @@ class PollerState:
             events = self._poll_entry(entry)
             if events:
                 found.append((entry.order, entry.what, events))
-        if not (self.active or self.has_waitables):
+        if not (self.active or self.marked_by_threads):
             self._free_active()
         if self.unsteady:
             found += self._poll_unsteady()

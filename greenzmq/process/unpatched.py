@@ -17,7 +17,8 @@ import importlib.util
 import os
 import sys
 import threading
-from types import ModuleType
+from collections.abc import Callable
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "allocate_lock",
     "epoll",
     "get_ident",
+    "get_native_id",
     "is_main_thread",
     "is_readable",
     "local",
@@ -34,7 +36,7 @@ __all__ = [
     "poll",
     "start_new_thread",
 ]
-__all__ += ["thread_name", "wakeup_pair"]
+__all__ += ["start_thread", "thread_name", "wakeup_pair"]
 
 
 def _load(name: str, **imports: ModuleType) -> Any:
@@ -64,6 +66,7 @@ DefaultSelector = _selectors.DefaultSelector
 allocate_lock = _thread.allocate_lock
 RLock = _thread.RLock
 get_ident = _thread.get_ident
+get_native_id = _thread.get_native_id
 local = _thread._local
 new_rlock = _thread.RLock
 start_new_thread = _thread.start_new_thread
@@ -122,6 +125,24 @@ def is_main_thread() -> bool:
     here: int = _thread.get_native_id()
     # On Linux the main thread has the number of the process, in a forked child, too. Elsewhere Python has noted it.
     return here == os.getpid() or here == threading.main_thread().native_id
+
+
+def start_thread(function: Callable[[], object], name: str) -> None:
+    """Call `function` in a new native thread, a daemon. It must not raise.
+
+    The thread is a `threading.Thread` where that is a native one: then it has its name everywhere, and debuggers,
+    profilers and `threading.settrace` know it.
+
+    Raises
+    ------
+    RuntimeError
+        The system, or an interpreter that is about to end, starts no thread.
+    """
+    start = getattr(threading, "_start_joinable_thread", None) or getattr(threading, "_start_new_thread", None)
+    if isinstance(start, BuiltinFunctionType):
+        threading.Thread(target=function, name=name, daemon=True).start()
+    else:
+        start_new_thread(function, ())
 
 
 def thread_name() -> str:

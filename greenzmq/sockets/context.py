@@ -97,7 +97,7 @@ class Context(PlainContext[Made_co]):
         pyobj: bool | None = None,
     ) -> None:
         other = io_threads if isinstance(io_threads, PlainContext) else shadow
-        choice = hub.hub if isinstance(hub, GreenHub) else hub
+        choice = hub.choice if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
         seconds = getattr(other, "_greenzmq_turn", None) if turn is None else turn_in_seconds(turn)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import zmq
 from greenlet import getcurrent
@@ -77,10 +77,12 @@ class SocketState:
     """
 
     __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
+    turn_class: ClassVar[type[SocketTurn]] = SocketTurn
+    waiters_class: ClassVar[type[SocketWaiters]] = SocketWaiters
 
     def __init__(self, turn: float) -> None:
-        self.turn = SocketTurn(turn)
-        self.waiters = SocketWaiters(self.turn)
+        self.turn = self.turn_class(turn)
+        self.waiters = self.waiters_class(self.turn)
         self.receiving = self.waiters.receiving
         self.sending = self.waiters.sending
         self.timeouts = TimeoutCache(self.waiters)

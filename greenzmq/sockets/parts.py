@@ -9,7 +9,16 @@ import zmq
 
 from .plain import PlainFrame
 
-__all__ = ["has_come_as_far", "send_part_by_part", "take_parts"]
+__all__ = ["PART_BY_PART", "has_come_as_far", "send_part_by_part", "take_parts"]
+
+
+class _PartByPart:
+    """Stands in for a `Direction` where a subclass has its own `send` or `recv`: whole messages have no fast path."""
+
+    fast_calls_left = 0
+
+
+PART_BY_PART = _PartByPart()
 
 
 def take_parts(parts: Sequence[Any], copy: bool, track: bool) -> list[Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as BackendSocket
 
+from ..process import unpatched
+from ..process.fork import register_after_fork
 from .operations import SocketState
 from .waiters import get_option
 
@@ -21,6 +23,20 @@ FD = int(zmq.FD)
 
 #: The address of a libzmq socket, for our own use: unlike `Socket.underlying`, it does not expose the socket.
 address_of: Callable[[Any], int] = BackendSocket.underlying.__get__
+
+
+class _Looking:
+    """A lock that is free in a forked child, whoever held it in the parent."""
+
+    def __init__(self) -> None:
+        self.lock: Any = unpatched.new_rlock()
+        register_after_fork(self)
+
+    def _greenzmq_after_fork(self) -> None:
+        self.lock = unpatched.new_rlock()
+
+
+_looking = _Looking()
 
 # Weak: a state is kept by the `Socket` objects that share it.
 _states: weakref.WeakValueDictionary[int, SocketState] = weakref.WeakValueDictionary()
@@ -37,13 +53,16 @@ def shared_state(
         The libzmq socket was made just now, and no other object knows it.
     """
     address = address_of(socket)
-    state = None if is_new else _states.get(address)
-    # A socket closed behind our back leaves its state here, and libzmq may give its address to a new socket.
-    if state is None or state.is_of_another(get_option(socket, FD)):
+    if is_new:
         state = _states[address] = make(turn)
-        if is_new:
-            state.be_exclusive()
-    return state
+        state.be_exclusive()
+        return state
+    with _looking.lock:  # two threads may shadow the same socket at once
+        found = _states.get(address)
+        # A socket closed behind our back leaves its state here, and libzmq may give its address to a new socket.
+        if found is None or found.is_of_another(get_option(socket, FD)):
+            found = _states[address] = make(turn)
+        return found
 
 
 def forget_state(socket: Any) -> None:

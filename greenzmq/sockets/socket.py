@@ -24,6 +24,7 @@ import zmq
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
+from ..hubs import shares_sockets
 from ..process.fork import register_after_fork
 from . import signatures
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
@@ -31,11 +32,13 @@ from .coroutines import new_state
 from .directions import POLLIN
 from .fairness import default_turn
 from .inherited import REFUSED, refuse_after_fork
+from .locked import LockedCalls
 from .monitors import open_monitor, stop_monitoring
-from .parts import send_part_by_part, take_parts
+from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainPoller, PlainSocket
 from .pyobj import refuse_pyobj
 from .registry import address_of, forget_state, shared_state
+from .sharing import SharedState
 from .signatures import Received_co, typed_as
 from .tracker import tracked
 from .waiters import EVENTS
@@ -58,14 +61,6 @@ _get = BackendSocket.get
 _send = BackendSocket.send
 _recv = BackendSocket.recv
 
-
-class _PartByPart:
-    """Stands in for a `Direction` where a subclass has its own `send` or `recv`: whole messages have no fast path."""
-
-    fast_calls_left = 0
-
-
-PART_BY_PART = _PartByPart()
 
 T = TypeVar("T")
 
@@ -116,7 +111,8 @@ class Socket(PlainSocket[Received_co]):
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         turn = getattr(self.context, "_greenzmq_turn", None)
-        state = shared_state(self, default_turn() if turn is None else turn, new_state, is_new=not self._shadow)
+        make = SharedState if shares_sockets(self._greenzmq_choice) else new_state
+        state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
         # Not by attribute assignment: for each, pyzmq would first search libzmq's options for one of that name.
         self.__dict__.update(
@@ -126,13 +122,16 @@ class Socket(PlainSocket[Received_co]):
             _greenzmq_message_receiving=PART_BY_PART if self._greenzmq_own_recv else state.receiving,
             _greenzmq_message_sending=PART_BY_PART if self._greenzmq_own_send else state.sending,
         )
+        if isinstance(state, SharedState):
+            self.__dict__["_greenzmq_lock"] = state.lock
+            object.__setattr__(self, "__class__", shared_class(type(self)))
         register_after_fork(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Note whether a subclass or its mixin overrides `send` or `recv`: whole messages then go through that."""
         super().__init_subclass__(**kwargs)
         own: Any = cls
-        green: Any = Socket
+        green: Any = LockedCalls if issubclass(cls, LockedCalls) else Socket
         cls._greenzmq_own_send = own.send is not green.send
         cls._greenzmq_own_recv = own.recv is not green.recv or own.getsockopt is not green.getsockopt
 
@@ -410,6 +409,32 @@ class Socket(PlainSocket[Received_co]):
         event, no connection of the context works, and `close` and `disable_monitor` block the thread.
         """
         return cast("Self", open_monitor(Socket, self, events, addr))
+
+
+class SharedSocket(LockedCalls, Socket[Received_co]):  # type: ignore[misc]  # where both have it, it is the same
+    """A `Socket` that any number of native threads may use at once: what the hub of native threads makes."""
+
+    _repr_cls = Socket._repr_cls
+
+
+SharedSocket.__name__ = SharedSocket.__qualname__ = "Socket"  # in pyzmq's messages it is called that
+
+_shared_classes: dict[type[Socket[Any]], type[Socket[Any]]] = {Socket: SharedSocket}
+
+
+def shared_class(cls: type[Socket[Any]]) -> type[Socket[Any]]:
+    """The class of a shared socket that was made as a `cls`.
+
+    It is a subclass, in which `LockedCalls` comes after what the program has derived, and before `Socket`: so a
+    program's own methods are called first, and get to the lock by their ``super()``.
+    """
+    if issubclass(cls, LockedCalls):
+        return cls
+    found = _shared_classes.get(cls)
+    if found is None:
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        found = _shared_classes.setdefault(cls, type(cls.__name__, (cls, SharedSocket), names))
+    return found
 
 
 # For proxies. Like libzmq's own, they do not call a `send` or `recv` that a subclass has overridden.

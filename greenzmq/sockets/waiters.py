@@ -305,7 +305,7 @@ class SocketWaiters:
         """`poll_set` wakes the listeners at a signal from now on; it watches the socket's descriptor as `fd`."""
         self.poll_set, self.poll_fd = poll_set, fd
 
-    def forget_poll_set(self) -> None:
+    def forget_poll_set(self, poll_set: SignalSource) -> None:
         """Undo `enter_poll_set`. The descriptor is no longer in the set."""
         self.poll_set = None
 

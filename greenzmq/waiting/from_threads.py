@@ -23,6 +23,7 @@ from .events import Linkable
 from .limits import as_limit
 from .scope import Scope
 from .tasks import Task, name_of, plain_result, refuse_coroutine, tell_of_failure
+from .threads import task_class
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -210,14 +211,17 @@ class _Start:
         if future is None or future.done():
             return
         hub, call = future._greenzmq_hub, self._call
-        task: Task[None] = Task(hub, _run, (future, call), name=future._greenzmq_name, context=self._context)
+        kind = task_class(hub)
+        task: Task[None] = kind(hub, _run, (future, call), name=future._greenzmq_name, context=self._context)
         scope: Scope | None = hub.local.get(Scope)
         if scope is not None:
-            scope.tasks.add(task)  # so that it ends with the `main` that runs here
+            scope.add_task(task)  # so that it ends with the `main` that runs here
         task.rawlink(future._greenzmq_task_ended)
         future._greenzmq_task = task
         if future.cancelled():  # by the thread, since the look above
             task.kill(block=False)
+        if task.done:  # a native thread may have been faster than the link
+            future._greenzmq_task_ended(task)
 
     def __del__(self) -> None:
         future = self._future
@@ -248,5 +252,9 @@ def submit(hub: Hub, call: Callable[[], T]) -> HubFuture[T]:
     future: HubFuture[T] = HubFuture(hub, name_of(call))
     if hub.has_ended() or hub.inherited:
         raise HubError(f"{hub!r} has ended: it runs nothing any more")
-    hub.call_soon_threadsafe(_Start(future, call))
+    start = _Start(future, call)
+    if hub.runs_threads:  # whatever thread asks for it: the function has one of its own
+        start()
+    else:
+        hub.call_soon_threadsafe(start)
     return future

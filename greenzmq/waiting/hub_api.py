@@ -16,6 +16,7 @@ from .groups import TaskGroup
 from .limits import as_limit, as_seconds
 from .reasons import DESCRIPTOR, THREAD
 from .tasks import NativeCall, Task
+from .threads import task_class
 from .time_limit import TimeLimit
 from .waiter import new_waiter, refuse_in_hub, refuse_to_wait, yield_to_hub
 
@@ -50,13 +51,17 @@ class GreenHub:
         The hub, with the contract's watches, timers and callbacks.
     """
 
+    hub: Hub
+
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
-    @classmethod
-    def of(cls, hub: Hub) -> GreenHub:
-        """Return the one `GreenHub` of `hub`."""
-        green: GreenHub = hub.local.setdefault(cls, cls(hub))
+    @staticmethod
+    def of(hub: Hub) -> GreenHub:
+        """Return the one `GreenHub` of `hub`, or of its kind if that runs threads."""
+        if hub.runs_threads:
+            return _of_threads.setdefault(type(hub), ThreadsHub(type(hub)))
+        green: GreenHub = hub.local.setdefault(GreenHub, GreenHub(hub))
         return green
 
     @property
@@ -64,8 +69,13 @@ class GreenHub:
         """The runtime: ``"gevent"``, ``"eventlet"``, ``"selector"``, …"""
         return self.hub.name
 
+    @property
+    def choice(self) -> Choice:
+        """What names this hub where a choice is asked for, as in ``Context(hub=...)``."""
+        return self.hub
+
     def spawn(self, function: Callable[..., T], *args: Any, name: str | None = None, **kwargs: Any) -> Task[T]:
-        """Run ``function(*args, **kwargs)`` in a greenlet of its own, soon.
+        """Run ``function(*args, **kwargs)`` in a greenlet of its own, soon; on native threads, in a thread of its own.
 
         If it raises, and nobody calls the task's `get`, the exception is reported; see `Task`.
 
@@ -91,7 +101,8 @@ class GreenHub:
         -----
         Switches: never.
         """
-        return Task(self.hub, function, args, kwargs, name=name)
+        here = self.hub
+        return task_class(here)(here, function, args, kwargs, name=name)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`spawn` the function, wait, and return its result or raise its exception.
@@ -102,8 +113,9 @@ class GreenHub:
         -----
         Switches: always. This is how a program enters the hub from a plain main greenlet.
         """
-        refuse_in_hub(self.hub)
-        task = Task(self.hub, function, args, kwargs)
+        here = self.hub
+        refuse_in_hub(here)
+        task = Task(here, function, args, kwargs)
         try:
             return task.get()
         except BaseException:
@@ -295,6 +307,34 @@ class GreenHub:
         return f"<GreenHub of {self.hub!r}>"
 
 
+class ThreadsHub(GreenHub):
+    """The `GreenHub` of native threads, one for all of them: in each thread it stands for that thread's own hub.
+
+    So a program that has asked once for its hub can use it in all of its tasks, as on the other hubs.
+    """
+
+    def __init__(self, kind: type[Hub]) -> None:
+        self._kind = kind
+
+    @property
+    def hub(self) -> Hub:  # type: ignore[override]  # which is an attribute that nobody sets
+        """This thread's hub; made if there is none yet."""
+        return self._kind.get()
+
+    @property
+    def name(self) -> str:
+        """See `GreenHub.name`."""
+        return self._kind.name
+
+    @property
+    def choice(self) -> Choice:
+        """See `GreenHub.choice`."""
+        return self._kind
+
+
+_of_threads: dict[type[Hub], ThreadsHub] = {}
+
+
 def _ready_now(fd: int, read: bool, write: bool) -> int:
     """The directions, of those asked for, in which `fd` is ready now. After an error or a hang-up it is ready in both.
 
@@ -323,6 +363,6 @@ def hub(choice: Choice | GreenHub | None = None) -> GreenHub:
     HubError
         There is no such hub, or it cannot be used here. The subclass and the message say why, and what to do.
     """
-    found = hubs.get_hub(choice.hub if isinstance(choice, GreenHub) else choice)
+    found = hubs.get_hub(choice.choice if isinstance(choice, GreenHub) else choice)
     found.hear_threads()  # the program may give it to some
     return GreenHub.of(found)

@@ -22,15 +22,16 @@ class Scope:
 
     Attributes
     ----------
-    tasks : WeakSet
-        The tasks that exist. The references are weak, since a task that runs is kept alive by its own frame.
+    tasks : dict
+        The set of weak references to the tasks that exist: a task that runs is kept alive by its own frame. Tasks may
+        spawn others in other threads at any time, so take what is there by `unfinished`.
     contexts : set
         The contexts, without those found closed. They are kept alive: a function may drop its context when it returns
         while messages are still unsent, and the caller has to wait for these.
     """
 
     def __init__(self) -> None:
-        self.tasks: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.tasks: dict[weakref.ref[Any], None] = {}
         self.contexts: set[Any] = set()
         register_after_fork(self)
 
@@ -38,6 +39,18 @@ class Scope:
         """In a forked child: what the parent has made is the parent's to end."""
         self.tasks.clear()
         self.contexts.clear()
+
+    def add_task(self, task: Any) -> None:
+        """Note a new task."""
+        self.tasks[weakref.ref(task, self._drop_task)] = None
+
+    def _drop_task(self, reference: weakref.ref[Any]) -> None:
+        self.tasks.pop(reference, None)
+
+    def unfinished(self) -> list[Any]:
+        """The tasks that have not ended."""
+        tasks = [reference() for reference in list(self.tasks)]
+        return [task for task in tasks if task is not None and not task.done]
 
     @contextmanager
     def entered(self) -> Iterator[Scope]:
@@ -56,7 +69,7 @@ def note_task(task: Any) -> None:
     """Add a new task to the current scope, if there is one."""
     scope = _current.get()
     if scope is not None:
-        scope.tasks.add(task)
+        scope.add_task(task)
 
 
 def note_context(context: Any) -> None:

@@ -195,12 +195,22 @@ class Task(Outcome[T]):
         self.hub = hub
         self.name = name_of(function) if name is None else name
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
-        self._greenlet: TaskGreenlet | None = TaskGreenlet(self._run, hub.greenlet)
-        self._greenlet.task = weakref.ref(self)
-        self._greenlet.gr_context = contextvars.copy_context() if context is None else context
-        setattr(self._greenlet, HUB_ATTRIBUTE, hub)
+        self._greenlet: TaskGreenlet | None = None
         note_task(self)
-        hub.call_soon(self._start)
+        self._launch(contextvars.copy_context() if context is None else context)
+
+    def _launch(self, context: contextvars.Context) -> None:
+        """Have the function called soon, in `context`."""
+        self._greenlet = self._new_greenlet(self.hub, context)
+        self.hub.call_soon(self._start)
+
+    def _new_greenlet(self, hub: Hub, context: contextvars.Context) -> TaskGreenlet:
+        """Make the greenlet that runs the function on `hub`."""
+        new = TaskGreenlet(self._run, hub.greenlet)
+        new.task = weakref.ref(self)
+        new.gr_context = context
+        setattr(new, HUB_ATTRIBUTE, hub)
+        return new
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the task has ended.
@@ -281,15 +291,18 @@ class Task(Outcome[T]):
         error = exc() if isinstance(exc, type) else exc
         if self._greenlet is getcurrent():
             raise error
-        if self.hub.thread_id == unpatched.get_ident():
-            if self._call is not None:  # not begun, so there is nothing to switch into
-                self._throw(error)
-                return
-            self.hub.call_soon(self._throw, error)
-        else:
-            self.hub.call_soon_threadsafe(self._throw, error)
-        if block and getcurrent() is not self.hub.greenlet:
+        self._interrupt(error)
+        if block and not self.done and getcurrent() is not self._hub_here().greenlet:
             self.join(timeout)
+
+    def _interrupt(self, error: BaseException) -> None:
+        """Have `error` raised in the function. In any thread, but not in the task itself."""
+        if self.hub.thread_id != unpatched.get_ident():
+            self.hub.call_soon_threadsafe(self._throw, error)
+        elif self._call is not None:  # not begun, so there is nothing to switch into
+            self._throw(error)
+        else:
+            self.hub.call_soon(self._throw, error)
 
     if not TYPE_CHECKING:  # a type checker would conclude that every attribute exists
 
@@ -359,7 +372,11 @@ class Task(Outcome[T]):
             return
         if self._call is None:
             interrupt(self._greenlet, error)
-            return
+        else:
+            self._end_unbegun(error)
+
+    def _end_unbegun(self, error: BaseException) -> None:
+        """End the task with `error`, which has come before the function was called."""
         self._call = self._greenlet = None
         if isinstance(error, GreenletExit):
             self._value = error  # type: ignore[assignment]

@@ -365,7 +365,7 @@ greenzmq.main(program, hub=name)
 """
 
 
-@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop"])
+@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
 def test_a_forked_childs_copy_is_dead(name: str) -> None:
     """Its `stop` does nothing, a new one works in the child, and the parent's goes on."""
     done = run(Child(FORK.format(name), watchdog=False))
@@ -417,7 +417,7 @@ greenzmq.main(program, hub={!r})
 """
 
 
-@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop"])
+@pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
 def test_a_callback_that_ends_the_program(name: str) -> None:
     """SystemExit is for the program, as in any greenlet; the client is refused before."""
     done = run(Child(EXIT.format(name)))

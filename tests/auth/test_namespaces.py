@@ -21,6 +21,7 @@ NAMESPACES = (
     "greenzmq.eventlet",
     "greenzmq.asyncio",
     "greenzmq.aio",
+    "greenzmq.threading",
 )
 
 
@@ -53,7 +54,7 @@ IMPORTS = (
 )
 
 
-@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio", "aio"])
+@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio", "aio", "threading"])
 def test_whatever_was_imported_before(namespace: str) -> None:
     """Seen to fail when the namespaces asked pyzmq: an AttributeError, and pyzmq's module once somebody imported it."""
     for first in IMPORTS:

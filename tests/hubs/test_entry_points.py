@@ -199,7 +199,7 @@ def test_built_in_names(packages: Packages) -> None:
     """A name that greenzmq itself gives cannot be taken."""
     packages.point("odd", selector="{module}:Get", threading="{module}:Get")
     assert [hub.path for hub in known_hubs() if hub.name == "selector"] == ["greenzmq.hubs.selector:SelectorHub"]
-    assert not [hub for hub in known_hubs() if hub.name == "threading"]
+    assert [hub.path for hub in known_hubs() if hub.name == "threading"] == ["greenzmq.hubs.threading:ThreadingHub"]
     greenzmq.Context(hub="threading").term()
 
 

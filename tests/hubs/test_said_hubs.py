@@ -201,24 +201,24 @@ def test_contradicting_choices() -> None:
 
     Seen to fail when the last one won, whoever had said it.
     """
-    greenzmq.use_hub("selector")
+    greenzmq.use_hub("threading")
     try:
-        greenzmq.use_hub("threading")  # the same by another name
-        greenzmq.use_hub("selector")
+        greenzmq.use_hub("threads")  # the same by another name
+        greenzmq.use_hub("threading")
         with pytest.raises(greenzmq.HubError) as told:
             greenzmq.use_hub("asyncio")
         places = rf"{re.escape(__file__)}:\d+"
         assert re.fullmatch(
-            rf"use_hub\('asyncio'\) at {places} contradicts use_hub\('selector'\) at {places}; "
+            rf"use_hub\('asyncio'\) at {places} contradicts use_hub\('threading'\) at {places}; "
             r"withdraw that first: use_hub\(None\)",
             str(told.value),
         )
         with pytest.raises(greenzmq.UnknownHubError):
             greenzmq.use_hub("no such hub")
-        assert hubs.decide().name == "selector"
+        assert hubs.decide().name == "threading"
         greenzmq.use_hub("asyncio", thread=True)  # which stands above it
         with pytest.raises(greenzmq.HubError, match=r"withdraw that first: use_hub\(None, thread=True\)"):
-            greenzmq.use_hub("selector", thread=True)
+            greenzmq.use_hub("threading", thread=True)
         assert hubs.decide().name == "asyncio"
         greenzmq.use_hub(None, thread=True)
         greenzmq.use_hub(None)

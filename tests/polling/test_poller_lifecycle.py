@@ -118,6 +118,7 @@ def test_a_dropped_poller_leaves_nothing(context):
     assert not new_descriptors(before)
 
 
+@pytest.mark.cooperative("a socket of several threads keeps none of their sets")
 def test_the_descriptor_of_all_pollers(hub):
     """A thread's Pollers have one descriptor in common. It is closed with the last of them and of their sockets.
 

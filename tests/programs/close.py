@@ -50,7 +50,7 @@ def run(name: str) -> None:
     variant = next(variant for variant in VARIANTS if variant.id == name)
     variant.load()
     hub = variant.make()
-    variant.drive(hub, lambda: programs(GreenHub.of(hub)))
+    variant.drive(hub, lambda: programs(variant.green(hub)))
     variant.destroy(hub)
 
 

@@ -238,7 +238,7 @@ def run(variant_id: str) -> None:
 
     def work() -> None:
         try:
-            fork_in_all_ways(variant, GreenHub.of(hub))
+            fork_in_all_ways(variant, variant.green(hub))
         except BaseException as error:  # nothing that waits need hold up the report
             sys.excepthook(type(error), error, error.__traceback__)
             os._exit(1)
@@ -251,8 +251,8 @@ def fork_in_all_ways(variant: Variant, hub: GreenHub) -> None:
         """On a new hub of the same kind; the old one is let go."""
         forget_all(parent)
         new = variant.make()
-        assert new is not hub.hub or variant.name == "selector"
-        variant.drive(new, lambda: exchange(GreenHub.of(new)))
+        assert new is not hub.hub or variant.name in ("selector", "threading")
+        variant.drive(new, lambda: exchange(variant.green(new)))
         gc.collect()
 
     ways: dict[str, Callable[[Parent], None]] = {}

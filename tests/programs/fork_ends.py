@@ -49,7 +49,7 @@ def run(variant_id: str, way: str, in_executor: bool) -> None:
 
     def work() -> None:
         try:
-            fork(variant, GreenHub.of(hub), way)
+            fork(variant, variant.green(hub), way)
         except BaseException as error:
             outcome.append(error)
 

@@ -32,7 +32,7 @@ def run(variant_id: str) -> None:
     (variant,) = (each for each in VARIANTS if each.id == variant_id)
     variant.load()
     hub = variant.make()
-    variant.drive(hub, lambda: dump_twice(greenzmq, greenzmq.GreenHub.of(hub)))
+    variant.drive(hub, lambda: dump_twice(greenzmq, variant.green(hub)))
 
 
 def dump_twice(greenzmq, hub) -> None:

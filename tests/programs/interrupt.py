@@ -29,7 +29,7 @@ def make_hub(variant_id: str) -> GreenHub:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
     (variant,) = (each for each in VARIANTS if each.id == variant_id)
     variant.load()
-    return GreenHub.of(variant.make())
+    return variant.green(variant.make())
 
 
 def interrupt_when_parked(hub: GreenHub, signum: int = signal.SIGINT) -> None:

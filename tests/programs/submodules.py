@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 NAMESPACES = ("greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.asyncio")
+NAMESPACES += ("greenzmq.threading",)
 #: What a namespace has for itself under a name of pyzmq's, and why.
 OURS = {
     "auth": "pyzmq's authenticators wait in a thread or on asyncio; the modules in there are one in greenzmq",

@@ -16,12 +16,10 @@ def fail(variant_id: str) -> None:
     """Keep a failed task that nobody has asked, one that was asked, and one that is well."""
     from support.variants import VARIANTS
 
-    import greenzmq
-
     (variant,) = (each for each in VARIANTS if each.id == variant_id)
     variant.load()
     hub = variant.make()
-    variant.drive(hub, lambda: spawn(greenzmq.GreenHub.of(hub)))
+    variant.drive(hub, lambda: spawn(variant.green(hub)))
     child = os.fork()
     if not child:
         atexit._run_exitfuncs()

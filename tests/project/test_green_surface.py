@@ -22,6 +22,7 @@ from support.ways_to_wait import WAITS, Stage, Way
 import greenzmq
 
 NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.asyncio"]
+NAMESPACES.append("greenzmq.threading")
 
 SETTING = "sets or tells something"
 NO_WAIT = "libzmq does it at once, or in its own threads"

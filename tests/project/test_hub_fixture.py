@@ -60,7 +60,7 @@ def test_body_runs_on_the_hub(run) -> None:
         """
     )
     assert code == 0, output
-    assert "9 passed" in output  # on five hubs, on the three whose main greenlet can park, and on none
+    assert "11 passed" in output  # on six hubs, on the four whose main greenlet can park, and on none
 
 
 def test_outcomes(run) -> None:
@@ -147,7 +147,7 @@ LEAKS = {
 
 def test_leaks(run) -> None:
     """A watch, a timer, a greenlet or a descriptor that a test leaves behind is an error of that test."""
-    names = ["gevent", "eventlet", "selector", "asyncio"]
+    names = ["gevent", "eventlet", "selector", "asyncio", "threading"]
     tests = [f"def test_{what}(hub, contract_hub):\n    {leak}\n" for what, (leak, _) in LEAKS.items()]
     clean = "def test_clean(hub, contract_hub):\n    hub.sleep(0.01)\n"
     quickly = "from support import hub_thread, variants\nspawn, hub_thread.SETTLE, kept = variants.spawn, 0.1, []\n"
@@ -177,7 +177,7 @@ def test_missing_runtime(run, tmp_path: Path) -> None:
     assert "1 skipped" in output
 
 
-USUAL = ["gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop"]
+USUAL = ["gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop", "threading"]
 OTHERS = ["gevent-libev-cffi", "gevent-libuv", "eventlet-poll", "eventlet-selects", "eventlet-asyncio"]
 
 

@@ -20,12 +20,13 @@ import greenzmq
 LAYERS = {
     "errors": "",
     "process": "unpatched fork",
-    "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio detection registry",
-    "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks time_limit bridge "
-    "futures from_threads groups hub_api pool",
+    "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
+    "registry",
+    "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks threads time_limit "
+    "bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
-    "timeouts unawaited outcomes operations pending coroutines registry parts calls tracker signatures monitors socket "
-    "zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
+    "timeouts unawaited outcomes operations pending coroutines sharing registry parts calls tracker signatures "
+    "monitors locked socket zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller awaitable",
     "proxies": "native green awaitable",
     "decorators": "",
@@ -42,6 +43,7 @@ LAYERS = {
     "eventlet": "",
     "selector": "",
     "asyncio": "",
+    "threading": "",
     "aio": "",
     "cli": "",
     "__main__": "",
@@ -58,20 +60,21 @@ AWAITABLE = (
 # What one would otherwise say of each: modules of one kind that know nothing of each other.
 PEERS = (
     ("hubs.gevent", "hubs.eventlet", "hubs.selector", "hubs.asyncio"),
-    ("gevent", "eventlet", "selector", "asyncio", "aio"),
+    ("gevent", "eventlet", "selector", "asyncio", "threading", "aio"),
 )
 # A hub is found by its name, so that no runtime is imported unasked. The bridge is asyncio's, and started by `main`;
 # what can be awaited is asyncio's, too.
 FOUND_BY_NAME = {
     "hubs.gevent": (),
     "hubs.eventlet": (),
-    "hubs.selector": (),
+    "hubs.selector": ("hubs.threading",),
+    "hubs.threading": (),
     "hubs.asyncio": ("waiting.bridge", "waiting.futures", "program", *AWAITABLE),
     "waiting.futures": AWAITABLE,
     **dict.fromkeys(AWAITABLE, (*AWAITABLE, "aio")),
 }
 # The package itself is what users import; what it is made of does not.
-USE_THE_PACKAGE = ("gevent", "eventlet", "selector", "asyncio", "aio", "cli", "__main__")
+USE_THE_PACKAGE = ("gevent", "eventlet", "selector", "asyncio", "threading", "aio", "cli", "__main__")
 
 # Each runtime has one file that imports it; everything else asks `sys.modules`.
 HOMES = {"gevent": "hubs.gevent", "eventlet": "hubs.eventlet", "asyncio": "hubs.asyncio"}

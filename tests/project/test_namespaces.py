@@ -12,7 +12,7 @@ from support.sockets import address, connected
 
 import greenzmq
 
-NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.asyncio"]
+NAMESPACES = ["greenzmq", *(f"greenzmq.{hub}" for hub in ("selector", "gevent", "eventlet", "asyncio", "threading"))]
 
 
 @pytest.mark.parametrize("name", ["SyncContext", "SyncSocket", "Frame", "Message", "MessageTracker", "decorators"])

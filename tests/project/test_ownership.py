@@ -26,6 +26,7 @@ KEPT = {
     ("polling/poller_state.py", "_closed"): "pyzmq's own, of a plain socket that a fork has copied",
     ("testing/contract/timers.py", "held"): "what a check lets a timer hold",
     ("testing/contract/watches.py", "held"): "what a check lets a watch hold",
+    ("sockets/locked.py", "fast_calls_left"): "as in sockets/socket.py",
     ("sockets/socket.py", "fast_calls_left"): "the fast path counts down in line: a call would cost more than a recv",
     ("sockets/awaitable.py", "fast_calls_left"): "its own fast path",
     (

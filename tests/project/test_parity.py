@@ -69,7 +69,7 @@ CLASSES = [
     pytest.param(greenzmq.Socket, zmq.Socket, BackendSocket, SOCKET_KEPT, id="Socket"),
     pytest.param(greenzmq.Context, zmq.Context, BackendContext, CONTEXT_KEPT, id="Context"),
 ]
-NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet"]
+NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.threading"]
 
 
 def public(*classes):

@@ -16,7 +16,7 @@ from support.children import Child, Children, need
 
 import greenzmq
 
-WORDS = ("gevent", "eventlet", "selector", "asyncio", "uvloop")
+WORDS = ("gevent", "eventlet", "selector", "asyncio", "uvloop", "threading")
 NEEDS = {"gevent": ("gevent",), "eventlet": ("eventlet",), "uvloop": ("uvloop",)}
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 WAYS = ("waits", "computes", "computes_beside")
@@ -123,7 +123,7 @@ def test_main_under_a_running_loop_names_the_cure():
 def test_main_in_a_task_uses_its_hub(hub):
     """Where a hub runs already, as in a test or a plugin, the function runs on it."""
     assert greenzmq.main(lambda: greenzmq.hub().name) == hub.name
-    assert greenzmq.main(greenzmq.hub, hub=hub) is hub
+    assert greenzmq.main(greenzmq.hub, hub=hub).hub is hub.hub
 
 
 def test_errors():

@@ -14,6 +14,7 @@ from support.inside import choice_of, hub_of
 from support.sockets import (
     connected,
     each,
+    made_as,
     open_context,
     parked,
     receives,
@@ -23,7 +24,7 @@ from support.sockets import (
 
 import greenzmq
 
-NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet"]
+NAMESPACES = ["greenzmq", "greenzmq.selector", "greenzmq.gevent", "greenzmq.eventlet", "greenzmq.threading"]
 
 
 class OwnSocket(greenzmq.Socket):
@@ -38,7 +39,7 @@ def test_a_socket_of_another_class(hub):
     with open_context(hub) as context:
         own = context.socket(zmq.PAIR, socket_class=OwnSocket, copy_threshold=5)
         plain = context.socket(zmq.PAIR, zmq.Socket)
-        assert (type(own), own.copy_threshold, type(plain)) == (OwnSocket, 5, zmq.Socket)
+        assert (made_as(own), own.copy_threshold, type(plain)) == (OwnSocket, 5, zmq.Socket)
         own.bind("inproc://x")
         plain.connect("inproc://x")
         task = parked(hub, receives, own.recv)
@@ -55,7 +56,7 @@ def test_a_subclass_with_sockets_of_its_own(hub):
         _socket_class = OwnSocket
 
     with OwnContext(hub=hub) as context, context.socket(zmq.PUSH) as socket:
-        assert type(socket) is OwnSocket
+        assert made_as(socket) is OwnSocket
         assert isinstance(socket, greenzmq.Socket)
 
 
@@ -78,7 +79,7 @@ def test_a_context_made_for_sockets_of_the_other_kind(hub, other):
     context = zmq.Context() if other == "plain" else greenzmq.Context(hub=hub)
     cls = greenzmq.Socket if other == "plain" else zmq.Socket
     with context.socket(zmq.PUSH, socket_class=cls) as socket:
-        assert type(socket) is cls
+        assert made_as(socket) is cls
     hub.run_in_thread(context.term) if other == "plain" else context.term()
 
 
@@ -315,7 +316,7 @@ def test_copies_are_shadows(hub):
     with open_context(hub) as context:
         _, right = connected(context, zmq.PAIR, zmq.PAIR)
         for twin in (copy.copy(right), copy.deepcopy(right)):
-            assert type(twin) is greenzmq.Socket
+            assert made_as(twin) is greenzmq.Socket
             assert twin.underlying == right.underlying
         assert copy.copy(context).underlying == context.underlying
 

@@ -72,6 +72,7 @@ class Peers:
         self.right.close(0)
 
 
+@pytest.mark.cooperative("threads are preempted, so a drain keeps nobody from running")
 @each(
     "poll, receive", {f"{poll}, {receive}": (POLLS[poll], RECEIVES[receive]) for poll in POLLS for receive in RECEIVES}
 )

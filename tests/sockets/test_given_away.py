@@ -44,6 +44,7 @@ def on_selector(hub: Any, fd: int, callback: Callable[[], object]) -> Callable[[
 
 #: How somebody who knows nothing of greenzmq watches a descriptor on its loop; gives what ends that.
 STRANGERS = {"asyncio": on_asyncio, "eventlet": on_eventlet, "gevent": on_gevent, "selector": on_selector}
+STRANGERS["threading"] = on_selector
 
 #: How a socket's descriptor is asked for.
 WAYS: dict[str, Callable[[Any], int]] = {
@@ -121,7 +122,7 @@ def test_asked_for_in_another_thread(hub, push_pull):
     thread = threading.Thread(target=lambda: asked.append(pull.FD))
     thread.start()
     thread.join()
-    until(hub, lambda: watch_of(pull).fd != descriptor(pull))
+    until(hub, lambda: watch_of(pull).fd != descriptor(pull) and (descriptor(pull), False) not in hub.hub.watching)
     with stranger(hub, asked[0]):
         hub.sleep()
     push.send(b"message")

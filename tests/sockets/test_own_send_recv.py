@@ -148,7 +148,7 @@ def test_who_has_a_send_of_its_own(context, kind):
     assert other.recv_multipart() == [b"<", b"1", b"<", b"2", *([b"<", b"."] if kind is Both else [])]
 
 
-@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio"])
+@pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio", "threading"])
 def test_in_a_namespace(namespace):
     """Subclasses of a namespace's socket, and mixins; the namespace's own class has the direct way."""
     module = importlib.import_module(f"greenzmq.{namespace}")

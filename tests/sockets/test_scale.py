@@ -120,6 +120,7 @@ def test_what_waiting_costs(hub, context, first):
     crowd.end()
 
 
+@pytest.mark.cooperative("other threads mark what is polled, so the sets of it keep their memory")
 def test_what_pollers_cost(context):
     """A Poller of one socket takes less than 800 bytes, and a socket more in it less than 500.
 

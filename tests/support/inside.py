@@ -19,7 +19,19 @@ from greenzmq.hubs import Hub, Watch
 from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
 from greenzmq.proxies import green
-from greenzmq.sockets import calls, directions, event_wait, fairness, fd_watch, operations, registry, timeouts, waiters
+from greenzmq.sockets import (
+    calls,
+    directions,
+    event_wait,
+    fairness,
+    fd_watch,
+    locked,
+    operations,
+    registry,
+    sharing,
+    timeouts,
+    waiters,
+)
 from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
 from greenzmq.waiting import waiter
@@ -172,7 +184,7 @@ def replace_get(patch: pytest.MonkeyPatch, instead: Callable[..., int]) -> None:
 
 def replace_waiter(patch: pytest.MonkeyPatch, make: Callable[..., Waiter]) -> None:
     """Have sockets and Pollers call `make` to make a waiter."""
-    for module in (operations, event_wait):
+    for module in (operations, event_wait, sharing):
         patch.setattr(module, "Waiter", make)
     patch.setattr(green_poller, "new_waiter", make)
 
@@ -196,7 +208,7 @@ def replace_is_signalled(patch: pytest.MonkeyPatch, instead: Callable[..., bool]
 def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Callable[..., Any]:
     """Have sockets call `instead` in place of libzmq's `send`. Returns the function that it replaces."""
     send = green_socket._send
-    for module in (green_socket, calls):
+    for module in (green_socket, locked, calls):
         patch.setattr(module, "_send", instead)
     patch.setattr(calls.send_message, "__defaults__", (instead,))
     return send
@@ -204,7 +216,7 @@ def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Call
 
 def replace_recv(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None:
     """Have sockets call `instead` in place of libzmq's `recv`."""
-    for module in (green_socket, calls):
+    for module in (green_socket, locked, calls):
         patch.setattr(module, "_recv", instead)
 
 
@@ -215,8 +227,10 @@ def replace_backend(patch: pytest.MonkeyPatch, instead: Any) -> None:
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
     """Call `count` whenever a loop calls back a socket, or the Pollers of a thread, for a readable descriptor."""
-    on_readable, tell = waiters.SocketWaiters.on_readable, poll_set._tell
-    patch.setattr(waiters.SocketWaiters, "on_readable", lambda state: (count(), on_readable(state))[1])
+    for kind in (waiters.SocketWaiters, sharing.SharedWaiters):
+        on_readable = kind.on_readable
+        patch.setattr(kind, "on_readable", lambda state, then=on_readable: (count(), then(state))[1])
+    tell = poll_set._tell
     patch.setattr(poll_set, "_tell", lambda reference: (count(), tell(reference))[1])
 
 

@@ -218,7 +218,7 @@ DOTTED = "greenzmq.hubs.selector:SelectorHub"
 
 situation("environment", "ask()", GEVENT, GREENZMQ_HUB="gevent", needs=("gevent",))
 situation("environment, empty", "ask()", SELECTOR, GREENZMQ_HUB="")
-situation("environment, alias", "ask()", Hub("selector", 1, "threading"), GREENZMQ_HUB="threading")
+situation("environment, alias", "ask()", Hub("threading", 1, "threads"), GREENZMQ_HUB="threads")
 situation("environment, path", "ask()", Hub("selector", 1, DOTTED), GREENZMQ_HUB=DOTTED)
 situation("use_hub", USE.format("'eventlet'", ""), EVENTLET, GREENZMQ_HUB="gevent", needs=BOTH_NEEDED)
 situation(

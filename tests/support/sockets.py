@@ -25,6 +25,7 @@ from support.inside import receivers_of, senders_of
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
+from greenzmq.sockets.locked import LockedCalls
 from greenzmq.testing import assert_no_switch as never_switches
 
 __all__ = ["TICKS", "TRANSPORTS", "address", "connected", "count_switches", "descriptor", "fill", "never_switches"]
@@ -34,6 +35,7 @@ __all__ += [
     "in_hub",
     "is_open",
     "keep_sockets",
+    "made_as",
     "open_context",
     "parked",
     "receives",
@@ -129,6 +131,11 @@ def connected(
     bound.bind(address(transport))
     peer.connect(bound.last_endpoint.decode())
     return bound, peer
+
+
+def made_as(socket: zmq.Socket[Any]) -> type[zmq.Socket[Any]]:
+    """The class that it was made as; one that threads share is of a subclass."""
+    return next(cls for cls in type(socket).__mro__ if issubclass(cls, zmq.Socket) and not issubclass(cls, LockedCalls))
 
 
 def descriptor(socket: zmq.Socket[Any]) -> int:

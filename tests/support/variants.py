@@ -17,6 +17,8 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenzmq.hubs.base import HUB_ATTRIBUTE, Hub
+from greenzmq.waiting.hub_api import GreenHub
+from greenzmq.waiting.tasks import Task
 
 
 def spawn(hub: Hub, function: Callable[[], object]) -> greenlet:
@@ -63,6 +65,10 @@ class Variant:
         Frees the hub's descriptors and memory. Called in the thread's main greenlet.
     drive : callable
         Runs a function in a new greenlet of a hub, and returns when it has ended. Called in the thread's main greenlet.
+    green : callable
+        The `GreenHub` of a hub, as tests see it.
+    on_request : bool
+        Only for tests that name it in the mark ``runtime``.
     main_parks : bool
         Whether the main greenlet can park. It cannot on asyncio, whose loop runs in it.
     """
@@ -75,6 +81,8 @@ class Variant:
     timers: Callable[[Any], int]
     destroy: Callable[[Any], None]
     drive: Callable[[Any, Callable[[], None]], None] = park_until_ended
+    green: Callable[[Any], GreenHub] = GreenHub.of
+    on_request: bool = False
     main_parks: bool = True
 
     @property
@@ -147,6 +155,30 @@ def selector_variant(name: str) -> Variant:
     return Variant(name, "selector", (), "", make, timers, lambda hub: hub.close())
 
 
+class InOneThread(GreenHub):
+    """The hub of native threads with tasks that are greenlets of this thread, as those of `GreenHub.run` are.
+
+    So the tests that steer what runs when can be run on the sockets that threads share, too: on their lock, and on
+    their queues. In threads the same steps could not be told apart. What only threads can do is tested in
+    tests/threads, on the variant ``threads``, where `spawn` starts them.
+    """
+
+    def spawn(self, function: Any, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+        return Task(self.hub, function, args, kwargs, name=name)
+
+
+def threading_variant(name: str, green: Callable[[Any], GreenHub], on_request: bool = False) -> Variant:
+    def make() -> Hub:
+        from greenzmq.hubs.threading import ThreadingHub
+
+        return ThreadingHub.get()
+
+    def timers(hub: Any) -> int:
+        return len(hub._timers)
+
+    return Variant(name, "threading", (), "", make, timers, lambda hub: hub.close(), green=green, on_request=on_request)
+
+
 def asyncio_variant(name: str, package: str) -> Variant:
     def make() -> Hub:
         from greenzmq.hubs.asyncio import AsyncioHub
@@ -182,7 +214,9 @@ VARIANTS = (
     selector_variant("selector"),
     asyncio_variant("asyncio", "asyncio"),
     asyncio_variant("asyncio+uvloop", "uvloop"),
+    threading_variant("threading", InOneThread),
+    threading_variant("threads", GreenHub.of, on_request=True),
 )
 
 #: The ids of the variants that programs use: each runtime on its default loop, and asyncio on uvloop.
-USUAL = ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop")
+USUAL = ("gevent", "eventlet", "selector", "asyncio", "asyncio+uvloop", "threading")

@@ -38,6 +38,7 @@ def in_thread(hub: GreenHub, function: Callable[[], Any]) -> Any:
     return hub.run_in_thread(function)
 
 
+@pytest.mark.cooperative("there each submitted function has a thread of its own")
 def test_the_result_comes_back(hub: GreenHub) -> None:
     """With all arguments; the function runs in a greenlet of the hub, where it may wait."""
 
@@ -82,6 +83,7 @@ def test_a_thread_uses_a_green_socket(hub: GreenHub) -> None:
         assert answer.get() == b"answer"
 
 
+@pytest.mark.cooperative("there each submitted function has a thread of its own")
 def test_many_threads_at_once(hub: GreenHub) -> None:
     """Every call is made once, and those of one thread begin in order."""
     calls: list[tuple[int, int]] = []
@@ -99,6 +101,7 @@ def test_many_threads_at_once(hub: GreenHub) -> None:
         assert [number for who, number in calls if who == thread] == [*range(200)]
 
 
+@pytest.mark.cooperative("there each submitted function has a thread of its own")
 def test_a_call_is_cancelled(hub: GreenHub) -> None:
     """Before it has begun, when it does not begin; while it waits, when its task is killed; and not after its end."""
     seen: list[Any] = []
@@ -225,6 +228,7 @@ def test_what_nobody_asks_for_is_reported(hub: GreenHub, monkeypatch: pytest.Mon
     assert told[0][1].startswith("<HubFuture of boom finished on")
 
 
+@pytest.mark.cooperative("there each submitted function has a thread of its own")
 def test_a_hub_that_has_ended_is_told(variant: Variant) -> None:
     """What it had not begun yet fails as well: no thread waits for ever."""
     thread = HubThread(variant)

@@ -267,6 +267,7 @@ def test_nothing_was_meant() -> None:
     assert "Did you mean" not in str(told.value)
 
 
+@pytest.mark.cooperative("there the hub of one thread stands for those of all")
 def test_another_threads_hub(hub: GreenHub) -> None:
     """A hub that is given as an object works in its own thread only, and the error names that thread."""
     context = greenzmq.Context(hub=hub)
