@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "too, unless they are started with other environment variables, or with -I, -E or -S.",
         epilog="exit status: the program's own; 2 for wrong usage. Options of the interpreter come before -m: "
         "python -X dev -m greenzmq run script.py",
-        usage="greenzmq run [-h] [--hub HUB] [--monkey] (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
+        usage="greenzmq run [-h] [--hub HUB] [--monkey] [--aio] (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -46,6 +46,9 @@ def add_parser(commands: Any) -> None:
         "--monkey",
         action="store_true",
         help="have gevent or eventlet, the one of --hub, patch the standard library first",
+    )
+    parser.add_argument(
+        "--aio", action="store_true", help="put the sockets of greenzmq.aio in place of those of zmq.asyncio, too"
     )
     parser.set_defaults(run=run)
 
@@ -79,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         complain(fault)
         return 2
     command = [sys.executable, *_interpreter_options(), *options.program]
-    changed = environment(os.environ, options.hub, monkey=options.monkey)
+    changed = environment(os.environ, options.hub, monkey=options.monkey, aio=options.aio)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if sys.platform != "win32":

@@ -25,7 +25,7 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 _MONKEY = {"gevent": ("gevent.monkey", "patch_all"), "eventlet": ("eventlet", "monkey_patch")}
 
 
-def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool) -> dict[str, str]:
+def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool, aio: bool) -> dict[str, str]:
     """The environment in which a new interpreter is patched as soon as it starts.
 
     Parameters
@@ -36,10 +36,13 @@ def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool) -> 
         As for `greenzmq.patch`.
     monkey : bool
         Have the hub's runtime, gevent or eventlet, patch the standard library first.
+    aio : bool
+        As for `greenzmq.patch`.
     """
     told = {
         "hub": hub,
         "monkey": _MONKEY[hub or ""] if monkey else None,
+        "aio": aio,
         "path": _PACKAGES,
         "interpreter": [sys.prefix, list(sys.version_info[:2])],
     }
@@ -50,4 +53,4 @@ def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool) -> 
 def begin(told: dict[str, Any]) -> None:
     """In the new interpreter: `greenzmq.patch`, as it was told."""
     hub = told["hub"]
-    begin_as(f"python -m greenzmq run{f' --hub {hub}' if hub else ''}", hub)
+    begin_as(f"python -m greenzmq run{f' --hub {hub}' if hub else ''}", hub, aio=told["aio"])

@@ -22,16 +22,17 @@ _IN_PLACE = ("eventlet.green.zmq",)
 _STAY = ("zmq._future", "zmq.asyncio", "zmq.eventloop")
 
 
-def holders(originals: Iterable[Any]) -> dict[str, list[str]]:
+def holders(originals: Iterable[Any], *, themselves: bool = False) -> dict[str, list[str]]:
     """The modules that hold what blocks a hub, and under which names.
 
-    That is: one of the `originals`, a subclass of pyzmq's `Context`, `Socket` or `Poller`, or an object of such a
-    class. Only what lies in the modules is looked at. Nothing is imported, and no ``__getattr__`` is asked.
+    That is: one of the `originals`, and without `themselves` also a subclass of pyzmq's `Context`, `Socket` or
+    `Poller`, or an object of such a class. Only what lies in the modules is looked at. Nothing is imported, and no
+    ``__getattr__`` is asked.
     """
     known = {id(original) for original in originals}
     found = {}
     for module, names in _modules():
-        held = [name for name, value in names if id(value) in known or _is_plain(value)]
+        held = [name for name, value in names if id(value) in known or (not themselves and _is_plain(value))]
         if held:
             found[module] = held
     return found

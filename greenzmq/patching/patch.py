@@ -24,7 +24,7 @@ from zmq import sugar
 from ..errors import HubError, PatchWarning
 from . import late
 from .namespaces import WAITING, Finder, in_place
-from .stand_ins import StandIns, shown, stand_ins
+from .stand_ins import StandIns, awaitable_stand_ins, shown, stand_ins
 
 if TYPE_CHECKING:
     from ..hubs import Choice
@@ -66,11 +66,17 @@ class _Patch:
         What is put in the place of pyzmq's names.
     call : str
         The call, and where it was made.
+
+    Attributes
+    ----------
+    awaitable : bool
+        The names in `zmq.asyncio` are replaced, too.
     """
 
     def __init__(self, made: StandIns, call: str) -> None:
         self.made = made
         self.call = call
+        self.awaitable = False
         self._finder = Finder()
         self._undo: list[tuple[dict[str, Any], str, Any, Any]] = []
 
@@ -92,6 +98,13 @@ class _Patch:
             self._replace(module, name, new)
         self._finder.start()
 
+    def begin_awaitable(self) -> None:
+        """Replace the names in `zmq.asyncio` as well."""
+        for name, new in awaitable_stand_ins().items():
+            for member, value in new.items():
+                self._replace(importlib.import_module(name), member, value)
+        self.awaitable = True
+
     def _replace(self, module: ModuleType, name: str, new: Any) -> None:
         members = vars(module)
         self._undo.append((members, name, members[name], new))
@@ -112,7 +125,7 @@ class _Patch:
 _active: _Patch | None = None
 
 
-def patch(hub: Choice | None = None) -> None:
+def patch(hub: Choice | None = None, *, aio: bool = False) -> None:
     """Have everybody who imports `zmq` from now on get green classes: other people's programs run on a hub, unchanged.
 
     In place are ``zmq.Context``, ``Socket``, ``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``,
@@ -120,8 +133,8 @@ def patch(hub: Choice | None = None) -> None:
     devices of `zmq.devices` that run in threads. `zmq.green` is `greenzmq.gevent`, and `eventlet.green.zmq` is
     `greenzmq.eventlet`, whatever `hub` says.
 
-    `zmq.asyncio`, `zmq.eventloop` and what runs in processes of its own stay pyzmq's. So are contexts and sockets made
-    before. All of these pass for instances of the new ``zmq.Context`` and ``zmq.Socket``.
+    `zmq.asyncio` (without `aio`), `zmq.eventloop` and what runs in processes of its own stay pyzmq's. So do contexts
+    and sockets made before. All of these pass for instances of the new ``zmq.Context`` and ``zmq.Socket``.
 
     Call it first, before modules take names out of `zmq`, in one thread. A call that is repeated does nothing. A forked
     child has the patch of its parent; a program that is started anew has not (``python -m greenzmq run`` gives it to
@@ -131,6 +144,9 @@ def patch(hub: Choice | None = None) -> None:
     ----------
     hub : str, type or Hub, optional
         The hub for contexts that name none. None leaves it to the rules, at each wait.
+    aio : bool
+        Put those of `greenzmq.aio` in place of ``Context``, ``Socket`` and ``Poller`` in `zmq.asyncio`, too. May be
+        added by a later call.
 
     Raises
     ------
@@ -149,15 +165,15 @@ def patch(hub: Choice | None = None) -> None:
     Switches: never. It imports `asyncio`, and tornado if that is installed, since pyzmq's modules for them have to be
     there before.
     """
-    _patch(hub, 3)
+    _patch(hub, aio, 3)
 
 
-def begin_as(speaker: str, hub: Choice | None) -> None:
+def begin_as(speaker: str, hub: Choice | None, *, aio: bool) -> None:
     """`patch` for `speaker`, which messages name in its place."""
-    _patch(hub, 3, speaker)
+    _patch(hub, aio, 3, speaker)
 
 
-def _patch(hub: Choice | None, level: int, speaker: str = "") -> None:
+def _patch(hub: Choice | None, aio: bool, level: int, speaker: str = "") -> None:
     global _active
     made = stand_ins(hub)
     caller = sys._getframe(level - 1)
@@ -165,11 +181,28 @@ def _patch(hub: Choice | None, level: int, speaker: str = "") -> None:
     if _active is not None:
         if made is not _active.made:
             raise HubError(f"{call} contradicts {_active.call}; withdraw that first: greenzmq.unpatch()")
+        if aio and not _active.awaitable:
+            late_ones = late.holders(_awaitable_originals(), themselves=True)
+            _active.begin_awaitable()
+            _warn(late_ones, level + 1)
         return
-    found = late.holders(value for name, value in _ORIGINALS.items() if name not in _WAIT_FOR_NOTHING)
+    originals = [value for name, value in _ORIGINALS.items() if name not in _WAIT_FOR_NOTHING]
+    found = late.holders(originals + (_awaitable_originals() if aio else []))
     new = _Patch(made, call)
     new.begin()
     _active = new
+    if aio:
+        new.begin_awaitable()
+    _warn(found, level + 1)
+
+
+def _awaitable_originals() -> list[Any]:
+    """The classes of `zmq.asyncio`, before they are replaced."""
+    module = importlib.import_module("zmq.asyncio")
+    return [vars(module)[name] for name in ("Context", "Socket", "Poller")]
+
+
+def _warn(found: dict[str, list[str]], level: int) -> None:
     if found:
         warnings.warn(late.describe(found), PatchWarning, stacklevel=level)
 
@@ -197,17 +230,17 @@ def unpatch() -> None:
 
 
 @contextmanager
-def patched(hub: Choice | None = None) -> Iterator[None]:
+def patched(hub: Choice | None = None, *, aio: bool = False) -> Iterator[None]:
     """`patch` for a block, or as a decorator for a function; if there was a patch before, it stays.
 
     Parameters
     ----------
-    hub : str, type or Hub, optional
+    hub, aio
         As for `patch`.
     """
     outer = _active
     try:
-        _patch(hub, 4)
+        _patch(hub, aio, 4)
         yield
     finally:
         if _active is not None and _active is not outer:

@@ -8,6 +8,7 @@ program makes of it are ordinary classes, and count only theirs.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABCMeta
 from collections.abc import Callable
 from functools import partial
@@ -29,10 +30,14 @@ from ..sockets.tracker import MessageTracker
 if TYPE_CHECKING:
     from ..hubs import Choice
 
-__all__ = ["StandIns", "shown", "stand_ins"]
+__all__ = ["StandIns", "awaitable_stand_ins", "shown", "stand_ins"]
 
 #: The hubs with a namespace of their own, which is a module of greenzmq.
 _NAMESPACES = ("gevent", "eventlet", "selector", "threading", *LOOPS)
+
+
+#: The namespace of awaitable sockets, imported only if it is wanted, since it imports asyncio's hub.
+_AWAITABLE = "greenzmq.aio"
 
 
 class _StandsIn(ABCMeta):
@@ -116,6 +121,29 @@ def stand_ins(choice: Choice | None) -> StandIns:
 
 
 _made: dict[Any, StandIns] = {}
+
+
+def awaitable_stand_ins() -> dict[str, dict[str, Any]]:
+    """What to put in `zmq.asyncio`, and in `zmq._future`, by the module's name and the name in there."""
+    if not _awaitable:
+        from zmq import _future
+        from zmq import asyncio as theirs
+
+        ours = importlib.import_module(_AWAITABLE)
+        socket = _stand_in("Socket", theirs.Socket, ours.Socket, {"__module__": "zmq.asyncio"})
+        of_context = {"__module__": "zmq.asyncio", "_socket_class": socket, "_instance": None}
+        # A ZMQStream asks by this class whether a socket's calls give futures.
+        either = _StandsIn("_AsyncSocket", (), {"_greenzmq_stands_in_for": (_future._AsyncSocket, ours.Socket)})
+        _awaitable["zmq._future"] = {"_AsyncSocket": either}
+        _awaitable["zmq.asyncio"] = {
+            "Socket": socket,
+            "Context": _stand_in("Context", theirs.Context, ours.Context, of_context),
+            "Poller": _stand_in("Poller", theirs.Poller, ours.Poller, {"__module__": "zmq.asyncio"}),
+        }
+    return _awaitable
+
+
+_awaitable: dict[str, dict[str, Any]] = {}
 
 
 def _green_classes(choice: Choice | None) -> tuple[type, type, type]:

@@ -282,6 +282,14 @@ def test_a_program_that_patches_for_another_hub_is_told(folder: Path) -> None:
     assert "contradicts python -m greenzmq run --hub selector" in err
 
 
+def test_aio_reaches_zmq_asyncio(folder: Path) -> None:
+    """``--aio``, in child processes too; without it they are pyzmq's own."""
+    show = "import zmq.asyncio; print(zmq.asyncio.Socket.__mro__[1].__module__, flush=True)"
+    program = Program(f"{show}\nimport subprocess, sys; subprocess.run([sys.executable, '-c', {show!r}])")
+    assert outcome(folder, program, *RUN, "--aio") == (0, "greenzmq.sockets.awaitable\n" * 2, "")
+    assert outcome(folder, program, *RUN) == (0, "zmq.asyncio\n" * 2, "")
+
+
 # -- wrong usage -------------------------------------------------------------------------------------------------------
 
 

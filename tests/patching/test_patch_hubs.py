@@ -231,10 +231,14 @@ def test_many_wait_and_are_killed(patched: GreenHub) -> None:
 
 def test_it_is_there_for_the_block_only(hub: GreenHub) -> None:
     """Every name that is replaced is pyzmq's own again, in all its modules, also after an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PatchWarning)
+        with greenzmq.patched(aio=True):
+            pass  # all of pyzmq's modules are imported now
     before = everything()
     made: list[Any] = []
 
-    @greenzmq.patched()
+    @greenzmq.patched(aio=True)
     def fail() -> None:
         assert everything() != before
         made.append(zmq.Context())

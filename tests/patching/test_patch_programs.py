@@ -45,6 +45,15 @@ PLAIN = {
         "from programs import patching\npatching.stays()",
         needs=("tornado",),
     ),
+    "awaitable": Child(
+        "import greenzmq; greenzmq.patch(aio=True)\nfrom programs import patching\npatching.awaitable()",
+        needs=("tornado",),
+    ),
+    "awaitable, later": Child(
+        "import greenzmq; greenzmq.patch(); greenzmq.patch(aio=True); greenzmq.patch()\n"
+        "from programs import patching\npatching.awaitable()",
+        needs=("tornado",),
+    ),
     "process device": Child(
         "import multiprocessing; multiprocessing.set_start_method('fork')\n"
         "import greenzmq; greenzmq.patch()\nfrom programs import patching\npatching.process_device()"
@@ -64,6 +73,9 @@ context = Mine()
 from zmq import Poller as P, proxy, zmq_poll, Frame
 ''', vars(early))
 exec("import zmq; from zmq import POLLIN, Again", vars(harmless))
+awaitable = types.ModuleType("awaitable")
+exec("from zmq.asyncio import Context, Poller", vars(awaitable))
+sys.modules["awaitable"] = awaitable
 lazy.__getattr__ = lambda name: sys.exit(f"lazy was asked for {name}")
 class Proxy:
     @property
@@ -73,7 +85,7 @@ harmless.proxy = Proxy()
 sys.modules.update(early=early, harmless=harmless, lazy=lazy, nothing=None)
 from programs import patching
 import greenzmq
-for call in (greenzmq.patch, greenzmq.patch, greenzmq.unpatch):
+for call in (greenzmq.patch, greenzmq.patch, lambda: greenzmq.patch(aio=True), greenzmq.unpatch):
     print(patching.warned(call))
 early.context.destroy()
 """
@@ -139,10 +151,11 @@ def test_what_stays_pyzmqs(child: str, children: Children, request: pytest.Fixtu
 @pytest.mark.parametrize("child", ["late"])
 def test_who_came_first_is_told(child: str, children: Children, request: pytest.FixtureRequest) -> None:
     """The names by module, once, blamed on the caller. Nothing is asked that could answer for itself."""
-    first, second, last = output(child, children, request)
+    first, second, third, last = output(child, children, request)
     assert "late" in first
     assert "__main__ (Context); early (Mine, P, context, proxy, zmq_poll). Call" in first
     assert "harmless" not in first
+    assert "they wait: awaitable (Context, Poller). Call" in third
     assert first[2:].startswith("patching.py: ")  # where `call()` stands
     assert (second, last) == ("[]", "[]")
 

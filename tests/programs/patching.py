@@ -254,3 +254,56 @@ def warned(call: Callable[[], None]) -> list[str]:
         warnings.simplefilter("always", PatchWarning)
         call()
     return [f"{os.path.basename(one.filename)}: {one.message}" for one in caught if one.category is PatchWarning]
+
+
+def awaitable() -> None:
+    """`zmq.asyncio` has our awaitable sockets: a cancelled `recv` loses nothing. Those of before pass for them."""
+    import asyncio
+
+    import zmq
+    import zmq.asyncio
+    from zmq.eventloop.zmqstream import ZMQStream
+    from zmq.utils.monitor import recv_monitor_message
+
+    import greenzmq.aio
+
+    assert issubclass(zmq.asyncio.Socket, greenzmq.aio.Socket)
+
+    async def program() -> None:
+        async with zmq.asyncio.Context() as context:
+            pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+            assert isinstance(context, zmq.Context)
+            assert type(pull) is zmq.asyncio.Socket
+            monitor = pull.get_monitor_socket()
+            pull.bind("tcp://127.0.0.1:*")
+            assert (await recv_monitor_message(monitor))["event"] == zmq.EVENT_LISTENING
+            push.connect(pull.last_endpoint.decode())
+            for number in range(20):
+                waiting = asyncio.ensure_future(pull.recv())
+                await asyncio.sleep(0)
+                await push.send(b"%d" % number)
+                waiting.cancel()
+                assert await pull.recv() == b"%d" % number
+            poller = zmq.asyncio.Poller()
+            poller.register(pull, zmq.POLLIN)
+            await push.send(b"message")
+            assert await poller.poll(10000) == [(pull, zmq.POLLIN)]
+            assert await pull.recv() == b"message"
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                stream = ZMQStream(pull)  # which makes a plain socket of one whose calls give futures
+            received: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+            stream.on_recv(received.set_result)
+            await push.send(b"message")
+            assert await received == [b"message"]
+            stream.close()
+            monitor.close(0)
+            push.close(0)
+            pull.close(0)
+
+    asyncio.run(program())
+    greenzmq.unpatch()
+    assert not issubclass(zmq.asyncio.Socket, greenzmq.Socket)
+    print("awaitable")
