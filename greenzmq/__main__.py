@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import greenzmq
 
-from .cli import demo, info
+from .cli import demo, info, proxy
 from .cli import run as run_program
 from .cli.console import run_quietly, say
 
 __all__ = ["main"]
 
-COMMANDS = (run_program, demo, info)
+COMMANDS = (run_program, proxy, demo, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
-"""The command line: ``python -m greenzmq run``, ``demo`` and ``info``.
+"""The command line: ``python -m greenzmq run``, ``proxy``, ``demo`` and ``info``.
 
-- `run`, `demo` and `info` are the commands. Each has the functions ``add_parser`` and ``run``.
+- `run`, `proxy`, `demo` and `info` are the commands. Each has the functions ``add_parser`` and ``run``.
+- `endpoints` reads what `proxy` is told of its sockets;
 - `inputs` finds the files for the demo and computes the right answers. `exchange` is the demo's service with its
   clients, written with green sockets. `ticker` runs beside them and measures stalls.
 - `child` starts a process for each hub; `one_hub` is the program that runs in it.
