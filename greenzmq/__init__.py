@@ -26,6 +26,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         asyncio         the running asyncio loop, or uvloop's
         threading       a selector loop for each native thread
         detection       which hub a greenlet runs on, asked without side effects
+        words           what other programs call them
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
         limits          checks of the times that programs give

@@ -102,7 +102,8 @@ def namespace(name: str) -> ModuleType:
     Parameters
     ----------
     name : str
-        ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"threading"`` or ``"asyncio"``. ``"uvloop"`` means asyncio's.
+        ``"gevent"``, ``"eventlet"``, ``"selector"``, ``"threading"`` or ``"asyncio"``; ``"uvloop"`` means asyncio's. Or
+        a word that another program has for one of them, such as ``"gthread"``: ``python -m greenzmq info`` lists these.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def _choice(hub: Choice | GreenHub | None) -> Choice:
     if isinstance(hub, str) and hub in LOOPS:
         return hub
     choice: Choice = hubs.decide(hub).name
-    return choice
+    return hubs.hub_named(choice) if isinstance(choice, str) else choice
 
 
 def _run_on_loop(name: str, call: Callable[[], T], signals: list[int]) -> T:

@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     decided = _decide()  # first: if a runtime has patched this process, the wait for the child processes makes its hub
     say(table.fields(_versions(), width()))
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
+    table.show(("the words of", "are taken for"), _words(), left=2)
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")
     return _say_choice(decided)
@@ -75,6 +76,11 @@ def _row(hub: hubs.KnownHub) -> tuple[str, str, str]:
             else (hub.name, "not installed", hubs.install_line(hub.package))
         )
     return hub.name, _runtime(hub.package), _variant(hub.name)
+
+
+def _words() -> list[tuple[str, str]]:
+    """One row for each word of another program."""
+    return [(f"{who}: {word}", hub) for word, hub, who in hubs.WORDS]
 
 
 def _runtime(package: str) -> str:

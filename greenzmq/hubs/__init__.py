@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TypeVar
 
 from greenlet import getcurrent
@@ -40,13 +41,17 @@ from .detection import (
     runs_elsewhere,
 )
 from .registry import Choice, KnownHub, hub_class, install_line, known_hubs, runs_threads
+from .words import WORDS, hub_named
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
 __all__ += [
     "DEFAULT_RULE",
+    "WORDS",
+    "LateChoice",
     "asyncio_debugs",
     "coroutine_loop",
     "hub_class",
+    "hub_named",
     "hub_to_wait_on",
     "install_line",
     "is_debugged_coroutine",
@@ -63,12 +68,23 @@ ENVIRONMENT = "GREENZMQ_HUB"
 T = TypeVar("T")
 
 
+#: What `use_hub` takes: a choice, or a function that is called at each decision, and returns one, or None.
+LateChoice = Callable[[], Choice | None]
+
+
 @dataclass(frozen=True)
 class _Said:
-    """A hub that the program has named, and where in the code, for messages."""
+    """What `use_hub` was given, and where it was called."""
 
-    choice: Choice
+    choice: Choice | LateChoice
     place: str
+
+    def now(self) -> Choice | None:
+        """The choice at this moment; None if the function that was given makes none."""
+        choice = self.choice
+        if isinstance(choice, (str, type, Hub)):
+            return choice
+        return choice()
 
 
 #: The last choice of a context or namespace that a wait has asked for, and a weak reference to its hub.
@@ -77,7 +93,7 @@ _process: _Said | None = None
 _thread = unpatched.local()
 
 
-def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
+def use_hub(choice: Choice | LateChoice | None, *, thread: bool = False) -> None:
     """Choose the hub on which this process, or this thread, waits.
 
     The choice comes before ``$GREENZMQ_HUB`` and before any detection, and after a context's own ``hub=`` and the
@@ -87,15 +103,16 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
 
     Parameters
     ----------
-    choice : str, type or Hub, or None
-        The hub; None withdraws the choice.
+    choice : str, type, Hub or callable, or None
+        The hub; None withdraws the choice. A function decides late: it is called without arguments whenever a hub is
+        looked for, and returns the choice, or None to leave it to the other rules. It should be quick.
     thread : bool
         Choose for this native thread only.
 
     Raises
     ------
     UnknownHubError, MissingHubError
-        The hub cannot be used. Raised here, not at the first wait.
+        The hub cannot be used. Raised here, not at the first wait; but for the answer of a function, where it is used.
     HubError
         Another hub was chosen before, for the same process or thread.
 
@@ -106,11 +123,12 @@ def use_hub(choice: Choice | None, *, thread: bool = False) -> None:
     global _process
     said = None
     if choice is not None:
-        kind = hub_class(choice)
+        if isinstance(choice, (str, type, Hub)) or not callable(choice):
+            hub_class(choice)
         caller = sys._getframe(1)
         said = _Said(choice, f"{caller.f_code.co_filename}:{caller.f_lineno}")
         before: _Said | None = getattr(_thread, "said", None) if thread else _process
-        if before is not None and (kind is not hub_class(before.choice) or _differ(choice, before.choice)):
+        if before is not None and _differ(choice, before.choice):
             whole = ", thread=True" if thread else ""
             raise HubError(
                 f"use_hub({_shown(choice)}{whole}) at {said.place} contradicts use_hub({_shown(before.choice)}{whole}) "
@@ -218,12 +236,11 @@ def _said(choice: Choice | None) -> Iterator[Decision]:
     """Rule 1: the hubs that the program has named, the one that counts first."""
     if choice is not None:
         yield Decision(lasting(choice), 1, "the context or namespace says so")
-    if (said := getattr(_thread, "said", None)) is not None:
-        yield Decision(
-            lasting(said.choice), 1, "use_hub(..., thread=True) says so", f"use_hub(..., thread=True) at {said.place}"
-        )
-    if (said := _process) is not None:
-        yield Decision(lasting(said.choice), 1, "use_hub() says so", f"use_hub() at {said.place}")
+    if (said := getattr(_thread, "said", None)) is not None and (chosen := said.now()) is not None:
+        speaker = f"use_hub(..., thread=True) at {said.place}"
+        yield Decision(lasting(chosen), 1, "use_hub(..., thread=True) says so", speaker)
+    if (said := _process) is not None and (chosen := said.now()) is not None:
+        yield Decision(lasting(chosen), 1, "use_hub() says so", f"use_hub() at {said.place}")
     if name := os.environ.get(ENVIRONMENT):
         yield Decision(name, 1, f"${ENVIRONMENT} says so", f"${ENVIRONMENT}")
 
@@ -317,10 +334,16 @@ def _contradiction(decision: Decision, kind: type[Hub], other: Decision, owner: 
     )
 
 
-def _differ(choice: Choice, other: Choice) -> bool:
-    """Whether two choices of one kind of hub differ: one of them is a `Hub` itself, and the other is not that one."""
-    return choice is not other and (isinstance(choice, Hub) or isinstance(other, Hub))
+def _differ(choice: Choice | LateChoice, other: Choice | LateChoice) -> bool:
+    """Whether two choices cannot both hold.
+
+    They do not differ if they name the same kind of hub, unless one of them is a hub itself, or a function.
+    """
+    if choice is other:
+        return False
+    known = (str, type)
+    return not (isinstance(choice, known) and isinstance(other, known) and hub_class(choice) is hub_class(other))
 
 
 def _shown(choice: object) -> str:
-    return choice.__qualname__ if isinstance(choice, type) else repr(choice)
+    return choice.__qualname__ if isinstance(choice, (type, FunctionType)) else repr(choice)

@@ -18,6 +18,7 @@ from typing import Any, Union
 
 from ..errors import MissingHubError, UnknownHubError
 from .base import Hub
+from .words import WORDS, hub_named
 
 __all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "runs_threads"]
 
@@ -104,7 +105,7 @@ def hub_class(choice: Choice) -> type[Hub]:
 def runs_threads(choice: Choice) -> bool:
     """Whether `choice` names a hub whose tasks are native threads. Imports nothing: no for what nobody has loaded."""
     if isinstance(choice, str):
-        name = _ALIASES.get(choice, choice)
+        name = hub_named(_ALIASES.get(choice, choice))
         return name == "threading" or (name in _classes and _classes[name].runs_threads)
     return bool(choice.runs_threads)
 
@@ -150,6 +151,8 @@ def _find(name: str) -> tuple[str, str, str]:
         if fault := _fault(name, entries):
             raise UnknownHubError(f"hub {name!r} cannot be used: {fault}. {_installed(name)}")
         return entries[0].value, "", f", from {_origin(entries[0])},"
+    if (meant := hub_named(name)) != name:
+        return _find(meant)
     if ":" in name:
         if not _is_path(name):
             raise UnknownHubError(f"{name!r} is not a path to a hub: give 'package.module:Class'. {_installed()}")
@@ -174,7 +177,8 @@ def _suggestion(name: str) -> str:
     if asked in _MEANT:
         return f"{_MEANT[asked]}. "
     names = sorted(hub.name for hub in known_hubs())
-    close = difflib.get_close_matches(asked, names, 1) or difflib.get_close_matches(asked, sorted(_ALIASES), 1)
+    others = sorted({*_ALIASES, *(word for word, _, _ in WORDS)})
+    close = difflib.get_close_matches(asked, names, 1) or difflib.get_close_matches(asked, others, 1)
     return f"Did you mean {close[0]!r}? " if close else ""
 
 

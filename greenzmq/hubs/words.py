@@ -1,0 +1,34 @@
+"""The words of others: what settings of other programs call the runtime, and which hub that is.
+
+A framework that passes its own setting through, ``Context(hub=settings.ASYNC_MODE)``, need not translate it.
+``python -m greenzmq info`` shows this table.
+"""
+
+from __future__ import annotations
+
+__all__ = ["WORDS", "hub_named"]
+
+#: The word, the hub that it stands for, and who uses it. Their words that are names of hubs (gevent, eventlet,
+#: threading) are not listed.
+WORDS: tuple[tuple[str, str, str], ...] = (
+    ("gevent_uwsgi", "gevent", "engineio"),
+    ("asgi", "asyncio", "engineio"),
+    ("aiohttp", "asyncio", "engineio"),
+    ("sanic", "asyncio", "engineio"),
+    ("tornado", "asyncio", "engineio, gunicorn"),
+    ("threads", "threading", "celery"),
+    ("prefork", "selector", "celery"),
+    ("solo", "selector", "celery"),
+    ("gthread", "threading", "gunicorn"),
+    ("gevent_wsgi", "gevent", "gunicorn"),
+    ("gevent_pywsgi", "gevent", "gunicorn"),
+    ("sync", "selector", "gunicorn"),
+    ("default", "selector", "kombu"),
+)
+
+_HUBS = {word: hub for word, hub, _ in WORDS}
+
+
+def hub_named(word: str) -> str:
+    """The name of the hub for which `word` stands; `word` itself, if it is none of `WORDS`."""
+    return _HUBS.get(word, word)
