@@ -144,6 +144,17 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     return variant
 
 
+def drop_failure() -> None:
+    """Free what the frames of a failed test refer to, such as tasks.
+
+    An error of a task that nobody has seen is reported when the task is freed. This has to happen in the test that has
+    made the task, and not in a later one, which would then fail.
+    """
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        vars(sys).pop(name, None)
+    gc.collect()
+
+
 @pytest.fixture
 def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[HubThread]:
     """The thread of the hub on which this test runs. At its end nothing may be left in the hub, and no file open."""
@@ -152,6 +163,7 @@ def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[Hub
     thread.remember()
     yield thread
     if request.node.stash.get(FAILED, True):
+        drop_failure()
         return
     del request.node.stash[THREAD]
     if leftovers := thread.leftovers():

@@ -136,6 +136,30 @@ def test_failure_beside_garbage(run) -> None:
     assert "1 failed, 1 passed" in output
 
 
+def test_failure_with_tasks(run) -> None:
+    """The tasks of a test that fails, whose errors nobody sees, are errors of that test, and of no later one.
+
+    Seen to fail when a failed test's frames kept the tasks until the next test began.
+    """
+    output, code = run(
+        """
+        import gc
+
+        def test_fails(hub, push_pull):
+            tasks = [hub.spawn(push_pull[1].recv) for _ in range(2)]
+            hub.sleep(0.01)
+            tasks.append(tasks)
+            pytest.fail("on purpose")
+
+        def test_passes(hub):
+            gc.collect()
+        """
+    )
+    assert code == 1
+    assert "5 failed, 5 passed, 5 errors" in output
+    assert not re.findall("^(?:FAILED|ERROR) .*test_passes.*", output, re.MULTILINE)
+
+
 #: What a test leaves behind, and the sign of it in what is reported.
 LEAKS = {
     "watch": ("contract_hub.watch(os.pipe()[0], int).start()", r"'started watches': \{\("),
