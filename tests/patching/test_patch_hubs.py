@@ -315,3 +315,22 @@ def everything() -> dict[tuple[str, str], int]:
         for member, value in vars(module).items()
         if member not in {"__warningregistry__", "green"}
     } | {("sys", "meta_path"): len(sys.meta_path)}
+
+
+def test_a_monitored_queue_waits_on_the_hub(patched: GreenHub) -> None:
+    """`zmq.devices.monitored_queue`: what passes is published with a prefix."""
+    with opened() as context:
+        front, push = linked(context, zmq.PULL, zmq.PUSH)
+        back, pull, monitor, sub = (context.socket(kind) for kind in (zmq.PUSH, zmq.PULL, zmq.PUB, zmq.SUB))
+        for bound, connected in ((back, pull), (monitor, sub)):
+            bound.bind(f"inproc://{id(bound)}")
+            connected.connect(f"inproc://{id(bound)}")
+        sub.subscribe(b"")
+        monitor.wait_subscribed()
+        task = patched.spawn(zmq.devices.monitored_queue, front, back, monitor, b"in", b"out")
+        later(patched, lambda: push.send(b"message"))
+        assert pull.recv() == b"message"
+        assert sub.recv_multipart() == [b"in", b"message"]
+        front.close()
+        with pytest.raises(zmq.ZMQError):
+            task.get()

@@ -307,3 +307,43 @@ def awaitable() -> None:
     greenzmq.unpatch()
     assert not issubclass(zmq.asyncio.Socket, greenzmq.Socket)
     print("awaitable")
+
+
+def eventloop(namespace: str) -> None:
+    """The names of a namespace's `eventloop`, in the spellings of circus, with a stream on a green socket."""
+    import asyncio
+    import importlib
+    import warnings
+
+    import zmq.eventloop.zmqstream
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyzmq says that `ioloop` is deprecated
+        package = importlib.import_module(f"{namespace}.eventloop")
+        ioloop = importlib.import_module(f"{namespace}.eventloop.ioloop")
+        zmqstream = importlib.import_module(f"{namespace}.eventloop.zmqstream")
+        scope: dict[str, Any] = {}
+        exec(f"from {namespace}.eventloop import ioloop, zmqstream\nimport {namespace}.eventloop.zmqstream", scope)
+    assert scope["zmqstream"] is zmqstream is zmq.eventloop.zmqstream
+    assert package.IOLoop is ioloop.IOLoop is importlib.import_module("tornado.ioloop").IOLoop
+    assert issubclass(ioloop.PeriodicCallback, object)
+    module = importlib.import_module(namespace)
+
+    async def program() -> list[bytes]:
+        context = module.Context()
+        pull, push = context.socket(module.PULL), context.socket(module.PUSH)
+        pull.bind("inproc://stream")
+        push.connect("inproc://stream")
+        stream = zmqstream.ZMQStream(pull)
+        received: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        stream.on_recv(received.set_result)
+        sender = zmqstream.ZMQStream(push, ioloop.IOLoop.current())
+        sender.send_multipart([b"one", b"two"])
+        message = await received
+        stream.close()
+        sender.close()
+        context.destroy(linger=0)
+        return message
+
+    assert asyncio.run(program()) == [b"one", b"two"]
+    print("eventloop")
