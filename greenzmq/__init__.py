@@ -75,6 +75,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections
         locked          the calls of a socket that native threads share
+        barriers        wait for peers, for subscriptions, and until all is sent
         socket          the green Socket, with the fast path
         zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "AmbiguousHubError",
+    "BarrierTimeout",
     "BlockingCallError",
     "HubError",
     "MissingHubError",
@@ -86,6 +87,25 @@ class Timeout(TimeoutError):  # noqa: N818  # the name that gevent and eventlet 
 
     def __str__(self) -> str:
         return "" if self.seconds is None else _in_words(self.seconds)
+
+
+class BarrierTimeout(Timeout):
+    """The time of `Socket.wait_connected`, `wait_subscribed` or `wait_drained` is over; the message tells what it saw.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        The time that was given, in seconds.
+    seen : str
+        What the barrier knows.
+    """
+
+    def __init__(self, seconds: float | None = None, seen: str = "") -> None:
+        super().__init__(seconds)
+        self.seen = seen
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.seen}" if self.seen else super().__str__()
 
 
 class TimeLimitExpired(BaseException):

@@ -17,6 +17,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from ..hubs.asyncio import Future, current_task, ensure_future, isfuture, running_loop
+from ..waiting.bridge import run_beside
 from ..waiting.futures import PendingFuture, failed_future, finished_future, loop_to_run
 from . import socket as green
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
@@ -258,6 +259,24 @@ class Socket(green.Socket[Any]):
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """An awaitable PAIR socket with this one's events; see `greenzmq.Socket.get_monitor_socket`."""
         return cast("Self", open_monitor(Socket, self, events, addr))
+
+    # -- barriers -----------------------------------------------------------------------------------------------------
+
+    def wait_connected(  # type: ignore[override]
+        self, n: int = 1, timeout: float | None = None
+    ) -> Future[None]:
+        """Wait until at least `n` peers are connected; see `greenzmq.Socket.wait_connected`."""
+        return run_beside(super().wait_connected, n, timeout)
+
+    def wait_subscribed(  # type: ignore[override]
+        self, topic: bytes | str = b"", timeout: float | None = None
+    ) -> Future[list[bytes]]:
+        """Wait until somebody has subscribed to `topic`; see `greenzmq.Socket.wait_subscribed`."""
+        return run_beside(super().wait_subscribed, topic, timeout)
+
+    def wait_drained(self, timeout: float | None = None) -> Future[None]:  # type: ignore[override]
+        """Wait until everything that was sent before has left; see `greenzmq.Socket.wait_drained`."""
+        return run_beside(super().wait_drained, timeout)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ..waiting.hub_api import GreenHub
 from ..waiting.locks import ParkingLock
 from ..waiting.scope import note_context
 from ..waiting.tasks import NativeCall
+from .barriers import default_barriers, observe
 from .fairness import default_turn, turn_in_seconds
 from .inherited import refuse_after_fork
 from .plain import PlainContext
@@ -64,6 +65,10 @@ class Context(PlainContext[Made_co]):
     pyobj : bool, optional
         False makes `Socket.send_pyobj` and `recv_pyobj` an error: to unpickle runs whatever code the sender has put in
         the message. None means what ``$GREENZMQ_PYOBJ`` says, 0 or 1; if that is not set, they are allowed.
+    barriers : bool, optional
+        True lets its sockets tell of their peers: `Socket.wait_connected`, `wait_drained`. It costs a monitor for each
+        socket and a tracker for each frame that is sent, so it is for tests and for starting up. None means what
+        ``$GREENZMQ_BARRIERS`` says, 0 or 1. `Socket.wait_subscribed` works without it.
 
     Raises
     ------
@@ -83,6 +88,7 @@ class Context(PlainContext[Made_co]):
     _greenzmq_choice: Choice | None
     _greenzmq_turn: float
     _greenzmq_pyobj: bool | None
+    _greenzmq_barriers: bool
     _greenzmq_ending: NativeCall[None] | None
     _greenzmq_services: weakref.WeakSet[Any]  # what runs in it, with sockets of its own, until it ends
     _greenzmq_unattended = False  # a finalizer ends it, so `term` must not wait
@@ -95,6 +101,7 @@ class Context(PlainContext[Made_co]):
         hub: Choice | GreenHub | None = None,
         turn: float | None = None,
         pyobj: bool | None = None,
+        barriers: bool | None = None,
     ) -> None:
         other = io_threads if isinstance(io_threads, PlainContext) else shadow
         choice = hub.choice if isinstance(hub, GreenHub) else hub
@@ -107,6 +114,9 @@ class Context(PlainContext[Made_co]):
             _greenzmq_choice=choice or getattr(other, "_greenzmq_choice", None) or self._greenzmq_default_hub,
             _greenzmq_turn=default_turn() if seconds is None else seconds,
             _greenzmq_pyobj=getattr(other, "_greenzmq_pyobj", None) if pyobj is None else bool(pyobj),
+            _greenzmq_barriers=(
+                getattr(other, "_greenzmq_barriers", default_barriers()) if barriers is None else bool(barriers)
+            ),
             _greenzmq_ending=None,
             _greenzmq_services=weakref.WeakSet(),
         )
@@ -124,6 +134,8 @@ class Context(PlainContext[Made_co]):
     def _add_socket(self, socket: Any) -> None:
         super()._add_socket(socket)
         if isinstance(socket, Socket):
+            if self._greenzmq_barriers:
+                observe(Socket, socket)
             unregister_after_fork(socket)  # the context keeps a weak reference to it, and tells it of a fork
 
     def _greenzmq_after_fork(self) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import zmq
 
-__all__ = ["open_monitor", "stop_monitoring"]
+from ..process import unpatched
+
+__all__ = ["is_opening", "open_monitor", "stop_monitoring"]
 
 _numbers = itertools.count()
+_thread = unpatched.local()
 
 
 def open_monitor(
@@ -47,10 +50,12 @@ def open_monitor(
         # monitor only a while after the close.
         addr = f"inproc://greenzmq.monitor.{next(_numbers)}"
     context: zmq.Context[Any] = socket.context
-    if issubclass(context._socket_class, green):
-        monitor = context.socket(zmq.PAIR)
-    else:
-        monitor = context.socket(zmq.PAIR, socket_class=type(socket) if isinstance(socket, green) else green)
+    own = context._socket_class if issubclass(context._socket_class, green) else None
+    _thread.opening = True
+    try:
+        monitor = context.socket(zmq.PAIR, socket_class=own or (type(socket) if isinstance(socket, green) else green))
+    finally:
+        _thread.opening = False
     try:
         monitor.set(zmq.RCVHWM, 0)
         socket.monitor(addr, zmq.EVENT_ALL if events is None else events)
@@ -61,6 +66,11 @@ def open_monitor(
         monitor.close(linger=0)
         raise
     return monitor
+
+
+def is_opening() -> bool:
+    """Whether the socket that this thread makes now is a monitor."""
+    return getattr(_thread, "opening", False)
 
 
 def stop_monitoring(monitor: Any, socket: zmq.Socket[Any] | None) -> None:

@@ -27,6 +27,7 @@ from zmq.backend import Socket as BackendSocket
 from ..hubs import shares_sockets
 from ..process.fork import register_after_fork
 from . import signatures
+from .barriers import Barriers, ObservedSharedState, ObservedState
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
 from .coroutines import new_state
 from .directions import POLLIN
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 FD = int(zmq.FD)
+LAST_ENDPOINT = int(zmq.LAST_ENDPOINT)
 PAIR = int(zmq.PAIR)
 TYPE = int(zmq.TYPE)
 
@@ -65,7 +67,7 @@ _recv = BackendSocket.recv
 T = TypeVar("T")
 
 
-class Socket(PlainSocket[Received_co]):
+class Socket(PlainSocket[Received_co], Barriers):
     """A `zmq.Socket` for greenlets. Any number of them may wait on it at once, first come, first served.
 
     Made by ``Context.socket``. Signatures, results and errors are pyzmq's, with these additions:
@@ -97,6 +99,7 @@ class Socket(PlainSocket[Received_co]):
     #: The same directions, used for whole messages; `PART_BY_PART` if a subclass has its own `recv` or `send`.
     _greenzmq_message_receiving: Any
     _greenzmq_message_sending: Any
+    _greenzmq_last_endpoint: bytes | None = None  # what was bound or connected last, if `wait_subscribed` has hidden it
     _greenzmq_own_recv: ClassVar[bool] = False
     _greenzmq_own_send: ClassVar[bool] = False
 
@@ -111,7 +114,9 @@ class Socket(PlainSocket[Received_co]):
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         turn = getattr(self.context, "_greenzmq_turn", None)
-        make = SharedState if shares_sockets(self._greenzmq_choice) else new_state
+        make: Any = SharedState if shares_sockets(self._greenzmq_choice) else new_state
+        if getattr(self.context, "_greenzmq_barriers", False):
+            make = ObservedSharedState if make is SharedState else ObservedState
         state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
         # Not by attribute assignment: for each, pyzmq would first search libzmq's options for one of that name.
@@ -306,6 +311,8 @@ class Socket(PlainSocket[Received_co]):
             return self._greenzmq_state.waiters.check_events(self)
         if option == FD:
             self._greenzmq_state.expose()
+        elif option == LAST_ENDPOINT and self._greenzmq_last_endpoint is not None:
+            return self._greenzmq_last_endpoint
         return _get(self, option)
 
     getsockopt = get
@@ -324,10 +331,12 @@ class Socket(PlainSocket[Received_co]):
 
     def bind(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]  # as pyzmq's is
         """Bind to an address; see `zmq.Socket.bind`. Never switches."""
+        self.__dict__.pop("_greenzmq_last_endpoint", None)
         return self._greenzmq_and_recheck(super().bind, addr)
 
     def connect(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Connect to an address; see `zmq.Socket.connect`. Never switches."""
+        self.__dict__.pop("_greenzmq_last_endpoint", None)
         return self._greenzmq_and_recheck(super().connect, addr)
 
     def unbind(self, addr: str | bytes) -> None:

@@ -39,6 +39,21 @@ class Stage:
         self.releases.append(lambda: [peer.recv(zmq.NOBLOCK) for _ in range(2)])
         return socket
 
+    def observed(self, kind: int) -> Any:
+        """A socket that can tell of its peers; it has none."""
+        context = self.zmq.Context(self.context, barriers=True)
+        socket = context.socket(kind)
+        socket.linger = 0
+        self.context._sockets.add(socket)  # which ends it
+        return socket
+
+    def unsent(self) -> Any:
+        """One with a message that nobody receives."""
+        socket = self.observed(zmq.PUSH)
+        socket.connect("inproc://nobody-is-here")
+        socket.send(b"message")
+        return socket
+
     def event(self) -> greenzmq.GreenEvent:
         """An event that the ticker sets."""
         event = self.zmq.GreenEvent()
@@ -243,6 +258,9 @@ WAITS: dict[str, Way] = {
     "Socket.send_pyobj": lambda stage: stage.writer().send_pyobj(None),
     "Socket.send_serialized": lambda stage: stage.writer().send_serialized(b"message", lambda data: [data]),
     "Socket.send_string": lambda stage: stage.writer().send_string("message"),
+    "Socket.wait_connected": lambda stage: stage.proxied(stage.observed(zmq.PULL).wait_connected),
+    "Socket.wait_drained": lambda stage: stage.proxied(stage.unsent().wait_drained),
+    "Socket.wait_subscribed": lambda stage: stage.proxied(stage.context.socket(zmq.PUB).wait_subscribed),
     "Socket.send_unicode": lambda stage: stage.writer().send_unicode("message"),
     "Task.get": lambda stage: stage.busy_task().get(),
     "Task.join": lambda stage: stage.busy_task().join(),
