@@ -60,8 +60,9 @@ _hub_class("asyncio")
 
 main = partial(_greenzmq.main, hub="asyncio")
 if not TYPE_CHECKING:
-    _ours = ("AsyncMonitorEvents", "AwaitableTask", "ZMQEventLoop", "await_", "install", "run", "spawn")
-    __all__ = sorted({*_greenzmq.__all__, *_ours} - {"MonitorEvents"})  # noqa: PLE0605
+    _theirs = ("ProactorSelectorThreadWarning", "ZMQEventLoop", "install")
+    _ours = ("AsyncMonitorEvents", "AwaitableTask", "await_", "run", "spawn")
+    __all__ = sorted({*_greenzmq.__all__, *_theirs, *_ours} - {"MonitorEvents"})  # noqa: PLE0605
     __getattr__, __dir__ = _submodules.open_namespace(__name__)
 
 

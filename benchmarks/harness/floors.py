@@ -1,11 +1,11 @@
-"""What greenzmq has to reach, on every hub: ratios of medians of one run."""
+"""What greenzmq has to reach, on every hub or on every loop: ratios of medians of one run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .cells.contenders import OURS
+from .cells.contenders import AWAITABLE, OURS
 
 if TYPE_CHECKING:
     from .figures import Ratio
@@ -20,12 +20,20 @@ class Floor(NamedTuple):
     workload: str
     metric: str
     than: str
-    """A contender; or, behind ``=``, another workload of the same contender."""
+    """A contender, on the same loop if it has one; or, behind ``=``, another workload of the same contender."""
     at_least: float
     """So many times better. 0: nothing was demanded, the ratio is shown."""
     words: str
     is_share: bool = False
     """It is shown as a share of the other's cost, not as how many times better it is."""
+    of: tuple[str, ...] = OURS
+    """Who has to reach it."""
+
+    def other(self, ours: str) -> str:
+        """The contender with which one of ours is compared."""
+        if self.than.startswith("="):
+            return ours
+        return self.than + ("+uvloop" if self.of is AWAITABLE and ours.endswith("+uvloop") else "")
 
     @property
     def other_workload(self) -> str:
@@ -33,7 +41,7 @@ class Floor(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A floor and one of our hubs. `ratio` is None where one of the two was not measured."""
+    """A floor and one of those who have to reach it. `ratio` is None where one of the two was not measured."""
 
     floor: Floor
     contender: str
@@ -64,6 +72,11 @@ FLOORS = (
     Floor("proxy/tcp/2x100B", "rate", "zmq.green", 4, "4 × zmq.green (its device)"),
     Floor("waiters/1000", "KiB", "zmq.green", 2, "at most 0.5 × zmq.green's", True),
     Floor("waiters/1000", "KiB", "noblock", 0, "the sockets alone, nobody waiting", True),
+    Floor("ready", "recv ns", "zmq.asyncio", 8, "recv: 8 × zmq.asyncio", of=AWAITABLE),
+    Floor("round-trip/inproc", "rate", "zmq.asyncio", 2.5, "2.5 × zmq.asyncio", of=AWAITABLE),
+    Floor("one-way/tcp/100B", "rate", "zmq.asyncio", 6, "6 × zmq.asyncio", of=AWAITABLE),
+    Floor("stall/ready", "stall ms", "zmq.asyncio", 20, "a twentieth of zmq.asyncio's", of=AWAITABLE),
+    Floor("waiters/1000", "KiB", "zmq.asyncio", 0, "zmq.asyncio", True, of=AWAITABLE),
 )
 
 
@@ -73,10 +86,9 @@ def workloads() -> list[str]:
 
 
 def evaluate(results: Results, floors: Sequence[Floor] = FLOORS) -> Iterator[Verdict]:
-    """Each floor on each of our hubs that was measured."""
+    """Each floor on each of ours that was measured."""
     for floor in floors:
-        for ours in OURS:
+        for ours in floor.of:
             if ours in results.contenders:
-                theirs = ours if floor.than.startswith("=") else floor.than
-                ratio = results.ratio(floor.metric, (floor.workload, ours), (floor.other_workload, theirs))
-                yield Verdict(floor, ours, ratio)
+                theirs = (floor.other_workload, floor.other(ours))
+                yield Verdict(floor, ours, results.ratio(floor.metric, (floor.workload, ours), theirs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .cells.contenders import OURS
+from .cells.contenders import AWAITABLE, OURS
 from .cells.workloads import GROUPS
 from .figures import compact
 
@@ -22,7 +22,7 @@ SHORT = {name: name.replace("greenzmq-", "g/").replace("asyncio+", "") for name 
 }
 """What is too long for the head of a column."""
 
-FLOOR_HEADINGS = ("workload", "at least", *(name.removeprefix("greenzmq-") for name in OURS))
+FLOOR_HEADINGS = ("workload", "at least", *(name.removeprefix("greenzmq-") for name in (*OURS, *AWAITABLE)))
 
 NOTHING = "-"
 
@@ -71,13 +71,13 @@ def _cell(results: Results, workload: str, contender: str, metric: str, spread: 
 
 
 def floor_rows(verdicts: Sequence[Verdict]) -> Iterator[list[str]]:
-    """A row for each floor; in the columns of our hubs the ratio, with a mark if it is missed."""
+    """A row for each floor; in the columns of our hubs and loops the ratio, with a mark if it is missed."""
     by_floor: dict[Floor, dict[str, Verdict]] = {}
     for verdict in verdicts:
         by_floor.setdefault(verdict.floor, {})[verdict.contender] = verdict
     for floor, found in by_floor.items():
         if any(verdict.ratio for verdict in found.values()):
-            yield [floor.workload, floor.words, *(_verdict(found.get(name)) for name in OURS)]
+            yield [floor.workload, floor.words, *(_verdict(found.get(name)) for name in (*OURS, *AWAITABLE))]
 
 
 def _verdict(verdict: Verdict | None) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import weakref
 from asyncio import CancelledError, Future, ensure_future, isfuture
 from collections.abc import AsyncGenerator, Callable
@@ -32,24 +33,33 @@ from ._timers import TimerHeap
 from .base import HUB_ATTRIBUTE, Hub, Timer, Watch
 from .workers import Worker
 
-__all__ = [
-    "AsyncioHub",
-    "CancelledError",
-    "Future",
-    "LoopEnded",
-    "current_loop",
-    "current_task",
-    "ensure_future",
-    "isfuture",
-    "running_loop",
-    "swallowing_code",
-]
+__all__ = ["AsyncioHub", "CancelledError", "Future", "LoopEnded", "current_loop", "current_task", "ensure_future"]
+__all__ += ["isfuture", "running_loop", "swallowing_code"]
 
-#: The running loop of this thread, or None.
-running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
+_get_running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
 if sys.version_info < (3, 12):  # there asyncio.current_task is written in Python, and slower than this
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+if sys.version_info >= (3, 12):
+    running_loop = _get_running_loop
+else:
+    # There asyncio makes a system call (getpid) each time, which takes as long as a recv.
+    class _Here(threading.local):
+        loop: Callable[[], Any] = staticmethod(lambda: None)
+
+    _here = _Here()
+    _running_tasks: dict[Any, Any] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
+
+    def running_loop() -> asyncio.AbstractEventLoop | None:
+        """The running loop of this thread, or None. Faster where a task runs on the loop of the last call."""
+        loop = _here.loop()
+        if loop not in _running_tasks:
+            loop = _get_running_loop()
+            if loop is not None:
+                _here.loop = weakref.ref(loop)
+        return loop  # type: ignore[no-any-return]
+
 
 #: The code of `asyncio.wait_for`, where that returns a future's result and swallows a cancellation that came with it.
 swallowing_code: CodeType | None = asyncio.wait_for.__code__ if sys.version_info < (3, 12) else None
@@ -162,6 +172,12 @@ class AsyncioHub(Hub):
         elif hub._greenlet is not (current := getcurrent()) and not hub._is_ours(current):
             loop.call_soon(hub._note_greenlet)
         return hub
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> AsyncioHub:
+        """The hub of a loop that runs in this thread; made if there is none yet."""
+        hub: AsyncioHub | None = getattr(loop, _ATTRIBUTE, None)
+        return cls.get() if hub is None else hub
 
     @property
     def greenlet(self) -> greenlet:

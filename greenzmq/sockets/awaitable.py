@@ -243,6 +243,10 @@ class Socket(green.Socket[Any]):
 
     # -- events -------------------------------------------------------------------------------------------------------
 
+    def get(self, key: int) -> Any:
+        """Get an option; see `greenzmq.Socket.get`. Not awaitable: no option is waited for."""
+        return super().get(key)
+
     def poll(  # type: ignore[override]
         self, timeout: float | None = None, flags: int = POLLIN
     ) -> Future[int]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from greenlet import getcurrent
 
-from ..hubs.asyncio import current_task
+from ..hubs.asyncio import Future, current_task
 from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
 from ..waiting.reasons import POLL
 from .event_wait import EventWait
@@ -27,7 +27,7 @@ from .operations import DONTWAIT
 from .outcomes import MUST_WAIT
 
 if TYPE_CHECKING:
-    from ..hubs.asyncio import AsyncioHub, Future
+    from ..hubs.asyncio import AsyncioHub
     from .directions import Direction
     from .operations import Args, Call, SocketState
 
@@ -106,21 +106,34 @@ class PendingCall(_OfSocket):
         flags: int,
         args: Args,
     ) -> None:
-        super().__init__(loop, who, socket, seconds, began_at)
+        Future.__init__(self, loop=loop)  # in line what two classes above do: every call that has to wait comes by here
+        self._waiter = self._convert = None
+        self._awaited = self._yields = False
+        self._who = who
+        self._socket = socket
+        self._socket_state = state = socket._greenzmq_state
+        self._seconds = seconds
+        self._began_at = began_at
         self._direction = direction
         self._call = call
         self._flags = flags | DONTWAIT
         self._args = args
-        self.is_eager = direction is self._socket_state.sending  # what is to be sent is sent, awaited or not
+        self.is_eager = direction is state.sending  # what is to be sent is sent, awaited or not
         self.takes = not self.is_eager
 
     def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
-        self._bind(hub)
-        unawaited = self._socket_state.futures
+        state = self._socket_state
+        fd_watch = state.waiters.fd_watch
+        if hub is not fd_watch.hub or fd_watch.watch is None:
+            state.bind_to(hub, self._socket)
+        unawaited = state.futures
         if unawaited:
-            for before in unawaited.take_up_to(self):
-                before.enter_unawaited()
-        self._socket_state.about_to_wait(self._direction)
+            if len(unawaited) == 1 and unawaited[0]() is self:  # in line: nearly always
+                unawaited.clear()
+            else:
+                for before in unawaited.take_up_to(self):
+                    before.enter_unawaited()
+        state.about_to_wait(self._direction)
         return TaskWaiter(self, hub, self._seconds, self._began_at, self._socket, self._who)
 
     def _enter(self, waiter: TaskWaiter) -> None:
@@ -128,15 +141,18 @@ class PendingCall(_OfSocket):
         if waiter.woken:
             self._yields = self._socket_state.has_to_yield(self._who, self._socket, self._direction)
 
-    def _leave(self, waiter: TaskWaiter) -> None:
-        self._socket_state.waiters.leave(self._socket, waiter, self._direction)
-
-    def _work(self, waiter: TaskWaiter) -> None:
-        result = self._socket_state.try_again(
-            self._socket, self._direction, self._call, self._flags, self._args, waiter, waiter.take_wake_up()
-        )
-        if result is not MUST_WAIT:
-            self.finish(result)
+    def _try(self, waiter: TaskWaiter) -> None:
+        if PendingFuture.is_done(self):
+            return
+        try:
+            result = self._socket_state.try_again(
+                self._socket, self._direction, self._call, self._flags, self._args, waiter, waiter.take_wake_up()
+            )
+            if result is not MUST_WAIT:
+                convert = self._convert
+                self.set_result(result if convert is None else convert(result))
+        except Exception as error:
+            self.fail(error)
 
     def enter_unawaited(self) -> None:
         """Stand in the queue since somebody is about to wait behind; see `TaskWaiter.let_go`."""
@@ -146,10 +162,16 @@ class PendingCall(_OfSocket):
             waiter.unattend()
 
     def _quit(self, waiter: TaskWaiter) -> None:
-        super()._quit(waiter)
-        futures = self._socket_state.futures
-        if self.takes and futures is not None and self.is_unawaited():
-            futures.add(self)
+        leave = self._socket_state.waiters.leave
+        try:
+            leave(self._socket, waiter, self._direction)
+        except BaseException:  # as in `PendingFuture._quit`
+            leave(self._socket, waiter, self._direction)
+            raise
+        finally:
+            self._waiter = None
+        if self.takes and not PendingFuture.is_done(self) and self._socket_state.futures is not None:
+            self._socket_state.futures.add(self)  # nobody waits for it any more
 
     def _is_wanted(self) -> bool:
         waiter = self._waiter

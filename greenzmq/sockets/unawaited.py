@@ -51,9 +51,6 @@ class Unawaited(list["weakref.ref[UnawaitedFuture]"]):
 
     def take_up_to(self, future: UnawaitedFuture) -> list[Any]:
         """Remove `future`, and the receives before it. Returns these."""
-        if self and self[-1]() is future and len(self) == 1:
-            self.clear()
-            return []
         at = next((place for place, reference in enumerate(self) if reference() is future), None)
         if at is None:
             return []

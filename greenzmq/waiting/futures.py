@@ -254,14 +254,16 @@ class PendingFuture(Future[T]):
                     return (yield from Future.__await__(self))
                 self._awaited = True
                 try:
-                    waiter = self._waiter or self._begin()
-                    if waiter is not None:
+                    waiter = self._waiter
+                    if waiter is None:
+                        waiter = self._begin()
+                    else:
                         waiter.attend()
-                        if self._yields:
-                            self._yields = False
-                            waiter.note_yield()
-                            yield
-                    while not _is_done(self):
+                    if self._yields:
+                        self._yields = False
+                        waiter.note_yield()
+                        yield
+                    while not (waiter is None or _is_done(self)):
                         while not (waiter.woken or waiter.expired):
                             waiter._asyncio_future_blocking = True
                             yield waiter
@@ -281,9 +283,10 @@ class PendingFuture(Future[T]):
     def _begin(self) -> TaskWaiter | None:
         """Stand in the queue. None if that is an error, which the future has got then."""
         try:
-            if running_loop() is not self.get_loop():
+            loop = self.get_loop()
+            if current_task(loop) is None and running_loop() is not loop:
                 raise WrongHubError(f"{self!r} was made in another loop than the one that runs here; await it there")
-            waiter = self._waiter = self._new_waiter(AsyncioHub.get())
+            waiter = self._waiter = self._new_waiter(AsyncioHub.of(loop))
             self._enter(waiter)
         except Exception as error:
             self.fail(error)

@@ -79,13 +79,25 @@ def test_floors():
     assert verdicts["greenzmq-gevent"].ratio == (2.0, 10 / 11, 2.5)
     assert [verdicts[name].is_met for name in ("greenzmq-gevent", "greenzmq-selector")] == [True, False]
     (row,) = tables.floor_rows(list(verdicts.values()))
-    assert row == ["ring/500", "2 × zmq.green", "2.00 (0.909–2.50)", "-", "1.91 (1.75–2.10) missed", "-", "-"]
+    assert row == ["ring/500", "2 × zmq.green", "2.00 (0.909–2.50)", "-", "1.91 (1.75–2.10) missed", *["-"] * 4]
     values = {("poller/100", "greenzmq-gevent"): [4.0], ("poller/10000", "greenzmq-gevent"): [8.0]}
     found = list(floors.evaluate(results_of(values, "us")))
     assert next(tables.floor_rows(found))[:3] == [
         "poller/10000", "at most 1.5 × its time with 100 sockets", "2.00 missed",
     ]  # fmt: skip
     assert not any(one.is_met for one in found)
+
+
+def test_floors_of_what_is_awaited():
+    """Awaitable sockets are held to zmq.asyncio on the same loop, in columns of their own."""
+    values = {
+        ("one-way/tcp/100B", name): [rate]
+        for name, rate in (
+            ("zmq.asyncio", 10.0), ("greenzmq.aio", 70.0), ("zmq.asyncio+uvloop", 20.0), ("greenzmq.aio+uvloop", 100.0)
+        )
+    }  # fmt: skip
+    (row,) = tables.floor_rows(list(floors.evaluate(results_of(values))))
+    assert row == ["one-way/tcp/100B", "6 × zmq.asyncio", *["-"] * 5, "7.00", "5.00 missed"]
 
 
 def test_the_lists_are_sound():
@@ -196,7 +208,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("name", ["zmq.asyncio", "zmq.green", "greenzmq-selector"])
+@pytest.mark.parametrize("name", ["zmq.asyncio", "zmq.green", "greenzmq-selector", "greenzmq.aio"])
 def test_each_workload_runs(name, request):
     """Every workload does something, in each style; the process of a peer has nothing of ours, nor of other peers."""
     if contender(name).missing and request.config.getoption("--skip-missing-hubs"):
@@ -207,7 +219,8 @@ def test_each_workload_runs(name, request):
     number, _, modules = ran.stdout.partition(" ")
     assert int(number) > 15
     roots = {module.partition(".")[0] for module in eval(modules)}
-    assert roots == {"zmq.green": {"gevent"}, "greenzmq-selector": {"greenzmq"}}.get(name, set())
+    own = {"zmq.green": {"gevent"}, "greenzmq-selector": {"greenzmq"}, "greenzmq.aio": {"greenzmq"}}
+    assert roots == own.get(name, set())
 
 
 def test_two_processes():

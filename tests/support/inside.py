@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import greenlet
@@ -223,6 +224,17 @@ def replace_recv(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None
 def replace_backend(patch: pytest.MonkeyPatch, instead: Any) -> None:
     """Have sockets look up all methods except `send` and `recv` in `instead`, in place of pyzmq's own class."""
     patch.setattr(calls, "BackendSocket", instead)
+
+
+def replace_awaitable_backend(patch: pytest.MonkeyPatch, stand_in: Callable[[str], Any]) -> None:
+    """Have awaitable sockets call ``stand_in("send")`` in place of libzmq's `send`, and so on."""
+    from greenzmq.sockets import awaitable  # imports asyncio
+
+    replace_send(patch, stand_in("send"))
+    replace_recv(patch, stand_in("recv"))
+    replace_backend(patch, SimpleNamespace(recv_into=stand_in("recv_into"), get=calls.BackendSocket.get))
+    for name in ("send", "recv"):
+        patch.setattr(awaitable, f"_{name}", stand_in(name))
 
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["CONTENDERS", "OURS", "Contender", "contender"]
+__all__ = ["AWAITABLE", "CONTENDERS", "OURS", "Contender", "contender"]
 
 
 class Contender(NamedTuple):
@@ -49,6 +49,13 @@ CONTENDERS = (
     Contender("zmq.green", "Gevent", "calls", "zmq.green", ("gevent",), about="pyzmq's own, on gevent"),
     Contender("eventlet.green.zmq", "Eventlet", "calls", "eventlet.green.zmq", ("eventlet",), about="eventlet's own"),
     Contender("zmq.asyncio", "Coroutines", "coroutines", "zmq.asyncio", about="pyzmq's own, coroutines on asyncio"),
+    Contender(
+        "zmq.asyncio+uvloop", "Coroutines", "coroutines", "zmq.asyncio", ("uvloop",), "uvloop", "the same on uvloop"
+    ),
+    Contender("greenzmq.aio", "Awaitables", "coroutines", "greenzmq.aio", about="greenzmq's awaitable sockets"),
+    Contender(
+        "greenzmq.aio+uvloop", "Awaitables", "coroutines", "greenzmq.aio", ("uvloop",), "uvloop", "the same on uvloop"
+    ),
     _ours("gevent", "gevent", ("gevent",)),
     _ours("eventlet", "eventlet", ("eventlet",)),
     _ours("selector", "selector"),
@@ -57,6 +64,9 @@ CONTENDERS = (
 )
 
 OURS = tuple(one.name for one in CONTENDERS if one.ours)
+"""The hubs, which are held to what blocking-style peers reach."""
+AWAITABLE = tuple(one.name for one in CONTENDERS if one.runtime == "Awaitables")
+"""Each is held to what `zmq.asyncio` reaches on the same loop."""
 
 
 def contender(name: str) -> Contender:

@@ -159,8 +159,8 @@ def proxied(runtime: Runtime, *, transport: str, frames: int, size: int, count: 
     back, pull = pair(runtime, "PUSH", "PULL", transport)
     parts = [bytes(size)] * frames
     tasks = [
-        (runtime.pick(send_parts), push, parts, count),
-        (runtime.pick(receive_parts), pull, count),
+        (runtime.pick(send_parts, send_parts_async), push, parts, count),
+        (runtime.pick(receive_parts, receive_parts_async), pull, count),
     ]
     return Job(tasks, lambda seconds: {"rate": count / seconds}, [(runtime.proxy, front, back)])
 

@@ -139,7 +139,7 @@ class Coroutines(Runtime):
         self.sleep = self.asyncio.sleep
 
     def run(self, function: Callable[[], Any]) -> Any:
-        return self.asyncio.run(function())
+        return importlib.import_module(self.contender.loop or "asyncio").run(function())
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.asyncio.ensure_future(function(*args))
@@ -147,6 +147,13 @@ class Coroutines(Runtime):
     async def wait(self, tasks: Sequence[Any]) -> Any:
         for task in tasks:
             await task
+
+
+class Awaitables(Coroutines):
+    """greenzmq.aio."""
+
+    async def proxy(self, source: Any, target: Any) -> None:  # type: ignore[override]  # as the bodies of its tasks
+        await self.zmq.proxy(source, target)
 
 
 class Greenzmq(Runtime):

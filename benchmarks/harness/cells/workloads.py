@@ -122,7 +122,7 @@ def _round_trips() -> Iterator[Workload]:
 def _pollers() -> Iterator[Workload]:
     for sockets, count in ((10, 500), (100, 500), (500, 200), (1000, 50), (10_000, 50)):
         parameters = {"sockets": sockets, "count": count}
-        slow = {"zmq.asyncio": SLOW_POLLER} if sockets > 1000 else {}
+        slow = {"zmq.asyncio*": SLOW_POLLER} if sockets > 1000 else {}
         without = SAME | slow
         yield Workload(
             f"poller/{sockets}", "poller", "polling.poll_ready", parameters, ("us",), without, limit=1000, x=sockets
@@ -218,7 +218,7 @@ WORKLOADS = (
         "messages.proxied",
         {"transport": "tcp", "frames": 2, "size": 100, "count": 5000},
         ("rate",),
-        BARE | {"eventlet.green.zmq": "its proxy blocks the hub", "zmq.asyncio": "it has no proxy for coroutines"},
+        BARE | {"eventlet.green.zmq": "its proxy blocks the hub", "zmq.asyncio*": "it has no proxy for coroutines"},
     ),
     *_waiting(),
     *(
