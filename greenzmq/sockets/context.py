@@ -13,6 +13,7 @@ import zmq
 
 from .. import hubs
 from ..errors import HubError
+from ..process.descriptors import refuse_without_room
 from ..process.fork import register_after_fork, unregister_after_fork
 from ..waiting.events import hub_here
 from ..waiting.hub_api import GreenHub
@@ -45,6 +46,8 @@ use_native_thread()
 #: Seconds for which `Context.term` may block the thread where it cannot park. With nothing to wait for, libzmq needs
 #: well under a millisecond. But on a busy machine the start of the native thread may take much longer.
 PATIENCE = 0.5
+#: What a context opens with its first socket, besides two for each I/O thread: two for its reaper, one for the socket.
+DESCRIPTORS = 3
 
 
 class Context(PlainContext[Made_co]):
@@ -91,6 +94,7 @@ class Context(PlainContext[Made_co]):
     _greenzmq_barriers: bool
     _greenzmq_ending: NativeCall[None] | None
     _greenzmq_services: weakref.WeakSet[Any]  # what runs in it, with sockets of its own, until it ends
+    _greenzmq_started = False  # it has, or has had, a socket
     _greenzmq_unattended = False  # a finalizer ends it, so `term` must not wait
 
     def __init__(
@@ -130,6 +134,18 @@ class Context(PlainContext[Made_co]):
         @classmethod
         def shadow(cls, address: int | zmq.Context[Any]) -> Self:
             """Shadow a libzmq context; see `zmq.Context.shadow`."""
+
+    def _greenzmq_before_first_socket(self) -> None:
+        """Raise ``ZMQError(EMFILE)`` if libzmq could not start its threads: it would end the process (epoll.cpp).
+
+        They start with the first socket, and each of them needs a signaler and an epoll.
+        """
+        if not (self._greenzmq_started or self.closed):
+            try:
+                refuse_without_room(self.get(zmq.IO_THREADS) * 2 + DESCRIPTORS)
+            except OSError as error:
+                raise zmq.ZMQError(error.errno) from None
+            self.__dict__["_greenzmq_started"] = True
 
     def _add_socket(self, socket: Any) -> None:
         super()._add_socket(socket)

@@ -111,6 +111,9 @@ class Socket(PlainSocket[Received_co], Barriers):
         shadow: zmq.Socket[Any] | int = 0,
         copy_threshold: int | None = None,
     ) -> None:
+        before_first = getattr(type(ctx_or_socket), "_greenzmq_before_first_socket", None)
+        if before_first is not None:
+            before_first(ctx_or_socket)
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         turn = getattr(self.context, "_greenzmq_turn", None)

@@ -13,12 +13,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import zmq
 from zmq.utils import garbage
 
 from ..process import unpatched
+from ..process.descriptors import refuse_without_room
 from ..waiting.locks import ParkingLock
 
 __all__ = ["use_native_thread"]
+
+#: What the collector's context and its two sockets open: where libzmq cannot, it ends the process (epoll.cpp).
+DESCRIPTORS = 8
 
 _work: Any = garbage.GarbageCollectorThread.run
 
@@ -43,6 +48,10 @@ class _Collector:
         self.is_alive = self._running.locked
 
     def start(self) -> None:
+        try:
+            refuse_without_room(DESCRIPTORS)
+        except OSError as error:  # pyzmq tries again at the next message
+            raise zmq.ZMQError(error.errno) from None
         self._running.acquire()
         try:
             unpatched.start_new_thread(self._run, ())

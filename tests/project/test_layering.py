@@ -19,7 +19,7 @@ import greenzmq
 # that stand before it. A folder that is not taken apart here (cli) stands for all its modules.
 LAYERS = {
     "errors": "",
-    "process": "unpatched fork",
+    "process": "unpatched descriptors fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
     "words registry",
     "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks threads time_limit "

@@ -87,16 +87,16 @@ Exchange = Callable[[], None]
 
 
 def rep(port: Port) -> tuple[Exchange, Exchange]:
-    """libzmq's REP loses the answer after a malformed request whose peer has gone; the client asks once more."""
+    """libzmq's REP loses the answer after a malformed request whose peer has gone. So the client asks again."""
     server = port.bound(zmq.REP)
-    client = port.client(zmq.REQ, req_relaxed=True, req_correlate=True, rcvtimeo=500)
+    client = port.client(zmq.REQ, req_relaxed=True, req_correlate=True, rcvtimeo=100)
 
     def serve() -> None:
         server.send_multipart(server.recv_multipart())
 
     def exchange() -> None:
         asked = port.next()
-        for _ in range(20):
+        for _ in range(300):
             client.send(asked)
             try:
                 assert client.recv() == asked

@@ -1,0 +1,93 @@
+"""No descriptors, sockets or threads to be had: an error to the caller, nothing left behind, the program goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import zmq
+from support.children import Child, Children, need
+from support.sockets import open_context
+
+import greenzmq
+import greenzmq.auth
+
+PROGRAM = "import greenzmq\nfrom programs import exhaustion\ngreenzmq.main(exhaustion.{}, hub={!r})"
+HUBS = {"gevent": ("gevent",), "eventlet": ("eventlet",), "selector": (), "asyncio": (), "uvloop": ("uvloop",)}
+CALLS = {
+    "descriptors": "run, 'descriptors'",
+    "threads": "run, 'threads'",
+    "zero-copy": "zero_copy_without_thread",
+}
+CHILDREN = {
+    f"{what} on {hub}": Child(PROGRAM.format(call, hub), needs=needs, limit=50)
+    for hub, needs in HUBS.items()
+    for what, call in CALLS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def children(request: pytest.FixtureRequest) -> Iterator[Children]:
+    """The programs that this run needs."""
+    running = Children.of_tests(request, CHILDREN)
+    yield running
+    running.close()
+
+
+def lines(child: str, children: Children, request: pytest.FixtureRequest) -> list[str]:
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.status, done.err) == (0, ""), done
+    return done.out.splitlines()
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("descriptors")])
+def test_no_descriptors(child: str, children: Children, request: pytest.FixtureRequest) -> None:
+    """With 0 to 13 left: each place succeeds or says EMFILE, and the process does not end.
+
+    The first socket of a context, and the first zero-copy message, are seen to end it (libzmq's epoll.cpp).
+    """
+    found = {words[0]: words[1:] for words in map(str.split, lines(child, children, request))}
+    assert {place for place, (works, _) in found.items() if works != "True"} == set(), "one has never worked"
+    refused = {place for place, (_, refuses) in found.items() if refuses == "True"}
+    assert refused >= {"new_socket", "new_context", "first_wait", "term", "native_proxy", "authenticator", "monitor"}
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("threads")])
+def test_no_threads(child: str, children: Children, request: pytest.FixtureRequest) -> None:
+    """The caller gets Python's own error; the context that could not end ends later."""
+    assert lines(child, children, request) == [
+        f"{place} RuntimeError: can't start new thread" for place in ("thread", "native_proxy", "term")
+    ]
+
+
+@pytest.mark.parametrize("child", [name for name in CHILDREN if name.startswith("zero-copy")])
+def test_no_collector(child: str, children: Children, request: pytest.FixtureRequest) -> None:
+    """A zero-copy message for which pyzmq's thread cannot start is an error, and the next one starts it."""
+    assert lines(child, children, request) == ["RuntimeError can't start new thread", "ZMQError Too many open files"]
+
+
+def test_no_sockets(hub: greenzmq.GreenHub) -> None:
+    """``MAX_SOCKETS``: EMFILE for each that makes one, and nothing is left of it."""
+    with open_context(hub) as context:
+        context.max_sockets = 3
+        sockets = [context.socket(zmq.PAIR) for _ in range(3)]
+        auth = greenzmq.auth.Authenticator(context)
+        for make in (lambda: context.socket(zmq.PULL), auth.start, sockets[0].get_monitor_socket):
+            with pytest.raises(zmq.ZMQError) as caught:
+                make()
+            assert caught.value.errno == 24
+        assert not auth.is_alive()
+        sockets.pop().close(0)
+        for attempt in range(100):  # libzmq counts a closed one until its reaper has seen it
+            try:
+                auth.start()
+            except zmq.ZMQError:
+                assert attempt < 99
+                hub.sleep(0.01)
+            else:
+                break
+        assert auth.is_alive()
+        auth.stop()
+        for socket in sockets:
+            socket.close(0)
