@@ -95,6 +95,8 @@ class TaskGroup(Linkable):
         except BaseException:  # a signal handler has raised meanwhile: it is idempotent, so repeat it
             link_end(task, self._note_end)
             raise
+        if self._aborting:  # since another thread's task has failed meanwhile, and has not found this one
+            task.kill(block=False)
         return task
 
     def __enter__(self) -> Self:

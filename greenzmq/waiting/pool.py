@@ -87,9 +87,8 @@ class Pool(Linkable):
         Switches: always, if there is anything to call.
         """
         tasks: list[Task[T]] = []
-        group = TaskGroup(green_hub(self._choice).hub, self.spawn)
         try:
-            with group:
+            with self._group() as group:
                 for args in zip(*iterables):  # noqa: B905  # as the built-in map does, the shortest ends it
                     tasks.append(group.spawn(function, *args))  # noqa: PERF401  # what was spawned is kept
         except Exception as error:
@@ -183,8 +182,12 @@ class Pool(Linkable):
     def _results(
         self, feed: Callable[[TaskGroup], None], outcomes: Queue[Any], read: Callable[[Any], Any]
     ) -> Results[T]:
-        hub = green_hub(self._choice)
-        return Results(hub.spawn(_run_feed, feed, TaskGroup(hub.hub, self.spawn), outcomes), outcomes, read)
+        feeder = green_hub(self._choice).spawn(_run_feed, feed, self._group, outcomes)
+        return Results(feeder, outcomes, read)
+
+    def _group(self) -> TaskGroup:
+        """Make a group on this greenlet's hub, whose tasks are the pool's."""
+        return TaskGroup(green_hub(self._choice).hub, self.spawn)
 
     def _note_end(self, task: Task[Any]) -> None:
         """Called in whatever thread, once or twice, when a task has ended."""
@@ -232,12 +235,12 @@ class Results(Generic[T]):
             self._feeder.kill(block=False)
 
 
-def _run_feed(feed: Callable[[TaskGroup], None], group: TaskGroup, outcomes: Queue[Any]) -> None:
+def _run_feed(feed: Callable[[TaskGroup], None], group: Callable[[], TaskGroup], outcomes: Queue[Any]) -> None:
     try:
         error = None
-        with group:
+        with group() as entered:
             try:
-                feed(group)
+                feed(entered)
             except Exception as raised:  # by the iterables: the calls that were made before go on
                 error = raised
         if error is not None:

@@ -169,7 +169,7 @@ def test_a_pool_limits_how_many_run(hub):
     def work(number: int) -> int:
         running[0] += 1
         most[0] = max(most[0], running[0])
-        hub.sleep(0.001 * (3 - number % 3))
+        greenzmq.hub().sleep(0.001 * (3 - number % 3))  # in its own thread, on the hub of native threads
         running[0] -= 1
         return number * number
 
@@ -188,7 +188,7 @@ def test_a_pool_whose_call_fails(hub):
     """`map` raises what failed, and ends the rest; the iterators raise it in its place, and go on."""
     pool = greenzmq.Pool(2)
     with pytest.raises(ZeroDivisionError):
-        pool.map(lambda n: (hub.sleep(), 1 // n), [1, 0, 1, 1])
+        pool.map(lambda n: (greenzmq.hub().sleep(), 1 // n), [1, 0, 1, 1])
     assert pool.join(5)
     results = pool.imap(lambda n: 6 // n, [1, 0, 3])
     assert next(results) == 6
@@ -212,6 +212,7 @@ def test_an_iterator_that_is_left(hub):
         pool, begun = greenzmq.Pool(2), []
         results = pool.imap_unordered(lambda n, begun=begun: begun.append(n), range(1000))
         next(results)
+        until(hub, lambda begun=begun: len(begun) >= 4)
         for _ in range(20):
             hub.sleep()
         assert 4 <= len(begun) <= 8
@@ -222,6 +223,6 @@ def test_an_iterator_that_is_left(hub):
         else:
             pool.kill()
             results.close()
-        until(hub, lambda pool=pool: len(pool) == 0)
-        assert pool.free_count() == 2
+        until(hub, lambda pool=pool: pool.free_count() == 2)
+        assert len(pool) == 0
         assert len(begun) < 10
