@@ -17,6 +17,7 @@ or a socket is closed, while it is parked, it holds no message that would be los
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import zmq
@@ -28,12 +29,14 @@ from ..sockets.calls import receive_message, send_message
 from ..sockets.directions import POLLIN, POLLOUT
 from ..sockets.fairness import Turn, default_turn
 from ..sockets.inherited import inherited_message
+from ..sockets.locked import LockedCalls
 from ..sockets.operations import DONTWAIT
 from ..sockets.registry import address_of
 from ..sockets.socket import Socket, receive_directly, send_directly
 from ..sockets.waiters import EVENTS
 from ..waiting.reasons import PROXY
 from ..waiting.tasks import Task
+from ..waiting.threads import task_class
 from ..waiting.waiter import yield_to_hub
 from .native import run_native
 
@@ -233,7 +236,7 @@ class _Flow:
 
     def _send_blocking(self, parts: list[zmq.Frame]) -> Task[BaseException | None]:
         """Start a task that sends the message to the targets that `_deliver` has not reached."""
-        self.pending = Task(self.hub, _send_blocking, (self.targets[self.delivered :], parts))
+        self.pending = task_class(self.hub)(self.hub, _send_blocking, (self.targets[self.delivered :], parts))
         self.in_hand = parts
         self.delivered = 0
         return self.pending
@@ -262,6 +265,32 @@ class _Flow:
             raise error
 
 
+class _SharedFlow(_Flow):
+    """A `_Flow` between sockets of which threads share some: a burst holds their locks.
+
+    They are taken in the order of the sockets' addresses, so that no two proxies wait for each other.
+    """
+
+    __slots__ = ("locks",)
+
+    def __init__(self, hub: Hub, source: Any, target: Any, capture: Any) -> None:
+        super().__init__(hub, source, target, capture)
+        shared = {address_of(each): each for each in (source, *self.targets) if isinstance(each, LockedCalls)}
+        self.locks = [shared[address]._greenzmq_lock for address in sorted(shared)]
+
+    def move(self) -> tuple[Any, int] | None:
+        """See `_Flow.move`. Nobody else uses the sockets until the burst is over, in whatever thread."""
+        with ExitStack() as held:
+            for lock in self.locks:
+                held.enter_context(lock)
+            return super().move()
+
+
+def _flow(hub: Hub, source: Any, target: Any, capture: Any) -> _Flow:
+    is_shared = any(isinstance(each, LockedCalls) for each in (source, target, capture))
+    return (_SharedFlow if is_shared else _Flow)(hub, source, target, capture)
+
+
 def _send_blocking(targets: list[Any], parts: list[zmq.Frame]) -> BaseException | None:
     """Send to each of `targets`, however long it takes. The function of a task.
 
@@ -282,12 +311,13 @@ class _Proxy:
     def __init__(self, hub: Hub, frontend: Any, backend: Any, capture: Any, control: Any) -> None:
         self.hub = hub
         self.control = control
+        self.control_lock = control._greenzmq_lock if isinstance(control, LockedCalls) else nullcontext()
         self.reason = (PROXY, frontend, backend, capture, control)
         self.paused = False
-        there = _Flow(hub, frontend, backend, capture)
+        there = _flow(hub, frontend, backend, capture)
         self.ways = [there]
         if there.target_differs:
-            self.ways.append(_Flow(hub, backend, frontend, capture))
+            self.ways.append(_flow(hub, backend, frontend, capture))
         self.sockets = [socket for socket in dict.fromkeys((frontend, backend, capture, control)) if socket is not None]
         # A Poller for each combination of events that was needed, so that none has to be registered anew each time.
         self.pollers: dict[tuple[int, ...], Poller] = {}
@@ -342,7 +372,8 @@ class _Proxy:
         if not _events(self.control) & POLLIN:
             return True
         try:
-            command = _recv(self.control, DONTWAIT)
+            with self.control_lock:
+                command = _recv(self.control, DONTWAIT)
         except zmq.Again:  # another greenlet, which receives on it too, was faster
             return True
         if command == b"STATISTICS":
@@ -361,9 +392,10 @@ class _Proxy:
 
     def _answer(self, parts: list[bytes]) -> None:
         try:
-            send_message(self.control, DONTWAIT, parts, True, False)
+            with self.control_lock:
+                send_message(self.control, DONTWAIT, parts, True, False)
         except zmq.Again:
-            Task(self.hub, _send_blocking, ([self.control], parts))
+            task_class(self.hub)(self.hub, _send_blocking, ([self.control], parts))
 
 
 def _events(socket: Any) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextvars
+import http.server
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from typing import Any
 
 import pytest
+import zmq
 from greenlet import GreenletExit
 from support.threads import Gate, eventually
 
@@ -210,6 +213,51 @@ def test_without_descriptors(hub, monkeypatch):
     monkeypatch.setattr("greenzmq.hubs.selector.new_selector", refused)
     with pytest.raises(OSError, match="too many"):
         hub.spawn(int).get()
+
+
+def test_blocking_calls_around_the_sockets(hub, tmp_path):
+    """A web request, a file and a sleep block their threads, while others exchange messages: each needs those to go on.
+
+    The server answers, and the file grows, only after a hundred messages; on a cooperative hub nothing would move.
+    """
+    context = greenzmq.Context(hub=hub)
+    pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    pull.bind("inproc://blocking")
+    push.connect("inproc://blocking")
+    exchanged = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            exchanged.wait(20)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"answer")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        asked = hub.spawn(lambda: urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}", timeout=20).read())
+        file = tmp_path / "file"
+        file.touch()
+
+        def follow() -> str:
+            while not (line := file.read_text()):
+                time.sleep(0.001)
+            return line
+
+        following = hub.spawn(follow)
+        receiving = hub.spawn(lambda: [pull.recv() for _ in range(100)])
+        for number in range(100):
+            push.send(b"%d" % number)
+        assert receiving.get(20) == [b"%d" % number for number in range(100)]
+        assert not any((asked.done, following.done))
+        exchanged.set()
+        file.write_text("line")
+        assert (asked.get(20), following.get(20)) == (b"answer", "line")
+        server.shutdown()
+    context.destroy(linger=0)
 
 
 EXITS = """
