@@ -20,7 +20,8 @@ from ..errors import MissingHubError, UnknownHubError
 from .base import Hub
 from .words import WORDS, hub_named
 
-__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "runs_threads"]
+__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "may_run_threads"]
+__all__ += ["runs_threads"]
 
 #: The entry-point group in which other packages name their hubs.
 GROUP = "greenzmq.hubs"
@@ -65,6 +66,7 @@ _ALIASES = {"threads": "threading"}
 _UVLOOP = "uvloop is a loop for the asyncio hub: use 'asyncio', and run your program with uvloop.run(main())"
 _MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
 
+_of_threads: set[type[Hub]] = set()  # those asked for so far that run threads
 _classes: dict[str, type[Hub]] = {}  # those imported so far, by the name or path that was given
 
 
@@ -94,12 +96,16 @@ def hub_class(choice: Choice) -> type[Hub]:
         The runtime is not installed.
     """
     if isinstance(choice, Hub):
-        return type(choice)
-    if not isinstance(choice, str):
-        return _checked(choice, repr(choice))
-    if choice not in _classes:
-        _classes[choice] = _load(choice)
-    return _classes[choice]
+        found = type(choice)
+    elif not isinstance(choice, str):
+        found = _checked(choice, repr(choice))
+    else:
+        if choice not in _classes:
+            _classes[choice] = _load(choice)
+        found = _classes[choice]
+    if found.runs_threads:
+        _of_threads.add(found)
+    return found
 
 
 def runs_threads(choice: Choice) -> bool:
@@ -108,6 +114,11 @@ def runs_threads(choice: Choice) -> bool:
         name = hub_named(_ALIASES.get(choice, choice))
         return name == "threading" or (name in _classes and _classes[name].runs_threads)
     return bool(choice.runs_threads)
+
+
+def may_run_threads(name: str | None = None) -> bool:
+    """Whether a hub that runs threads was ever asked for, or `name` is that of one: else none can have been chosen."""
+    return bool(_of_threads) or (name is not None and runs_threads(name))
 
 
 def _checked(found: object, shown: str) -> type[Hub]:

@@ -111,6 +111,8 @@ class Context(PlainContext[Made_co]):
         choice = hub.choice if isinstance(hub, GreenHub) else hub
         if choice is not None:
             hubs.hub_class(choice)
+        else:
+            hubs.load_threads()
         seconds = getattr(other, "_greenzmq_turn", None) if turn is None else turn_in_seconds(turn)
         default_pyobj()
         arguments: Any = (io_threads, shadow)

@@ -117,7 +117,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
         turn = getattr(self.context, "_greenzmq_turn", None)
-        make: Any = SharedState if shares_sockets(self._greenzmq_choice) else new_state
+        make: Any = SharedState if shares_sockets(self._greenzmq_choice, turn is None) else new_state
         if getattr(self.context, "_greenzmq_barriers", False):
             make = ObservedSharedState if make is SharedState else ObservedState
         state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
