@@ -98,6 +98,16 @@ def torture(session: nox.Session) -> None:
     run_tests(session, "-m", "torture", "-o", "faulthandler_timeout=3600", env={"GREENZMQ_TORTURE": factor})
 
 
+@nox.session(python="3.11")  # for which the fuzzer has wheels
+def fuzz(session: nox.Session) -> None:
+    """A coverage-guided fuzzer on the ZAP handler: ten minutes, or $GREENZMQ_TORTURE times as long."""
+    install(session)
+    session.install(*nox.project.dependency_groups(PYPROJECT, "fuzz"))
+    seconds = 600 * float(os.environ.get("GREENZMQ_TORTURE", "1"))
+    leave_checkout(session)
+    session.run("python", str(ROOT / "tests" / "fuzz" / "zap.py"), f"{seconds:.0f}", *session.posargs)
+
+
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the oldest releases that pyproject.toml allows."""
@@ -145,7 +155,8 @@ def install(session: nox.Session, *extras: str, constraints: Path | None = None)
     """Install the wheel with `extras`, then it alone once more: pip takes an older build of the same version for it."""
     path = wheel(session)
     options = ["--constraint", str(constraints)] if constraints else []
-    session.install(*options, f"greenzmq[{','.join(extras)}] @ {path.as_uri()}")
+    wanted = f"greenzmq[{','.join(extras)}]" if extras else "greenzmq"
+    session.install(*options, f"{wanted} @ {path.as_uri()}")
     session.install("--force-reinstall", "--no-deps", str(path))
 
 

@@ -26,6 +26,7 @@ from greenzmq.waiting import hub_api as _green
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as _TypeVar
 
+    from greenzmq import auth as auth
     from greenzmq import decorators as decorators
     from greenzmq import devices as devices
 

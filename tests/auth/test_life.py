@@ -275,6 +275,7 @@ def test_pyzmqs_own_contexts_are_guarded(kind: Any, hub: greenzmq.GreenHub) -> N
         assert not again.is_alive()
 
 
+@pytest.mark.runtime("gevent", "eventlet", "selector", "asyncio")  # a native thread may wait on any hub
 @pytest.mark.parametrize("other", ["gevent", "eventlet", "selector"])
 def test_a_hub_that_does_not_run_here_is_an_error(other: str, hub: greenzmq.GreenHub) -> None:
     """pyzmq's `AsyncioAuthenticator` returns, and then nobody gets in."""
