@@ -100,8 +100,8 @@ async def task_group(pull: Any, got: list[bytes], meet: Callable[[], object], af
 async def test_anyio(scope: Callable[..., Awaitable[None]], after: int) -> None:
     """Scopes and groups of anyio lose no message and swallow no cancellation.
 
-    anyio cancels a task again and again until it has left the scope. (zmq.asyncio loses none here either: anyio does not
-    cancel a task whose future is done. What our tasks await is no future, so it cancels them, and that is safe.)
+    anyio cancels a task again and again until it has left the scope. zmq.asyncio loses none here either: anyio does not
+    cancel a task whose future is done. What our tasks await is no future, so they are cancelled, which is safe.
     """
     async with a_pair() as (push, pull):
         got: list[bytes] = []

@@ -50,6 +50,14 @@ def test_the_example_runs(module, request):
     assert (ran.stdout, ran.stderr) == ("HELLO\n", "")
 
 
+def test_the_awaitable_example_runs():
+    """The example of greenzmq.aio prints what its comment says, and nothing is left open."""
+    (example,) = re.findall(r"```python\n(import asyncio\n.*?)```", TEXT, re.DOTALL)
+    command = [sys.executable, "-W", "error", "-c", example]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("b'hello'\n", "")
+
+
 def test_every_known_hub_is_in_the_table():
     """The table of hubs names the built-in hubs, and no others."""
     table = TEXT.partition("## Hubs")[2].partition("\n## ")[0]
