@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -145,11 +146,26 @@ class Pool(Linkable):
         return self._wait(green_hub(self._choice).hub, limit)
 
     def kill(self, block: bool = True, timeout: float | None = None) -> None:
-        """Kill the tasks that run; see `Task.kill`."""
-        for task in list(self._tasks):
+        """Kill the tasks that run now; see `Task.kill`.
+
+        Parameters
+        ----------
+        block : bool
+            Wait until they have ended.
+        timeout : float, optional
+            Wait for this many seconds at most.
+
+        Notes
+        -----
+        Switches: when it has to wait.
+        """
+        limit = as_limit(timeout, "Pool.kill()")
+        end = None if limit is None else monotonic() + limit
+        tasks = list(self._tasks)
+        for task in tasks:
             task.kill(block=False)
-        if block:
-            self.join(timeout)
+        for task in tasks if block else ():
+            task.join(None if end is None else end - monotonic())
 
     def ready(self) -> bool:
         """Whether no task runs. It makes this a `Waitable`."""
