@@ -91,6 +91,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         entries         the entries of a Poller, one for each registered object
         poller_state    what a Poller knows and does
         poller          the green Poller, select, zmq_poll
+        wait            the first of sockets, queues, events, tasks and descriptors that is ready
         awaitable       the awaitable ones
     proxies/            messages passed on between sockets
         native          libzmq's own proxy, in a native thread
@@ -177,6 +178,7 @@ from .patching import unpatch as unpatch
 from .polling.poller import Poller as Poller
 from .polling.poller import select as select
 from .polling.poller import zmq_poll as zmq_poll
+from .polling.wait import wait as wait
 from .program import main as main
 from .program import namespace as namespace
 from .proxies.green import device as device
@@ -235,6 +237,7 @@ __all__ = [
     "monitor_events",
     "namespace",
     "use_hub",
+    "wait",
     "waiters",
 ]
 __all__ += _zmq.__all__

@@ -17,8 +17,8 @@ when it is made, and gives a future. The task that awaits the future receives th
 it is resumed, so no cancellation loses a message.
 
 What waits and is no method of a socket gives an awaitable as well: `Poller.poll`, `Context.term`, `Context.destroy`,
-`proxy`, `proxy_steerable`, `device`, `select`, `zmq_poll`; and `monitor_events` is for ``async for``. `run`, `spawn`
-and `await_` are those of `greenzmq.asyncio`: for blocking-style code beside coroutines, on the same sockets.
+`proxy`, `proxy_steerable`, `device`, `select`, `zmq_poll`, `wait`; and `monitor_events` is for ``async for``. `run`,
+`spawn` and `await_` are those of `greenzmq.asyncio`: for blocking-style code beside coroutines, on the same sockets.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from greenzmq.hubs import hub_class as _hub_class
 from greenzmq.names import *  # noqa: F403
 from greenzmq.polling.awaitable import Poller as Poller
 from greenzmq.polling.awaitable import select as select
+from greenzmq.polling.awaitable import wait as wait  # type: ignore[assignment]
 from greenzmq.polling.awaitable import zmq_poll as zmq_poll
 from greenzmq.proxies.awaitable import device as device
 from greenzmq.proxies.awaitable import proxy as proxy

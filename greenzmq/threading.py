@@ -17,6 +17,7 @@ from greenzmq import submodules as _submodules
 from greenzmq.hubs import hub_class as _hub_class
 from greenzmq.names import *  # noqa: F403
 from greenzmq.polling import poller as _poller
+from greenzmq.polling import wait as _wait
 from greenzmq.proxies import green as _proxies
 from greenzmq.sockets import context as _context
 from greenzmq.sockets import signatures as _signatures
@@ -61,6 +62,7 @@ class Poller(_poller.Poller):
 
 
 select = partial(_poller.select, poller=Poller)
+wait = partial(_wait.wait, poller=Poller)
 zmq_poll = partial(_poller.zmq_poll, poller=Poller)
 proxy = partial(_proxies.proxy, hub="threading")
 proxy_steerable = partial(_proxies.proxy_steerable, hub="threading")

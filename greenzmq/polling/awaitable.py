@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from ..sockets.awaitable import Socket
 from ..waiting.bridge import run_beside
 from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future, loop_to_run
 from . import poller
+from . import wait as waiting
 
 if TYPE_CHECKING:
     from .poller_state import PollerState
 
-__all__ = ["Poller", "select", "zmq_poll"]
+__all__ = ["Poller", "select", "wait", "zmq_poll"]
 
 
 class Poller(poller.Poller):
@@ -108,6 +110,11 @@ def select(
 ) -> Future[tuple[list[Any], list[Any], list[Any]]]:
     """Wait as `select.select` does, for sockets and descriptors; see `greenzmq.select`. `timeout` is in seconds."""
     return run_beside(poller.select, rlist, wlist, xlist, timeout, poller=_GreenPoller)
+
+
+def wait(things: Iterable[Any], timeout: float | None = None) -> Future[list[Any]]:
+    """Wait until one of `things` is ready; see `greenzmq.wait`. `timeout` is in seconds."""
+    return run_beside(waiting.wait, list(things), timeout, poller=_GreenPoller)
 
 
 Socket._poller_class = Poller

@@ -27,7 +27,7 @@ LAYERS = {
     "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
     "timeouts unawaited outcomes operations pending coroutines sharing registry parts calls tracker signatures "
     "monitors locked barriers socket zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
-    "polling": "fd_set file_poll poll_set entries poller_state poller awaitable",
+    "polling": "fd_set file_poll poll_set entries poller_state poller wait awaitable",
     "proxies": "native green awaitable",
     "decorators": "",
     "devices": "",

@@ -217,6 +217,7 @@ WAITS: dict[str, Way] = {
     "proxy_steerable": lambda stage: stage.proxied(stage.zmq.proxy_steerable, *ends(stage)),
     "proxy_steerable, native": lambda stage: stage.proxied(stage.zmq.proxy_steerable, *ends(stage), native=True),
     "select": lambda stage: stage.zmq.select([stage.reader()], [], []),
+    "wait": lambda stage: stage.zmq.wait([stage.reader()]),
     "zmq_poll": lambda stage: stage.zmq.zmq_poll([(stage.reader(), IN)]),
     "Condition.wait": lambda stage: notified(stage, lambda condition: condition.wait()),
     "Condition.wait_for": lambda stage: notified(stage, lambda condition: condition.wait_for(iter([0, 1]).__next__)),
