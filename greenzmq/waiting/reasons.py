@@ -1,25 +1,27 @@
-"""The kinds of `Waiter.reason` that are tuples: a kind, and what it needs to tell. `greenzmq.diagnostics` reads them.
+"""What a greenlet waits for, as `Waiter.reason` has it for `greenzmq.diagnostics`.
 
-A reason is put into no words before somebody asks, so that a wait costs no more for it. Nor does it outlive the wait.
+A reason is either the object that is waited for, or a tuple of one of the kinds below and the objects that belong to
+it. It is put into words only when somebody asks, so that a wait does not become slower. When the wait ends, the waiter
+drops it.
 """
 
 from __future__ import annotations
 
 __all__ = ["DESCRIPTOR", "NEXT_TURN", "POLL", "PROXY", "SLEEP", "THREAD", "Reason"]
 
-#: An object to be shown as it is, or one of the tuples below. None: nobody has said.
+#: The object, or one of the tuples below. None means that the reason is not known.
 Reason = object
 
-#: The socket, and the events.
+#: In ``(POLL, socket, events)``: events of one socket.
 POLL = "poll"
-#: Its number, and whether to read and to write.
+#: In ``(DESCRIPTOR, number, read, write)``: a file descriptor.
 DESCRIPTOR = "descriptor"
-#: The function that runs in a native thread.
+#: In ``(THREAD, function)``: the end of a function in a native thread.
 THREAD = "thread"
-#: The frontend, the backend, the capture and the control socket; None for those of the last two that there are not.
+#: In ``(PROXY, frontend, backend, capture, control)``: messages for a proxy. The last two sockets may be None.
 PROXY = "proxy"
 
-#: For nothing: the others are to have their turn.
+#: The next round of the hub: the greenlet only yields.
 NEXT_TURN = ("turn",)
-#: For its time to be over.
+#: The end of a time.
 SLEEP = ("sleep",)
