@@ -90,7 +90,7 @@ def _demo(
 
 
 def _wait_plainly(hub: str | None) -> dict[str, Any]:
-    """Wait in a call of a plain socket, and return the hub that this has used."""
+    """Wait in a call of a socket. Return the hub on which it has waited."""
     with greenzmq.Context(hub=hub) as context, context.socket(greenzmq.PULL) as socket:
         socket.poll(1)
         return {"hub": greenzmq.hub(hub).hub.name}

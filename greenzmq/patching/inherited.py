@@ -1,7 +1,7 @@
-"""What ``greenzmq run`` hands to the interpreter that runs the program, and to that one's children.
+"""How ``greenzmq run`` has the patch made in the interpreter that runs the program, and in its child processes.
 
-It goes by two environment variables: ``PYTHONPATH`` leads to a `sitecustomize` of ours, which the interpreter imports
-as it starts, and ``GREENZMQ_RUN`` says what to patch.
+Two environment variables do that. ``PYTHONPATH`` leads to our `sitecustomize`, which an interpreter imports when it
+starts. ``GREENZMQ_RUN`` has the options of ``greenzmq run``, as JSON.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .patch import begin_as
 
 __all__ = ["VARIABLE", "begin", "environment"]
 
-#: The environment variable with what was told to ``greenzmq run``.
+#: The environment variable with the options of ``greenzmq run``.
 VARIABLE = "GREENZMQ_RUN"
 _FOLDER = str(Path(__file__).resolve().with_name("startup"))
 _PACKAGES = str(Path(__file__).resolve().parents[2])
-#: How each runtime patches the standard library.
+#: The module and function by which each runtime patches the standard library.
 _MONKEY = {"gevent": ("gevent.monkey", "patch_all"), "eventlet": ("eventlet", "monkey_patch")}
 
 
 def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool, aio: bool) -> dict[str, str]:
-    """The environment in which a new interpreter is patched as soon as it starts.
+    """Return an environment in which a new interpreter makes the patch when it starts.
 
     Parameters
     ----------
@@ -51,6 +51,6 @@ def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool, aio
 
 
 def begin(told: dict[str, Any]) -> None:
-    """In the new interpreter: `greenzmq.patch`, as it was told."""
+    """Make the patch in the new interpreter. `told` is the content of ``GREENZMQ_RUN``."""
     hub = told["hub"]
     begin_as(f"python -m greenzmq run{f' --hub {hub}' if hub else ''}", hub, aio=told["aio"])

@@ -1,4 +1,4 @@
-"""Who has taken pyzmq's names before `greenzmq.patch` replaced them."""
+"""Find the modules that have imported names from `zmq` before `greenzmq.patch` replaced them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ __all__ = ["describe", "holders"]
 
 _PLAIN = (PlainContext, PlainSocket, PlainPoller)
 _GREEN = (Context, Socket, Poller)
-#: Packages whose modules are not told of: pyzmq and greenzmq know what they do, and these names are replaced in place.
+#: Packages that are not searched. The patch takes care of pyzmq, and greenzmq uses pyzmq's classes on purpose.
 _EXEMPT = ("zmq", "greenzmq")
+#: A module that is not searched, since the patch replaces its names.
 _IN_PLACE = ("eventlet.green.zmq",)
-#: pyzmq's modules whose classes stay as they are.
+#: pyzmq's modules whose classes are not replaced.
 _STAY = ("zmq._future", "zmq.asyncio", "zmq.eventloop")
 
 
 def holders(originals: Iterable[Any], *, themselves: bool = False) -> dict[str, list[str]]:
-    """The modules that hold what blocks a hub, and under which names.
+    """Map each module that holds something which would block a hub to the names under which it does.
 
-    That is: one of the `originals`, and without `themselves` also a subclass of pyzmq's `Context`, `Socket` or
-    `Poller`, or an object of such a class. Only what lies in the modules is looked at. Nothing is imported, and no
-    ``__getattr__`` is asked.
+    That is one of the `originals`, and without `themselves` also a subclass of pyzmq's `Context`, `Socket` or `Poller`,
+    or an object of such a class. Only the dicts of the modules are searched: nothing is imported, and no
+    ``__getattr__`` is called.
     """
     known = {id(original) for original in originals}
     found = {}
@@ -39,37 +40,38 @@ def holders(originals: Iterable[Any], *, themselves: bool = False) -> dict[str, 
 
 
 def describe(found: dict[str, list[str]]) -> str:
-    """The text of the warning."""
+    """Return the text of the warning."""
     shown = "; ".join(f"{module} ({', '.join(sorted(names))})" for module, names in sorted(found.items()))
     return (
-        f"greenzmq.patch() came late: these modules hold classes, functions or objects of pyzmq's own, which block the "
-        f"hub when they wait: {shown}. Call it before they are imported, or run the program with "
+        f"greenzmq.patch() came late: these modules have pyzmq's own classes, functions or objects already, which block "
+        f"the hub when they wait: {shown}. Call it before they are imported, or run the program with "
         f"python -m greenzmq run"
     )
 
 
 def _modules() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Yield the name and the members of each module that is searched."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
-        if id(module) in seen:  # under a second name
+        if id(module) in seen:  # the module has a second name
             continue
         seen.add(id(module))
         if name.partition(".")[0] in _EXEMPT or name in _IN_PLACE:
             continue
         try:
             members = object.__getattribute__(module, "__dict__")
-        except AttributeError:  # not a module, and without attributes of its own
+        except AttributeError:  # an object that is not a module, and has no dict
             continue
         if isinstance(members, dict):
             yield name, list(members.items())
 
 
 def _is_plain(value: object) -> bool:
-    # `type`, and not `isinstance`, which would ask proxies of other libraries for their ``__class__``.
+    # By `type`, since `isinstance` would call the ``__class__`` of other libraries' proxies.
     kind: Any = value if issubclass(type(value), type) else type(value)
     try:
         if not issubclass(kind, _PLAIN) or issubclass(kind, _GREEN):
             return False
-    except TypeError:  # a class of others that cannot be asked
+    except TypeError:  # raised by an unusual metaclass
         return False
     return not any(base.__module__.startswith(_STAY) for base in kind.__mro__)

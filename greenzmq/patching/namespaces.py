@@ -1,7 +1,7 @@
-"""`zmq.green` and `eventlet.green.zmq` while `greenzmq.patch` holds: modules with what greenzmq's namespaces have.
+"""`zmq.green` and `eventlet.green.zmq` during a patch: modules with the objects of greenzmq's own namespaces.
 
-One that was imported before keeps its place, and its names are replaced in it. Else a finder makes it when a program
-imports it, so that no runtime is imported unasked.
+If such a module was imported before the patch, the names in it are replaced. Otherwise a finder makes the module when a
+program imports it; so the patch does not import a runtime that the program does not use.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ..submodules import alias
 
 __all__ = ["GREEN", "WAITING", "Finder", "in_place"]
 
-#: The modules, and the namespace that each stands for.
+#: The modules, and the namespace of greenzmq whose names each gets.
 GREEN = {"zmq.green": "gevent", "eventlet.green.zmq": "eventlet"}
-#: What a namespace has instead of pyzmq's.
+#: The names of `zmq` for which a namespace has objects of its own.
 WAITING = (
     *("Context", "Socket", "Poller", "Frame", "Message", "MessageTracker", "SyncContext", "SyncSocket"),
     *("select", "zmq_poll", "proxy", "proxy_steerable", "device"),
 )
-#: The submodules of `zmq.green` that have names of their own for what waits.
+#: The submodules of `zmq.green`, with their own names for some of these objects.
 _PARTS = {
     "core": {"_Context": "Context", "_Socket": "Socket"},
     "poll": {"_Poller": "Poller"},
@@ -50,11 +50,11 @@ class Finder(MetaPathFinder):
         return None
 
     def start(self) -> None:
-        """Find them from now on."""
+        """Find these modules from now on."""
         sys.meta_path.insert(0, self)
 
     def stop(self) -> None:
-        """Find them no more. What was found is forgotten, so that an import brings pyzmq's and eventlet's own again."""
+        """Stop finding these modules. Forget those that were found, so that a new import finds the original modules."""
         sys.meta_path.remove(self)
         for name in [name for name in sys.modules if name in GREEN or name.startswith("zmq.green.")]:
             module = sys.modules[name]
@@ -67,7 +67,7 @@ class Finder(MetaPathFinder):
 
 
 class _Maker(Loader):
-    """Makes the module, and its parts."""
+    """Makes such a module, and its submodules."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = ModuleType(spec.name)
@@ -77,14 +77,15 @@ class _Maker(Loader):
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ != "zmq.green":
             return
-        # Put there now, not found later: an import would set `zmq.green.device`, which is a function, to the module.
+        # Make the submodules now, so that they are not imported later: the import would replace the function
+        # `zmq.green.device` by the module of the same name.
         for name, members in _parts(module).items():
             part = sys.modules[name] = ModuleType(name)
             vars(part).update(members, __loader__=self)
 
 
 def in_place() -> Iterator[tuple[ModuleType, str, Any]]:
-    """What to replace in those that were imported before: the module, the name and the new object."""
+    """Yield what to replace in modules that were imported before: the module, the name and the new object."""
     for name, hub in GREEN.items():
         module = sys.modules.get(name)
         if module is None:
@@ -102,12 +103,13 @@ def in_place() -> Iterator[tuple[ModuleType, str, Any]]:
 
 
 def _members(ours: ModuleType) -> dict[str, Any]:
-    """What a program finds in the module: all of `zmq`, with what the namespace `ours` has instead."""
+    """Return the names of a module: all those of `zmq`, with the objects of the namespace `ours`."""
     members = {name: getattr(ours, name) for name in zmq.__all__}
     return {"__doc__": ours.__doc__, "__all__": list(zmq.__all__), "__getattr__": ours.__getattr__, **members}
 
 
 def _parts(ours: ModuleType) -> dict[str, dict[str, Any]]:
+    """Return the names of each submodule of `zmq.green`, with the objects of the namespace `ours`."""
     return {
         f"zmq.green.{part}": {name: getattr(ours, member) for name, member in names.items()}
         for part, names in _PARTS.items()

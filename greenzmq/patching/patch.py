@@ -1,11 +1,12 @@
 """`patch`, `unpatch` and `patched`: other people's ``import zmq`` gets green classes.
 
-The names are replaced in pyzmq's modules. To put another module into ``sys.modules["zmq"]`` would not do: pyzmq's own
-helpers would go on with the first one, and hand out plain sockets.
+The names are replaced inside pyzmq's modules. To put another module into ``sys.modules["zmq"]`` would not be enough:
+pyzmq's own helpers would still use the first one, and return plain sockets.
 
-pyzmq's asyncio and event-loop modules, its devices and the thread that frees zero-copy buffers have to go on with
-pyzmq's own classes. Some of these modules subclass what is replaced, so they are imported before. And all of them look
-names up in `zmq` when they run, so they get a module in its place that has the originals.
+Some modules of pyzmq have to go on with pyzmq's own classes: those for asyncio and event loops, the devices, and the
+thread that frees zero-copy buffers. Some of them subclass the classes that are replaced, so they are imported before
+the patch. All of them look names up in `zmq` at run time, so in these modules the name `zmq` is replaced by a module
+that has the originals (`_Originals`).
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ if TYPE_CHECKING:
 
 __all__ = ["begin_as", "patch", "patched", "unpatch"]
 
-#: pyzmq's modules that go on with the originals. Those of `zmq.eventloop` need tornado.
+#: pyzmq's modules that keep the originals. Those of `zmq.eventloop` need tornado.
 _STAY = (
     *("zmq._future", "zmq.asyncio", "zmq.utils.garbage"),
     *("zmq.eventloop", "zmq.eventloop.future", "zmq.eventloop.zmqstream"),
     *("zmq.devices.basedevice", "zmq.devices.proxydevice", "zmq.devices.proxysteerabledevice"),
     *("zmq.devices.monitoredqueue", "zmq.devices.monitoredqueuedevice", "zmq.devices"),
 )
-#: pyzmq's modules in which the names are replaced that they export.
+#: pyzmq's modules in which the exported names are replaced.
 _EXPORTING = (zmq, sugar, sugar.context, sugar.frame, sugar.poll, sugar.socket, sugar.tracker)
 
-#: Those that stay harmless in the hands of modules that were imported before.
+#: Names that a module may have imported before the patch without harm.
 _WAIT_FOR_NOTHING = ("Frame", "Message")
 _ORIGINALS = {name: vars(zmq)[name] for name in WAITING}
 
 
 class _Originals(ModuleType):
-    """Stands for `zmq` in the modules that go on with the originals."""
+    """Stands in for `zmq` in the modules that keep the originals."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(zmq, name)
@@ -58,14 +59,14 @@ vars(_originals).update(_ORIGINALS)
 
 
 class _Patch:
-    """A patch that holds.
+    """The patch that is in force.
 
     Parameters
     ----------
     made : StandIns
-        What is put in the place of pyzmq's names.
+        The objects that replace pyzmq's.
     call : str
-        The call, and where it was made.
+        The call of `patch`, and where it was made, for messages.
 
     Attributes
     ----------
@@ -83,7 +84,7 @@ class _Patch:
     def begin(self) -> None:
         """Replace the names."""
         staying = [module for module in map(_imported, _STAY) if module is not None]
-        replaced = list(in_place())  # asks for the runtimes, which may be missing: before anything has changed
+        replaced = list(in_place())  # before anything is changed, since it raises an error if a runtime is missing
         for module in staying:
             for name in {"zmq", "_zmq"} & vars(module).keys():
                 self._replace(module, name, _originals)
@@ -111,7 +112,7 @@ class _Patch:
         members[name] = new
 
     def end(self) -> list[str]:
-        """Put the originals back. Returns what somebody else has replaced meanwhile, and is left alone."""
+        """Put the originals back, except where somebody else has replaced a name meanwhile. Returns these names."""
         self._finder.stop()
         left = []
         for members, name, old, new in reversed(self._undo):
@@ -126,50 +127,54 @@ _active: _Patch | None = None
 
 
 def patch(hub: Choice | None = None, *, aio: bool = False) -> None:
-    """Have everybody who imports `zmq` from now on get green classes: other people's programs run on a hub, unchanged.
+    """Replace names in `zmq`, so that code which imports it from now on gets green classes, and runs on a hub.
 
-    In place are ``zmq.Context``, ``Socket``, ``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``,
-    ``device``, ``Frame``, ``Message``, ``MessageTracker``, ``SyncContext``, ``SyncSocket``, `zmq.decorators` and the
-    devices of `zmq.devices` that run in threads. `zmq.green` is `greenzmq.gevent`, and `eventlet.green.zmq` is
-    `greenzmq.eventlet`, whatever `hub` says.
+    The names are ``zmq.Context``, ``Socket``, ``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``,
+    ``device``, ``Frame``, ``Message``, ``MessageTracker``, ``SyncContext``, ``SyncSocket``, those of `zmq.decorators`,
+    and the devices of `zmq.devices` that run in threads. `zmq.green` becomes `greenzmq.gevent`, and
+    `eventlet.green.zmq` becomes `greenzmq.eventlet`, whatever `hub` is.
 
-    `zmq.asyncio` (without `aio`), `zmq.eventloop` and what runs in processes of its own stay pyzmq's. So do contexts
-    and sockets made before. All of these pass for instances of the new ``zmq.Context`` and ``zmq.Socket``.
+    `zmq.asyncio` (without `aio`), `zmq.eventloop` and the devices that run in processes of their own stay pyzmq's. So
+    do contexts and sockets that were made before. All of these count as instances of the new ``zmq.Context`` and
+    ``zmq.Socket``.
 
-    Call it first, before modules take names out of `zmq`, in one thread. A call that is repeated does nothing. A forked
-    child has the patch of its parent; a program that is started anew has not (``python -m greenzmq run`` gives it to
-    those, too).
+    Call this first, before other modules import names from `zmq`, and in one thread. A second call does nothing. A
+    forked child has the patch of its parent. A new program that is started does not have it; ``python -m greenzmq run``
+    gives it to those, too.
 
     Parameters
     ----------
     hub : str, type or Hub, optional
-        The hub for contexts that name none. None leaves it to the rules, at each wait.
+        The hub for contexts that name none. None leaves the choice to the rules of `greenzmq.hubs`, at each wait.
     aio : bool
-        Put those of `greenzmq.aio` in place of ``Context``, ``Socket`` and ``Poller`` in `zmq.asyncio`, too. May be
-        added by a later call.
+        Replace ``Context``, ``Socket`` and ``Poller`` in `zmq.asyncio` as well, by those of `greenzmq.aio`. A later
+        call may add this.
 
     Raises
     ------
     HubError
-        It was called for another hub before.
+        `patch` was called for another hub before.
     UnknownHubError, MissingHubError
         The hub cannot be used.
 
     Warns
     -----
     PatchWarning
-        It came late: lists the modules that hold plain classes, functions or objects, which would block the hub.
+        The call came late. The message lists the modules that already have plain classes, functions or objects, which
+        would block the hub.
 
     Notes
     -----
-    Switches: never. It imports `asyncio`, and tornado if that is installed, since pyzmq's modules for them have to be
-    there before.
+    Switches: never.
+
+    It imports `asyncio`, and tornado if that is installed, because pyzmq's modules for them have to be imported before
+    the names are replaced.
     """
     _patch(hub, aio, 3)
 
 
 def begin_as(speaker: str, hub: Choice | None, *, aio: bool) -> None:
-    """`patch` for `speaker`, which messages name in its place."""
+    """`patch`, but messages name `speaker` as what has called it."""
     _patch(hub, aio, 3, speaker)
 
 
@@ -208,14 +213,14 @@ def _warn(found: dict[str, list[str]], level: int) -> None:
 
 
 def unpatch() -> None:
-    """Take `patch` back: `zmq` has pyzmq's own names again. Does nothing if there is no patch.
+    """Undo `patch`: `zmq` has pyzmq's own objects again. Does nothing if there is no patch.
 
-    Green contexts and sockets go on as they are, and so does what has taken names out of `zmq` meanwhile.
+    Green contexts and sockets stay green. Modules that have imported names from `zmq` meanwhile keep the green ones.
 
     Warns
     -----
     PatchWarning
-        Somebody else has replaced some of the names after `patch`; these are left as they are.
+        Somebody else has replaced some of the names after `patch`. These are left as they are.
 
     Notes
     -----
@@ -225,13 +230,15 @@ def unpatch() -> None:
     before, _active = _active, None
     if before is not None and (left := before.end()):
         warnings.warn(
-            f"greenzmq.unpatch() leaves what others have replaced since: {', '.join(left)}", PatchWarning, stacklevel=2
+            f"greenzmq.unpatch() leaves names that others have replaced since the patch: {', '.join(left)}",
+            PatchWarning,
+            stacklevel=2,
         )
 
 
 @contextmanager
 def patched(hub: Choice | None = None, *, aio: bool = False) -> Iterator[None]:
-    """`patch` for a block, or as a decorator for a function; if there was a patch before, it stays.
+    """`patch` for the time of a block, or of a function's call if it is used as a decorator. An earlier patch stays.
 
     Parameters
     ----------
@@ -248,7 +255,7 @@ def patched(hub: Choice | None = None, *, aio: bool = False) -> Iterator[None]:
 
 
 def _imported(name: str) -> ModuleType | None:
-    """A module of pyzmq's, imported; None if what it needs is not installed."""
+    """Import a module of pyzmq's, and return it. None if a package that it needs is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""What `greenzmq.patch` puts in the place of pyzmq's names: green ones that pass for pyzmq's own.
+"""The objects that `greenzmq.patch` puts in the place of pyzmq's: green classes that pass for pyzmq's own.
 
-Programs ask ``isinstance(x, zmq.Context)``. pyzmq does so itself, and the answer has to stay true for contexts and
-sockets that stay pyzmq's own: those made before the patch, and those of `zmq.asyncio` and `zmq.eventloop`. So each
-class here is a subclass of a green class that counts the instances of pyzmq's class as its own. Subclasses that a
-program makes of it are ordinary classes, and count only theirs.
+Programs, and pyzmq itself, ask ``isinstance(x, zmq.Context)``. This has to stay true for contexts and sockets that are
+pyzmq's own: those made before the patch, and those of `zmq.asyncio` and `zmq.eventloop`. So each class here is a
+subclass of a green class, and counts instances of pyzmq's class as its own instances. Subclasses that a program makes
+of it are ordinary classes, and count only their own instances.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StandIns", "awaitable_stand_ins", "shown", "stand_ins"]
 
-#: The hubs with a namespace of their own, which is a module of greenzmq.
+#: The hubs that have a namespace: a module of greenzmq.
 _NAMESPACES = ("gevent", "eventlet", "selector", "threading", *LOOPS)
 
 
@@ -41,9 +41,9 @@ _AWAITABLE = "greenzmq.aio"
 
 
 class _StandsIn(ABCMeta):
-    """The metaclass of what stands in for a class of pyzmq's.
+    """The metaclass of the classes that stand in for pyzmq's.
 
-    It is an `ABCMeta`, so that programs can go on to mix abstract classes in.
+    It is an `ABCMeta`, so that programs can still combine these classes with abstract ones.
     """
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -61,14 +61,14 @@ class StandIns:
     Parameters
     ----------
     choice : str, type or Hub, or None
-        The hub; None leaves it to the rules at each wait.
+        The hub; None leaves the choice to the rules of `greenzmq.hubs`, at each wait.
 
     Attributes
     ----------
     names : dict
-        What to put in `zmq`, by name.
-    devices : module
-        What to put in `zmq.devices`, by name.
+        The objects for `zmq`, by name.
+    devices : dict
+        The objects for `zmq.devices`, by name.
     """
 
     def __init__(self, choice: Choice | None) -> None:
@@ -80,8 +80,8 @@ class StandIns:
             "Context", PlainContext, context, own | {"_socket_class": new_socket, "_instance": None}
         )
         new_poller = _stand_in("Poller", PlainPoller, poller, own)
-        # Not a subclass of our own Frame: its tracker is green anyway, since pyzmq makes it by the name that is
-        # replaced, too. And pyzmq makes a Frame for each frame that is received with ``copy=False``.
+        # Not a subclass of our own Frame. pyzmq itself makes a Frame for each frame that is received with
+        # ``copy=False``. And the tracker is green anyway, since pyzmq makes it by the name that is replaced, too.
         new_frame = _stand_in("Frame", PlainFrame, PlainFrame, {})
         self.names: dict[str, Any] = {
             "Context": new_context,
@@ -105,7 +105,7 @@ class StandIns:
 
 
 def stand_ins(choice: Choice | None) -> StandIns:
-    """The stand-ins for a hub: always the same for one hub, so that what a program keeps of them stays right.
+    """Return the stand-ins for a hub. They are always the same for one hub, as a program may have kept some of them.
 
     Raises
     ------
@@ -147,7 +147,7 @@ _awaitable: dict[str, dict[str, Any]] = {}
 
 
 def _green_classes(choice: Choice | None) -> tuple[type, type, type]:
-    """The `Socket`, `Context` and `Poller` of a hub's namespace, or of greenzmq itself."""
+    """Return `Socket`, `Context` and `Poller` of a hub's namespace, or else of greenzmq itself."""
     if isinstance(choice, str) and choice in _NAMESPACES:
         module = namespace(choice)
         return module.Socket, module.Context, module.Poller
@@ -155,7 +155,7 @@ def _green_classes(choice: Choice | None) -> tuple[type, type, type]:
 
 
 def _stand_in(name: str, theirs: type, green: type, own: dict[str, Any]) -> Any:
-    """A subclass of `green` that passes for `theirs`, and is pickled as that."""
+    """Make a subclass of `green` that passes for `theirs`, and is pickled under the name of `theirs`."""
     described = {"__module__": "zmq", "__qualname__": name, "__doc__": green.__doc__}
     return _StandsIn(name, (green,), described | own | {"_greenzmq_stands_in_for": theirs})
 
@@ -165,7 +165,7 @@ def _on(choice: Choice | None, function: Callable[..., int]) -> Callable[..., in
 
 
 def shown(choice: Choice | None) -> str:
-    """A hub as an argument in messages."""
+    """Return the hub as messages show it as an argument."""
     if choice is None:
         return ""
     return choice.__qualname__ if isinstance(choice, type) else repr(choice)

@@ -166,7 +166,7 @@ def test_unpatch_leaves_what_others_have_replaced(
 ) -> None:
     """And says so."""
     (told,) = output(child, children, request)
-    assert "greenzmq.unpatch() leaves what others have replaced since: zmq.select" in told
+    assert "greenzmq.unpatch() leaves names that others have replaced since the patch: zmq.select" in told
 
 
 @pytest.mark.parametrize("child", ["without gevent"])

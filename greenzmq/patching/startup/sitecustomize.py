@@ -1,10 +1,10 @@
-"""Patches a program that ``greenzmq run`` has started, and the Python processes that this one starts.
+"""Makes the patch in a program that ``greenzmq run`` has started, and in the Python processes that the program starts.
 
-`greenzmq run` puts this file's folder into ``PYTHONPATH``, and what it was told into ``GREENZMQ_RUN``. So the
-interpreter imports this file as it starts. Both variables are inherited by child processes.
+``greenzmq run`` puts the folder of this file into ``PYTHONPATH``, and its own options into ``GREENZMQ_RUN``. So the
+interpreter imports this file when it starts. Child processes inherit both variables.
 
-Any interpreter may find this file, be it of another version or environment: it has to be readable for all of them, and
-does nothing in those that are not the one that it is meant for.
+Interpreters of other versions or environments may find this file, too. So all of them have to be able to compile it. It
+does nothing in an interpreter that is not the one of ``greenzmq run``.
 """
 
 import json
@@ -13,18 +13,18 @@ import sys
 
 
 def _leave_path() -> None:
-    """Take this folder out of `sys.path`, so that a program finds there what ``python`` would give it."""
+    """Remove this folder from `sys.path`, so that the program has the same `sys.path` as under ``python``."""
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if not entry or os.path.abspath(entry) != folder]
 
 
 def _begin(told: dict) -> None:  # type: ignore[type-arg]
-    """Patch. Monkey patches come first, before anything is imported that they have to reach."""
+    """Make the patch. Monkey patches come first, before the modules are imported that they have to reach."""
     if told["monkey"]:
         module, function = told["monkey"]
         __import__(module)
         getattr(sys.modules[module], function)()
-    # greenzmq may have been found by the current folder only, where `greenzmq run` was called.
+    # Where `greenzmq run` was called, greenzmq may have been found only because it was in the current folder.
     added = told["path"] not in sys.path
     if added:
         sys.path.append(told["path"])
@@ -54,7 +54,7 @@ if _told.get("interpreter") == [sys.prefix, list(sys.version_info[:2])]:
     try:
         _begin(_told)
     except BaseException:
-        # The interpreter would go on after an exception here, with a program that is not patched.
+        # After an exception here the interpreter would go on, and run the program without the patch.
         sys.excepthook(*sys.exc_info())
         sys.stderr.write("greenzmq: the patch of `greenzmq run` has failed, so the program is not started\n")
         sys.stderr.flush()
