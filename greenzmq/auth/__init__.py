@@ -1,12 +1,12 @@
-"""Who may connect: an authenticator that runs in greenlets, on every hub. In place of pyzmq's `zmq.auth`.
+"""Who may connect: an authenticator that runs in greenlets, on every hub. It takes the place of pyzmq's `zmq.auth`.
 
 ::
 
     from greenzmq.auth import Authenticator     # or: from greenzmq.gevent.auth import …
 
-The key files are pyzmq's. In a namespace, and here, the modules that pyzmq has in `zmq.auth` (``auth.thread``,
-``auth.asyncio``, …) are this one, and `ThreadAuthenticator` and `AsyncioAuthenticator` other names for the one
-authenticator.
+The key files are the same as pyzmq's. Here, and in each namespace, this module also stands for the modules of
+`zmq.auth` (``auth.thread``, ``auth.asyncio``, …). `ThreadAuthenticator` and `AsyncioAuthenticator` are other names for
+`Authenticator`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CURVE_ALLOW_ANY", "Authenticator", "create_certificates", "load_certificate", "load_certificates"]
 
-#: The modules that pyzmq has in `zmq.auth`. In a namespace all of them are `auth` itself.
+#: The modules of `zmq.auth`. In a namespace each of them is the module `auth` itself.
 _MODULES = ("asyncio", "base", "certs", "ioloop", "thread")
 
 ThreadAuthenticator = Authenticator
@@ -63,7 +63,7 @@ class IOLoopAuthenticator(Authenticator):
 
 
 def for_namespace(namespace: ModuleType) -> ModuleType:
-    """The `auth` of one of greenzmq's namespaces: without a context, its authenticator guards the namespace's own."""
+    """Make the module `auth` of one of greenzmq's namespaces. Its authenticator guards that namespace's contexts."""
     module = ModuleType(f"{namespace.__name__}.auth", __doc__)
     own = {"_greenzmq_context_class": namespace.Context, "__module__": module.__name__}
     members: dict[str, Any] = {name: globals()[name] for name in (*__all__, "VERSION")}

@@ -1,4 +1,4 @@
-"""The public `Authenticator`: configuration, and the judgement of requests by it."""
+"""The public `Authenticator`: its configuration, and the verdicts on requests that follow from it."""
 
 from __future__ import annotations
 
@@ -31,30 +31,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Authenticator"]
 
-#: Seconds. libzmq gives up a handshake after ``HANDSHAKE_IVL``, 30 by default.
+#: Seconds. libzmq gives up a handshake after ``HANDSHAKE_IVL``, which is 30 s by default.
 CALLBACK_TIMEOUT = 10.0
-#: Each is a greenlet, of some 20 kB. So many new clients at once are rare, and one that has to come again does so
-#: within a tenth of a second (``RECONNECT_IVL``).
+#: Each callback is a greenlet of about 20 kB. So many new clients at once are rare, and a client that is turned away
+#: tries again within a tenth of a second (``RECONNECT_IVL``).
 MAX_CALLBACKS = 200
 
 
 class Authenticator:
-    """Decides who may connect to the sockets of a context, in greenlets of the context's hub.
+    """Decides who may connect to the sockets of a context. Runs in greenlets of the context's hub.
 
     It takes the place of pyzmq's `ThreadAuthenticator` and `AsyncioAuthenticator`, has their methods, and needs no
-    thread. As long as it runs, libzmq asks it about each connection to a PLAIN or CURVE server of the context, and to a
-    NULL server that has a ``ZAP_DOMAIN``. Until something is configured,
+    thread. While it runs, libzmq asks it about each connection to a PLAIN or CURVE server of the context, and to a NULL
+    server that has a ``ZAP_DOMAIN``. Without any configuration,
 
     - NULL clients are let in, with the user id ``anonymous``;
     - PLAIN and CURVE clients are kept out;
-    - GSSAPI clients are let in, with their principal as the user id: Kerberos has checked them.
+    - GSSAPI clients are let in, with their principal as the user id, since Kerberos has checked them.
 
-    Everything may be configured before `start`, and while it runs; it counts for the next connection. All of it is by
-    domain, the server socket's ``ZAP_DOMAIN``. What is said for ``"*"`` counts for each domain for which nothing was
-    said with that mechanism. What was said last for a domain counts. If a call raises, its domain is closed.
+    It can be configured before `start`, and while it runs. A change takes effect at the next connection. Passwords and
+    keys are configured for a domain, which is the ``ZAP_DOMAIN`` of the server's socket. The domain ``"*"`` stands for
+    every domain that has no configuration of its own for the mechanism. A later call for a domain replaces an earlier
+    one. If a call raises, its domain is closed.
 
-    Start it before the servers bind. Without an authenticator a PLAIN server lets in anybody, and a CURVE server
-    whoever has its public key.
+    Start the authenticator before the servers bind. Without one, a PLAIN server lets in anybody, and a CURVE server
+    anybody who has its public key.
 
     Parameters
     ----------
@@ -64,12 +65,12 @@ class Authenticator:
     encoding : str
         The encoding of domains, users' names and passwords.
     log : logging.Logger, optional
-        None means the logger ``zmq.auth``. No password is ever logged.
+        The logger; None means ``zmq.auth``. No password is ever logged.
     callback_timeout : float
-        Seconds that a callback has to answer; then its client is refused, and the callback's greenlet is killed. libzmq
-        itself gives up a client after the server socket's ``HANDSHAKE_IVL``.
+        Seconds that a callback may take. After that the client is refused, and the callback's greenlet is killed.
+        libzmq itself gives up a client after the ``HANDSHAKE_IVL`` of the server's socket.
     max_callbacks : int
-        How many callbacks may go on at once. Clients that come meanwhile are turned away, and come again by themselves.
+        How many callbacks may run at once. Further clients are turned away, and try again by themselves.
 
     Examples
     --------
@@ -112,14 +113,14 @@ class Authenticator:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Guard the context from now on, on the hub on which this greenlet or coroutine runs.
+        """Begin to guard the context, on the hub on which this greenlet or coroutine runs.
 
         Raises
         ------
         zmq.ZMQError
-            ``EADDRINUSE``: this one is started already, or the context has another one, which goes on.
+            ``EADDRINUSE``: this authenticator is started already, or the context has another one, which goes on.
         HubError
-            The context's hub is not the one that runs here, so nobody would be let in.
+            The context's hub is not the one that runs here. The authenticator could not run, and nobody would get in.
 
         Notes
         -----
@@ -138,25 +139,26 @@ class Authenticator:
         )
 
     def stop(self) -> None:
-        """Guard no more. Clients that are in the handshake are turned away, and callbacks that go on are killed.
+        """End the guard. Clients in the handshake are turned away, and callbacks that still run are killed.
 
-        Does nothing if it is not started. May be called in any thread, greenlet, coroutine and callback of the hub.
+        Does nothing if the authenticator is not started. May be called in any thread, greenlet, coroutine and callback
+        of the hub.
 
         Notes
         -----
-        Switches: where it can, until the greenlets have ended, but for half a second at most.
+        Switches: where it can wait. It waits until the greenlets have ended, but no longer than half a second.
         """
         server, self._server = self._server, None
         if server is not None:
             server.stop()
 
     def is_alive(self) -> bool:
-        """Whether it is started, and neither stopped, nor ended by the end of its context or of its hub."""
+        """Whether it runs: it was started, and neither `stop` nor the end of its context or hub has ended it."""
         return self._server is not None and self._server.alive
 
     @property
     def zap_socket(self) -> zmq.Socket[Any] | None:
-        """The ROUTER with which it answers libzmq; None if it is not started."""
+        """The ROUTER with which it answers libzmq. None if it is not started."""
         return None if self._server is None else self._server.socket
 
     def __enter__(self) -> Self:
@@ -174,40 +176,39 @@ class Authenticator:
     # -- configuration -------------------------------------------------------------------------------------------------
 
     def allow(self, *addresses: str) -> None:
-        """Keep out all but these addresses. Those still have to show their password or key.
+        """Keep out all clients except those with these addresses. These still need their password or key.
 
         Parameters
         ----------
         *addresses : str
-            IP addresses, and networks such as ``"10.0.0.0/8"``. A client over ipc has no address, and is not among
-            them.
+            IP addresses, and networks such as ``"10.0.0.0/8"``. A client over ipc has no address, so it is kept out.
 
         Raises
         ------
         ValueError
-            `deny` was used; or this is no IP address, so that no client would have it. Nothing has changed.
+            `deny` was called before, or one of these is no IP address. Nothing is changed.
         """
         self._addresses.allow(addresses)
 
     def deny(self, *addresses: str) -> None:
-        """Keep out these addresses, whatever password or key they have. See `allow`."""
+        """Keep out clients with these addresses, even if their password or key is right. See `allow`."""
         self._addresses.deny(addresses)
 
     def configure_plain(self, domain: str = "*", passwords: Mapping[str, str] | None = None) -> None:
-        """Let in PLAIN clients of the domain by name and password; the name is the user id.
+        """Let in PLAIN clients of the domain by name and password. The name is the user id.
 
         Parameters
         ----------
         domain : str
-            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all that have no passwords of their own.
+            The ``ZAP_DOMAIN`` of the server's socket; ``"*"`` stands for all domains without passwords of their own.
         passwords : dict, optional
-            The passwords by users' names, in place of those before. The dict itself is asked for each client, so what
-            is changed in it counts at once. None, and an empty one, keep everybody out.
+            The passwords by users' names, in place of earlier ones. The dict itself is read for each client, so a
+            change in it takes effect at once. None, or an empty dict, keeps everybody out.
 
         Raises
         ------
         TypeError
-            It is no dict of str.
+            The passwords are no dict of str.
         """
         self._plain.configure(domain, lambda: Passwords(passwords))
 
@@ -217,39 +218,40 @@ class Authenticator:
         Parameters
         ----------
         domain : str
-            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all for which nothing else was said about CURVE.
+            The ``ZAP_DOMAIN`` of the server's socket; ``"*"`` stands for all domains without a CURVE rule of their own.
         location : str or path
-            A folder with ``*.key`` files, such as `create_certificates` makes. It is read now, and never again unless
-            this is called again: then a file that is gone is a key that is revoked, for new connections. Or
-            `CURVE_ALLOW_ANY`, which lets in every key.
+            A folder with ``*.key`` files, such as `create_certificates` makes. It is read in this call only. To revoke
+            a key for new connections, delete its file and call this again. Or `CURVE_ALLOW_ANY`, which lets in every
+            key.
 
         Raises
         ------
         OSError
             The folder or a file in it cannot be read.
         ValueError
-            A file has no valid public key. As with each error, the domain is closed, and keys that were let in before
-            are so no more.
+            A file has no valid public key. As after each error, the domain is closed: keys that were let in before are
+            kept out, too.
         """
         self._curve.configure(domain, lambda: key_rule(location))
 
     def configure_curve_callback(self, domain: str = "*", credentials_provider: Any = None) -> None:
-        """Let in CURVE clients of the domain by what a function says of their keys.
+        """Let in those CURVE clients of the domain whose keys a function of the program accepts.
 
         Parameters
         ----------
         domain : str
-            The server socket's ``ZAP_DOMAIN``; ``"*"`` is all for which nothing else was said about CURVE.
+            The ``ZAP_DOMAIN`` of the server's socket; ``"*"`` stands for all domains without a CURVE rule of their own.
         credentials_provider : object
-            Its ``callback(domain, key)`` is called with the domain, ``"*"`` for none, and the key in z85. What it
-            returns is true, or the client is refused. It runs in a greenlet of its own and may wait, for sockets of the
-            same context, too. On asyncio it may be a coroutine function; elsewhere a coroutine counts as no. One that
-            raises, or has no answer within `callback_timeout`, refuses its client, and is logged with its traceback.
+            Its method ``callback(domain, key)`` is called with the domain (``"*"`` if there is none) and the key in
+            z85. If the result is true, the client is let in; otherwise it is refused. The callback runs in a greenlet
+            of its own, and may wait, also for sockets of the same context. On asyncio it may be a coroutine function;
+            on other hubs a coroutine is an error. If the callback raises, or takes longer than `callback_timeout`, its
+            client is refused, and the traceback is logged.
 
         Raises
         ------
         TypeError
-            There is no such method.
+            The object has no such method.
         """
         self._curve.configure(domain, lambda: Callback(credentials_provider))
 
@@ -257,12 +259,12 @@ class Authenticator:
         """Do nothing, as in pyzmq: there is nothing to configure."""
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """The user id of a CURVE client that is let in: its key in z85. May be overridden, and may then wait.
+        """Return the user id of a CURVE client that is let in: its key in z85. May be overridden, and may then wait.
 
         Parameters
         ----------
         client_public_key : bytes
-            32 bytes.
+            The key, in 32 bytes.
         """
         return z85.encode(client_public_key).decode("ascii")
 
@@ -315,7 +317,7 @@ class Authenticator:
 
 
 def _is_yes(answer: Any, hub: Hub) -> bool:
-    """Whether what a callback has returned lets its client in. On asyncio, what can be awaited is."""
+    """Whether the result of a callback lets its client in. On asyncio an awaitable result is awaited."""
     if inspect.isawaitable(answer):
         if hub.name != "asyncio":
             if inspect.iscoroutine(answer):

@@ -1,7 +1,7 @@
-"""Who is let in: addresses, and for each domain its passwords and keys.
+"""Rules for who is let in: addresses, and for each domain its passwords and keys.
 
-Each mechanism has a table of domains. The entry ``"*"`` counts for every domain that has none of its own. Whatever
-cannot be configured leaves its domain closed: else a key that was to be revoked would go on to open it.
+Each mechanism has a table of domains. The entry ``"*"`` is for every domain that has no entry of its own. If the
+configuration of a domain fails, the domain is closed. Otherwise a key that was to be revoked would still open it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Domains(Generic[Rule]):
         self._rules[domain] = make()
 
     def __getitem__(self, domain: str) -> Rule:
-        """The rule for the domain: its own, or that of all, or the closed one."""
+        """Return the rule for the domain: its own, or else that of ``"*"``, or else the one that lets nobody in."""
         return self._rules.get(domain) or self._rules.get(EVERY_DOMAIN) or self._closed
 
 
@@ -49,7 +49,7 @@ class Domains(Generic[Rule]):
 
 
 class Passwords:
-    """The users of a domain. The program's own mapping is asked each time, so what changes in it counts at once."""
+    """The users of a domain. Each check reads the program's own mapping, so a change in it takes effect at once."""
 
     def __init__(self, passwords: Mapping[str, str] | None) -> None:
         if passwords is not None and not isinstance(passwords, Mapping):
@@ -61,15 +61,15 @@ class Passwords:
         self._passwords = {} if passwords is None else passwords
 
     def check(self, name: bytes, password: bytes, encoding: str) -> Verdict:
-        """Compared as bytes: two names or passwords that are no text are never equal to each other."""
+        """Check a name and a password. They are compared as bytes, so bytes that cannot be decoded are never equal."""
         user = name.decode(encoding, "replace")
         known = self._passwords.get(user)
-        # libzmq cuts off a user id at a NUL, which would make it another user's.
+        # libzmq cuts off a user id at a NUL, and what is left could be the id of another user.
         if known is None or user.encode(encoding, "replace") != name or b"\0" in name:
             return refused("Invalid username")
         try:
             right = known.encode(encoding)
-        except UnicodeError:  # whose message has a part of the password
+        except UnicodeError:  # not raised further, since its message contains a part of the password
             return refused("Invalid password")
         return allowed(name) if compare_digest(right, password) else refused("Invalid password")
 
@@ -78,26 +78,26 @@ class Passwords:
 
 
 class KeyRule:
-    """Which keys open a domain. This one: none."""
+    """A rule for the keys that open a domain. No key opens it by this one."""
 
-    #: Whether `accepts` may take its time, and so has to be asked in a greenlet of its own.
+    #: Whether `accepts` may wait, and so has to be called in a greenlet of its own.
     asks = False
 
     def accepts(self, domain: str, key: bytes) -> Any:
-        """What is true lets the client in; `key` is in z85."""
+        """Return a true value to let in the client with this key, which is in z85."""
         return False
 
 
 class AnyKey(KeyRule):
-    """``CURVE_ALLOW_ANY``."""
+    """The rule ``CURVE_ALLOW_ANY``: every key opens the domain."""
 
     def accepts(self, domain: str, key: bytes) -> Any:
-        """True."""
+        """See `KeyRule.accepts`."""
         return True
 
 
 class Certificates(KeyRule):
-    """The public keys of a folder's ``*.key`` files, as they were when it was read.
+    """The rule that the public keys in the ``*.key`` files of a folder open the domain. The files are read once, here.
 
     Raises
     ------
@@ -108,17 +108,17 @@ class Certificates(KeyRule):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        with os.scandir(folder) as entries:  # not pyzmq's glob, which takes a "[" in the folder's name for a pattern
+        with os.scandir(folder) as entries:  # not `glob`, for which a "[" in the folder's name begins a pattern
             files = [entry.path for entry in entries if entry.name.endswith(".key") and entry.name[0] != "."]
         self._keys = frozenset(map(_public_key, files))
 
     def accepts(self, domain: str, key: bytes) -> Any:
-        """Whether the key is one of them."""
+        """See `KeyRule.accepts`."""
         return key in self._keys
 
 
 class Callback(KeyRule):
-    """The program's own ``callback(domain, key)``."""
+    """The rule that the program's own ``callback(domain, key)`` decides."""
 
     asks = True
 
@@ -128,12 +128,12 @@ class Callback(KeyRule):
         self._provider = provider
 
     def accepts(self, domain: str, key: bytes) -> Any:
-        """What the callback returns. As in pyzmq it is told "*" where the server's socket has no domain."""
+        """Return what the callback returns. As in pyzmq, its domain is "*" if the server's socket has none."""
         return self._provider.callback(domain or EVERY_DOMAIN, key)
 
 
 def key_rule(location: str | os.PathLike[str]) -> KeyRule:
-    """The rule for what `configure_curve` takes."""
+    """Return the rule for the `location` of `Authenticator.configure_curve`."""
     return AnyKey() if location == CURVE_ALLOW_ANY else Certificates(location)
 
 
@@ -152,7 +152,7 @@ def _public_key(file: str) -> bytes:
 
 
 class Addresses:
-    """Those that are allowed, or those that are denied: single ones, and networks such as ``"10.0.0.0/8"``."""
+    """The addresses that are allowed, or those that are denied. Each may be a network such as ``"10.0.0.0/8"``."""
 
     def __init__(self) -> None:
         self._allowed: list[Any] = []
@@ -171,7 +171,7 @@ class Addresses:
         self._denied += [_network(address) for address in addresses]
 
     def fault(self, address: str) -> str | None:
-        """What is wrong with a client's address, if anything is."""
+        """Return why a client with this address is kept out, or None if it is not."""
         if self._allowed:
             return None if _is_in(address, self._allowed) else "Address not allowed"
         return "Address denied" if _is_in(address, self._denied) else None
@@ -192,10 +192,10 @@ def _network(address: str) -> Any:
 
 
 def _as_ip(address: str) -> IPv4Address | IPv6Address | None:
-    """The address, if it is one, without what the same client may have or not have.
+    """Return the address in its simplest form, or None if it is no IP address.
 
-    To a socket with the option ``IPV6`` an IPv4 client has an address such as ``::ffff:127.0.0.1``. And the address of
-    a link may be followed by the name of an interface: ``fe80::1%eth0``.
+    The same client may have several forms. On a socket with the option ``IPV6``, an IPv4 client has an address such as
+    ``::ffff:127.0.0.1``. And the name of an interface may follow a link-local address: ``fe80::1%eth0``.
     """
     try:
         found = ip_address(address.partition("%")[0])

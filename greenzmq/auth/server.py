@@ -1,10 +1,10 @@
-"""What answers ZAP requests: a ROUTER, the greenlet that receives from it, and one greenlet for each callback.
+"""The server that answers ZAP requests: a ROUTER, a greenlet that receives from it, and a greenlet for each callback.
 
-A ROUTER, since with a REP one request at a time could be open: a slow callback would hold up all handshakes.
+The socket is a ROUTER, because a REP handles one request at a time, so that a slow callback would delay all handshakes.
 
-Each request that can be answered is answered once, whatever happens: libzmq keeps a client whose request has no answer
-in the handshake for ``HANDSHAKE_IVL``. And nothing but the end of the context or of the program ends the handler: a
-CURVE or PLAIN server without one lets in whoever knows the server's key, or anybody.
+Each request that can be answered is answered once, whatever happens. Otherwise libzmq would keep the client in the
+handshake for ``HANDSHAKE_IVL``. No error ends the server, only `stop`, or the end of the context or of the program.
+Without it, a PLAIN server of the context would let in anybody, and a CURVE server anybody who has its public key.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Server"]
 PATIENCE = 0.5
 #: Seconds before the next attempt, when a `recv` has failed in a way that should not occur.
 PAUSE = 0.1
-#: How many requests that have come, and are not received yet, are answered at the end.
+#: At its end the server answers at most so many requests that have arrived and were not received yet.
 LAST_ANSWERS = 10_000
 
 FAILED = refused("Internal error", b"500")
@@ -53,24 +53,24 @@ class Server:
     Parameters
     ----------
     context : zmq.Context
-        Whose sockets it guards.
+        The context whose sockets it guards.
     hub : Hub
-        On which it runs; this thread's.
+        The hub on which it runs; that of this thread.
     judge : callable
         See `Judge`.
     log : logging.Logger
-        Where to tell what happens.
+        The logger.
     encoding : str
-        That of the texts in requests.
+        The encoding of the texts in requests.
     callback_timeout : float
-        Seconds that a callback has.
+        Seconds that a callback may take.
     max_callbacks : int
-        How many callbacks may go on at once.
+        How many callbacks may run at once.
 
     Raises
     ------
     zmq.ZMQError
-        EADDRINUSE: the context has a handler. ENOTSUP and others: it has ended. Nothing is left open.
+        EADDRINUSE: the context has a server already. ENOTSUP and others: the context has ended. Nothing is left open.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Server:
         self._was_busy = False
         self._closing = False
         self._inherited = False
-        # Not `context.socket`: that would set the options that the program has for its own sockets, such as RCVTIMEO.
+        # Not by `context.socket`, which would set options that the program means for its own sockets, such as RCVTIMEO.
         self.socket = Socket(context, zmq.ROUTER)
         try:
             self.socket.bind(ENDPOINT)
@@ -108,7 +108,7 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        """Whether it answers requests."""
+        """Whether the server answers requests."""
         return not (self._inherited or self._closing or self._task.done or self.socket.closed or self._context.closed)
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Server:
         yield_to_hub(self.hub, PAUSE)
 
     def _handle(self, frames: list[bytes]) -> None:
-        """Answer a request, or begin a callback that will. Never raises, but what is for the whole program."""
+        """Answer a request, or begin a callback that will. Raises only exceptions that concern the whole program."""
         request = parse(frames, self._encoding)
         if request is None:
             self.tell(logging.ERROR, "A ZAP request of %s frames, with no envelope or no request id", len(frames))
@@ -164,7 +164,7 @@ class Server:
             _Call(self, request, decide)
         else:
             self.answer(request, BUSY)
-        if busy and not self._was_busy:  # once, and not once a client: strangers would fill the log
+        if busy and not self._was_busy:  # once, and not for each client, so that strangers cannot fill the log
             self.tell(
                 logging.WARNING,
                 "%s callbacks run at once, which is the limit: further clients have to try again",
@@ -173,36 +173,36 @@ class Server:
         self._was_busy = busy
 
     def answer(self, request: Request, verdict: Verdict) -> None:
-        """Send an answer. Never switches: the caller notes that the request is answered, and nothing comes between."""
+        """Send an answer. Never switches, so that nothing runs between this and the caller's note that it is sent."""
         try:
             self.socket.send_multipart(request.answer(verdict), zmq.NOBLOCK)
-        except zmq.ZMQError:  # the context has ended, and the client with it
+        except zmq.ZMQError:  # the context has ended, and the connection to the client with it
             return
         self.tell(logging.DEBUG, "%s: %s %s", request, verdict.status.decode(), verdict.text.decode())
 
     def tell_failure(self, request: Request, error: BaseException) -> None:
-        """Log what has failed while a request was looked at; its client is refused."""
+        """Log the error by which the check of a request has failed. Its client is refused."""
         self.tell(logging.ERROR, "A client was refused, since its check has failed: %s", request, exc_info=error)
 
     def tell(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:
-        """Log; a log that raises must not end the handler."""
+        """Log a message. An exception of the logger does not come out, since it must not end the server."""
         with suppress(Exception):
             self.log.log(level, message, *args, exc_info=exc_info)
 
     # -- callbacks -----------------------------------------------------------------------------------------------------
 
     def note_begin(self, call: _Call) -> None:
-        """A callback has begun."""
+        """Note that a callback has begun."""
         self._calls[call] = None
 
     def note_end(self, call: _Call) -> None:
-        """It has ended."""
+        """Note that a callback has ended."""
         self._calls.pop(call, None)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Stop, in any thread; see `Authenticator.stop`."""
+        """See `Authenticator.stop`. May be called in any thread."""
         if self._inherited:
             return
         tasks = [self._task, *(call.task for call in self._calls)]
@@ -212,15 +212,15 @@ class Server:
             self._wait(task, deadline - monotonic())
 
     def end(self) -> None:
-        """`close`, in any thread: here at once, else soon. Never switches."""
+        """Call `close`, from any thread: at once in the hub's thread, else soon. Never switches."""
         if self.hub.thread_id == unpatched.get_ident():
             self.close()
         else:
-            with suppress(RuntimeError, HubError):  # its loop has ended, and all that ran on it
+            with suppress(RuntimeError, HubError):  # the loop has ended, and everything that ran on it
                 self.hub.call_soon_threadsafe(self.close)
 
     def close(self) -> None:
-        """Answer all that is open, close the socket, and end the callbacks. Never switches; in the hub's thread."""
+        """Answer open requests, close the socket, and end the callbacks. In the hub's thread only. Never switches."""
         if self._inherited or self._closing:
             return
         self._closing = True
@@ -229,19 +229,19 @@ class Server:
         if not self.socket.closed:
             self._answer_the_rest()
             with suppress(zmq.ZMQError):  # the context has ended
-                # `close` alone gives the address back later, in libzmq's reaper: a `start` right after this would fail.
+                # `close` alone frees the address later, in libzmq's reaper thread, so that a new `start` would fail.
                 self.socket.unbind(ENDPOINT)
             self.socket.close(linger=0)
 
     def _answer_the_rest(self) -> None:
-        with suppress(zmq.ZMQError):  # there are no more, or the context has ended
+        with suppress(zmq.ZMQError):  # there are no more requests, or the context has ended
             for _ in range(LAST_ANSWERS):
                 request = parse(self.socket.recv_multipart(zmq.NOBLOCK), self._encoding)
                 if request is not None:
                     self.answer(request, STOPPED)
 
     def _wait(self, task: Task[Any], seconds: float) -> None:
-        """Wait for the end of a greenlet, in whatever thread, where that is possible; not for the calling one's."""
+        """Wait for the end of a task, in any thread, if this greenlet can wait. Does nothing for its own task."""
         if task.done or seconds <= 0 or task is _current_task():
             return
         if task.hub.thread_id == unpatched.get_ident():
@@ -255,13 +255,13 @@ class Server:
             task._block(seconds)
 
     def _greenzmq_after_fork(self) -> None:
-        """In a forked child: the greenlets are copies that nobody runs, and the socket is the parent's."""
+        """In a forked child: stop. The greenlets are copies that nobody runs, and the socket belongs to the parent."""
         self._inherited = True
         self._calls.clear()
 
 
 class _Call:
-    """One callback, in a greenlet of its own, with its limit of time."""
+    """One callback, in a greenlet of its own, with a time limit."""
 
     def __init__(self, server: Server, request: Request, decide: Callable[[], Verdict]) -> None:
         self._server = server
@@ -281,7 +281,7 @@ class _Call:
                 self._server.tell_failure(self._request, error)
             self._answer(FAILED)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise  # these belong to the whole program; the task hands them on
+                raise  # they concern the whole program; the task passes them on
         else:
             self._answer(verdict)
 
@@ -291,7 +291,10 @@ class _Call:
             self._server.answer(self._request, verdict)
 
     def _expire(self) -> None:
-        """Called by the hub. A callback that goes on all the same counts as one until it ends."""
+        """End the callback, since its time is over. Called by the hub.
+
+        A callback that goes on after the kill counts as a running one until it ends.
+        """
         self._answer(LATE)
         frame = getattr(self.task._greenlet, "gr_frame", None)
         self._server.tell(
@@ -304,22 +307,22 @@ class _Call:
         self._kill(GreenletExit("the time limit of this check is over"))
 
     def cancel(self) -> None:
-        """The server stops."""
+        """End the callback, since the server stops."""
         self._answer(STOPPED)
         self._kill(GreenletExit("the authenticator has stopped"))
 
     def _kill(self, error: GreenletExit) -> None:
-        if self.task is not _current_task():  # it is its own callback that stops the authenticator
+        if self.task is not _current_task():  # else this very callback stops the authenticator
             self.task.kill(error, block=False)
 
     def _end(self, _: object) -> None:
         self._timer.cancel()
-        self._answer(FAILED)  # somebody has killed it before it began
+        self._answer(FAILED)  # has an effect only if the task was killed before it began
         self._server.note_end(self)
 
 
 def _current_task() -> Any:
-    """The task whose greenlet this is; None if it is none's."""
+    """Return the task whose greenlet this is, or None."""
     reference = getattr(getcurrent(), "task", None)
     return reference() if callable(reference) else None
 

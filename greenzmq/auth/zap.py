@@ -1,6 +1,6 @@
 """ZAP, the ZeroMQ Authentication Protocol (RFC 27): its requests and answers. Nothing here waits, and nothing raises.
 
-For each connection libzmq asks whoever is bound to `ENDPOINT`, and waits for the answer:
+For each connection libzmq sends a request to the socket that is bound to `ENDPOINT`, and waits for the answer:
 
     request   envelope, empty frame, "1.0", request id, domain, address, routing id, mechanism, credentials
     answer    envelope, empty frame, "1.0", the same request id, status, text, user id, metadata
@@ -18,24 +18,24 @@ __all__ = ["ENDPOINT", "VERSION", "Request", "Verdict", "allowed", "parse", "ref
 
 ENDPOINT = "inproc://zeromq.zap.01"
 VERSION = b"1.0"
-#: How many frames each mechanism's credentials have.
+#: The number of frames of each mechanism's credentials.
 CREDENTIALS = {"NULL": 0, "PLAIN": 2, "CURVE": 1, "GSSAPI": 1}
 CURVE_KEY_SIZE = 32
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is answered to a request. libzmq lets a client in for the status 200 only.
+    """The answer to a request. libzmq lets a client in only if the status is 200.
 
     Attributes
     ----------
     status : bytes
-        ``200``: let in. ``300``: not now; libzmq hangs up, without a word to the client, which tries again by itself.
-        ``400``: refused. ``500``: something here has failed.
+        ``200``: the client is let in. ``300``: not now; libzmq closes the connection without telling the client, which
+        tries again by itself. ``400``: the client is refused. ``500``: the check has failed.
     text : bytes
         The reason. libzmq passes it on to nobody.
     user_id : bytes
-        For 200: what the server finds as ``frame.get("User-Id")``.
+        With 200: the value that the server reads as ``frame.get("User-Id")``.
     """
 
     status: bytes
@@ -44,37 +44,37 @@ class Verdict:
 
 
 def allowed(user_id: bytes) -> Verdict:
-    """Let the client in."""
+    """Return the verdict that lets the client in."""
     return Verdict(b"200", b"OK", user_id)
 
 
 def refused(text: str, status: bytes = b"400") -> Verdict:
-    """Keep the client out."""
+    """Return the verdict that keeps the client out."""
     return Verdict(status, text.encode())
 
 
 def unavailable(text: str) -> Verdict:
-    """Keep the client out for now."""
+    """Return the verdict that keeps the client out for now."""
     return refused(text, b"300")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, with its texts decoded. What is no text has U+FFFD in it.
+    """One request, with its texts decoded. Bytes that cannot be decoded become U+FFFD.
 
     Attributes
     ----------
     envelope : list of bytes
-        Where the answer goes: all frames up to the first empty one, and that.
+        The first frames of the answer: all frames of the request up to the first empty one, and that one.
     request_id : bytes
-        To be repeated in the answer.
+        The id, which the answer repeats.
     domain, address, mechanism : str
-        What the server's socket has as its ``ZAP_DOMAIN``; the client's IP address, or what libzmq gives in its place;
-        and the name of the mechanism.
+        The ``ZAP_DOMAIN`` of the server's socket; the client's IP address, or what libzmq gives in its place; and the
+        name of the mechanism.
     credentials : tuple of bytes
-        As many as the mechanism has, if `fault` is None.
+        The credentials. If `fault` is None, they are as many as the mechanism has.
     fault : str or None
-        What is wrong with the request.
+        What is wrong with the request; None if it is correct.
     """
 
     envelope: list[bytes]
@@ -86,23 +86,25 @@ class Request:
     fault: str | None = None
 
     def answer(self, verdict: Verdict) -> list[bytes]:
-        """The frames to send."""
+        """Return the frames of the answer."""
         return [*self.envelope, VERSION, self.request_id, verdict.status, verdict.text, verdict.user_id, b""]
 
     def __str__(self) -> str:
-        """For the log: without the credentials, one of which may be a password."""
+        """Describe the request for the log, without the credentials, which may contain a password."""
         return f"{self.mechanism or '?'} from {self.address!r}, domain {self.domain!r}"
 
 
 def parse(frames: Sequence[bytes], encoding: str = "utf-8") -> Request | None:
-    """What a ROUTER has received, as a request. None if it has no envelope or no request id: nobody can be answered.
+    """Make a request of the frames that a ROUTER has received.
+
+    Returns None if they have no envelope or no request id: then it cannot be answered.
 
     Parameters
     ----------
     frames : sequence of bytes
-        The first one is the routing id of the peer, by which the ROUTER sends the answer to it.
+        The frames. The first one is the routing id of the peer, which gets the answer.
     encoding : str
-        That of the texts.
+        The encoding of the texts.
     """
     try:
         body = frames.index(b"", 1) + 1
