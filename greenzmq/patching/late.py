@@ -43,8 +43,8 @@ def describe(found: dict[str, list[str]]) -> str:
     """Return the text of the warning."""
     shown = "; ".join(f"{module} ({', '.join(sorted(names))})" for module, names in sorted(found.items()))
     return (
-        f"greenzmq.patch() came late: these modules have pyzmq's own classes, functions or objects already, which block "
-        f"the hub when they wait: {shown}. Call it before they are imported, or run the program with "
+        f"greenzmq.patch() came late: these modules have pyzmq's own classes, functions or objects already, which "
+        f"block the hub when they wait: {shown}. Call it before they are imported, or run the program with "
         f"python -m greenzmq run"
     )
 

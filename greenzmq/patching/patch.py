@@ -138,9 +138,9 @@ def patch(hub: Choice | None = None, *, aio: bool = False) -> None:
     do contexts and sockets that were made before. All of these count as instances of the new ``zmq.Context`` and
     ``zmq.Socket``.
 
-    Call this first, before other modules import names from `zmq`, and in one thread. A second call does nothing. A
-    forked child has the patch of its parent. A new program that is started does not have it; ``python -m greenzmq run``
-    gives it to those, too.
+    Call this first, before other modules import names from `zmq`, and in one thread. A second call does nothing, unless
+    it adds `aio`. A forked child has the patch of its parent. A new program that is started does not have it; ``python
+    -m greenzmq run`` gives it to those, too.
 
     Parameters
     ----------
