@@ -1,4 +1,4 @@
-"""What ``greenzmq proxy`` is told of its sockets: ``router@tcp://*:5555,+tcp://peer:5556``."""
+"""Read the arguments of ``greenzmq proxy`` that describe its sockets: ``router@tcp://*:5555,+tcp://peer:5556``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import zmq
 
 __all__ = ["CAPTURES", "PAIRS", "Side", "capture_side", "side", "wrong_pair"]
 
-#: Which sockets of a proxy fit together, on either side.
+#: For each type of one socket, the type of the other one.
 PAIRS = {"router": "dealer", "dealer": "router", "xsub": "xpub", "xpub": "xsub", "pull": "push", "push": "pull"}
-#: What a capture socket may be: it only sends.
+#: The types of a capture socket, which only sends.
 CAPTURES = ("pub", "push", "dealer", "pair")
-#: What one writes by mistake, and what is meant.
+#: Types that a user may write by mistake, and the right one.
 _MEANT = {"sub": "xsub", "pub": "xpub", "req": "dealer", "rep": "router", "xreq": "dealer", "xrep": "router"}
 _SIGNS = {"@": "bind", "+": "connect", ">": "connect"}
 _TRANSPORTS = ("tcp", "ipc", "inproc", "ws", "wss", "pgm", "epgm", "tipc", "vmci", "norm", "udp")
@@ -27,9 +27,9 @@ class Side:
     Attributes
     ----------
     kind : str
-        Its type, such as ``router``.
+        The type, such as ``router``.
     endpoints : tuple of (str, str)
-        For each, ``bind`` or ``connect``, and the endpoint.
+        For each endpoint: ``bind`` or ``connect``, and the endpoint itself.
     """
 
     kind: str
@@ -37,32 +37,32 @@ class Side:
 
     @property
     def socket_type(self) -> int:
-        """Its type as libzmq's number."""
+        """The type, as libzmq's number."""
         return int(getattr(zmq, self.kind.upper()))
 
     @property
     def ways(self) -> set[str]:
-        """Whether it binds, connects, or both."""
+        """``bind``, ``connect``, or both."""
         return {way for way, _ in self.endpoints}
 
 
 def side(text: str) -> Side:
-    """Read the frontend or the backend."""
+    """Read the argument for the frontend or the backend."""
     return _read(text, tuple(PAIRS))
 
 
 def capture_side(text: str) -> Side:
-    """Read the capture socket."""
+    """Read the argument for the capture socket."""
     return _read(text, CAPTURES)
 
 
 def wrong_pair(frontend: Side, backend: Side) -> str:
-    """What is wrong with the two types; nothing if they fit together."""
+    """Return what is wrong with the two types, or an empty string."""
     wanted = PAIRS[frontend.kind]
     if backend.kind == wanted:
         return ""
     fitting = ", ".join(f"{one} and {other}" for one, other in PAIRS.items() if one > other)
-    return f"a {frontend.kind} goes with a {wanted}, and not with a {backend.kind}; what goes together is {fitting}"
+    return f"a {frontend.kind} goes with a {wanted}, and not with a {backend.kind}; the pairs are {fitting}"
 
 
 def _read(text: str, kinds: tuple[str, ...]) -> Side:
@@ -74,7 +74,7 @@ def _read(text: str, kinds: tuple[str, ...]) -> Side:
         )
     kind = found[1].lower()
     if kind not in kinds:
-        meant = f"; say {_MEANT[kind]}" if _MEANT.get(kind) in kinds else ""
+        meant = f"; use {_MEANT[kind]}" if _MEANT.get(kind) in kinds else ""
         raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(kinds)}{meant}")
     endpoints: list[tuple[str, str]] = []
     way = "bind"

@@ -1,4 +1,4 @@
-"""``python -m greenzmq proxy``: a broker between two sockets, at libzmq's own speed."""
+"""``python -m greenzmq proxy``: a broker that passes messages on between two sockets, as fast as libzmq itself."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ __all__ = ["add_parser", "run"]
 
 #: Seconds between two lines of statistics on a terminal.
 PERIOD = 1.0
-#: libzmq's answers to a wrong address; all others to bind or connect are troubles of the system.
+#: libzmq's errors for a wrong address. Any other error of bind or connect is a problem of the system.
 _WRONG = (zmq.EINVAL, zmq.EPROTONOSUPPORT, zmq.ENOCOMPATPROTO, errno.ENODEV)
 
 EXAMPLES = """\
 endpoints:
-  TYPE@ENDPOINT binds, TYPE+ENDPOINT connects (> does, too, where the shell lets it pass); more of them follow after
-  commas: router@tcp://*:5555,@ipc:///run/broker  dealer+tcp://one:5556,tcp://two:5556
+  TYPE@ENDPOINT binds, TYPE+ENDPOINT connects (so does TYPE>ENDPOINT, if it is quoted for the shell). More endpoints
+  follow after commas: router@tcp://*:5555,@ipc:///run/broker  dealer+tcp://one:5556,tcp://two:5556
 
-what goes together:
-  router and dealer (requests), xsub and xpub (publications), pull and push (jobs), either way round
+types, each pair in either order:
+  router and dealer (requests), xsub and xpub (publications), pull and push (jobs)
 
 exit status:
-  0 after SIGINT or SIGTERM, when what was received is sent or --linger is over; a second signal ends it at once.
-  1 if an endpoint cannot be used, for example because its port is in use, 2 for wrong usage, such as a bad address.
+  0 after SIGINT or SIGTERM: the proxy first sends what it has received, until --linger is over; a second signal ends
+  it at once. 1 if an endpoint cannot be used, for example because its port is in use. 2 for wrong usage, such as a
+  wrong address.
 """
 
 
@@ -55,16 +56,16 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("frontend", metavar="FRONTEND", type=side, help="such as router@tcp://*:5555, xsub@tcp://*:5555")
     add("backend", metavar="BACKEND", type=side, help="such as dealer@tcp://*:5556, xpub@tcp://*:5556")
-    add("--capture", metavar="SOCKET", type=capture_side, help="send a copy of all to it: pub@tcp://*:5557")
-    add("--hwm", metavar="N", type=_mark, help="high-water mark of each socket, in messages; 0 is none (libzmq: 1000)")
+    add("--capture", metavar="SOCKET", type=capture_side, help="send a copy of each message to it: pub@tcp://*:5557")
+    add("--hwm", metavar="N", type=_mark, help="high-water mark of each socket, in messages; 0 means none (1000)")
     for name in ("frontend", "backend", "capture"):
-        add(f"--{name}-hwm", metavar="N", type=_mark, help=f"that of the {name}")
+        add(f"--{name}-hwm", metavar="N", type=_mark, help=f"high-water mark of the {name}")
     add("--linger", metavar="MS", type=_mark, default=1000, help="milliseconds to send what is left at the end (1000)")
-    add("--curve", metavar="FILE", help="our certificate with its secret key: all sockets speak CURVE")
-    add("--curve-server", metavar="FILE", help="with --curve: the public certificate of those whom we connect to")
-    add("--curve-clients", metavar="FOLDER", help="with --curve: the certificates of those who may connect to us")
-    add("--stats", metavar="SECONDS", type=arguments.seconds, help="print a line of statistics so often")
-    add("--ready-file", metavar="FILE", help="written, with the endpoints, when it is ready, and removed at the end")
+    add("--curve", metavar="FILE", help="our certificate, with its secret key; all sockets then use CURVE")
+    add("--curve-server", metavar="FILE", help="with --curve: the public certificate of the servers that we connect to")
+    add("--curve-clients", metavar="FOLDER", help="with --curve: the certificates of the clients that may connect")
+    add("--stats", metavar="SECONDS", type=arguments.seconds, help="print a line of statistics every so many seconds")
+    add("--ready-file", metavar="FILE", help="a file to write the endpoints to when all is ready; removed at the end")
     parser.set_defaults(run=run)
 
 
@@ -109,7 +110,7 @@ def _other_curve(options: argparse.Namespace) -> bool:
 
 
 class _BrokerError(Exception):
-    """Something that ends the command with a line and an exit status."""
+    """Ends the command with a message and an exit status."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -202,7 +203,7 @@ class _Broker:
         path = self._options.ready_file
         if path is not None:
             try:
-                # At once: who waits for the file finds it complete.
+                # By a rename, so that a program that waits for the file finds it complete.
                 Path(f"{path}.new").write_text("".join(f"{line}\n" for line in self._endpoints), encoding="utf8")
                 Path(f"{path}.new").replace(path)
             except OSError as error:
@@ -220,7 +221,7 @@ class _Broker:
 
 
 def _certificate(path: str, *, secret: bool = False) -> tuple[bytes, bytes]:
-    """The keys in a file as pyzmq's `zmq.auth.create_certificates` writes it."""
+    """Return the public and the secret key in a file that pyzmq's `zmq.auth.create_certificates` has written."""
     from zmq.auth import load_certificate
 
     try:
@@ -233,7 +234,7 @@ def _certificate(path: str, *, secret: bool = False) -> tuple[bytes, bytes]:
 
 
 def _notify_service_manager(state: str) -> None:
-    """Tell systemd, as ``sd_notify`` does, if it has started this process and wants to know."""
+    """Tell systemd of a change, as ``sd_notify`` does, if systemd has started this process and waits for it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address or not hasattr(stdlib_socket, "AF_UNIX"):
         return
@@ -245,7 +246,7 @@ def _notify_service_manager(state: str) -> None:
 
 
 class _Statistics:
-    """A line for each period: what has passed since the last one, and in all."""
+    """Prints a line for each period: how much has passed since the last line, and in total."""
 
     def __init__(self, asking: Any, seconds: float | None) -> None:
         self._asking = asking
@@ -267,7 +268,7 @@ class _Statistics:
         passed = max(now - self._when, 1e-9)
         new = [now_ - before for now_, before in zip(numbers, self._before, strict=True)]
         self._before, self._when = numbers, now
-        # The order of the answer: frames and octets that the frontend received, sent, the backend received, sent.
+        # The answer has frames and octets, in turn, for: frontend received, frontend sent, backend received, sent.
         there, back = new[0] / passed, new[4] / passed
         octets = (new[1] + new[5]) / passed / 1e6
         return (

@@ -229,9 +229,9 @@ def test_a_port_in_use(theirs: zmq.Context[Any]) -> None:
         (("router@tcp://*:5555",), "required: BACKEND"),
         (
             ("router@tcp://*:0", "xpub@tcp://*:0"),
-            "a router goes with a dealer, and not with a xpub; what",
+            "a router goes with a dealer, and not with a xpub; the pairs",
         ),
-        (("rep@tcp://*:0", "dealer@tcp://*:0"), "'rep' is none of router, dealer, xsub, xpub, pull, push; say router"),
+        (("rep@tcp://*:0", "dealer@tcp://*:0"), "'rep' is none of router, dealer, xsub, xpub, pull, push; use router"),
         (("tcp://*:0", "dealer@tcp://*:0"), "does not begin with a type and a sign"),
         (("router@*:0", "dealer@tcp://*:0"), "'*:0' is no endpoint"),
         (("router@tcp://", "dealer@tcp://*:0"), "'tcp://' is no endpoint"),
