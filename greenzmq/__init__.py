@@ -27,17 +27,17 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         asyncio         the running asyncio loop, or uvloop's
         threading       a selector loop for each native thread
         detection       which hub a greenlet runs on, asked without side effects
-        words           what other programs call them
+        words           the words of other programs for these hubs
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
         limits          checks of the times that programs give
         reasons         what a greenlet waits for, for diagnostics
         waiter          the one place where a greenlet parks
         events          GreenEvent, and what else can be waited for
-        lines           a line of waiters, first come, first served, and things that they take one at a time
+        lines           waiters that are served in order, and the things that they take one at a time
         sync            Lock, RLock, Semaphore
         conditions      Condition
-        items           what is in a queue, and the room in it
+        items           the items of a queue, and the room for more
         queues          Queue, LifoQueue, PriorityQueue
         locks           a lock for greenlets of any hub, and threads
         scope           the tasks and contexts that a function makes, so that its caller can end them
@@ -45,8 +45,8 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         threads         tasks that are native threads
         time_limit      with hub.timeout(seconds):
         bridge          between an asyncio loop's coroutines and its greenlets
-        futures         the other way to wait: futures whose work is done by whoever awaits them
-        from_threads    what other threads have a hub do
+        futures         futures whose work the task does that awaits them
+        from_threads    calls that other threads submit to a hub
         groups          TaskGroup: tasks that end together
         hub_api         GreenHub: spawn, run, group, sleep, timeout, wait_fd, run_in_thread, submit
         pool            Pool: a limited number of tasks at a time
@@ -64,9 +64,9 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         event_wait      the wait of Socket.poll
         timeouts        a cache of RCVTIMEO and SNDTIMEO
         unawaited       the futures of an awaitable socket that nobody waits for yet
-        outcomes        attempts that have no result
+        outcomes        what follows an attempt without a result
         operations      the slow path: try, enter, park, try again, leave
-        pending         the same for tasks: calls that give a future
+        pending         the same for asyncio tasks: calls that return a future
         coroutines      the warnings of asyncio's debug mode
         sharing         a socket that several native threads use: the lock, and waiters on many hubs
         registry        the state of each libzmq socket, by its address
@@ -92,17 +92,17 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         poller_state    what a Poller knows and does
         poller          the green Poller, select, zmq_poll
         wait            the first of sockets, queues, events, tasks and descriptors that is ready
-        awaitable       the awaitable ones
+        awaitable       the awaitable Poller, select, zmq_poll
     proxies/            messages passed on between sockets
         native          libzmq's own proxy, in a native thread
         green           proxy, proxy_steerable, device
-        awaitable       the same as asyncio tasks
+        awaitable       the awaitable proxy, proxy_steerable, device
     decorators          contexts and sockets as arguments
     devices             pyzmq's devices, in native threads
     auth/               who may connect
-        zap             the protocol in which libzmq asks
-        policies        addresses, passwords and keys, by domain
-        server          what answers: a ROUTER and its greenlets
+        zap             the protocol by which libzmq asks who may connect
+        policies        the rules: addresses, and passwords and keys by domain
+        server          the server that answers libzmq: a ROUTER and its greenlets
         authenticator   the Authenticator
     program             main: a program's main function on any hub
     diagnostics         who waits, for what, and where in the code
@@ -110,12 +110,12 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     names               the names of pyzmq that never wait
     submodules          pyzmq's submodules under our names
     patching/           other people's `import zmq` gets green classes
-        stand_ins       what is put in the place of pyzmq's names
+        stand_ins       the green classes that take the place of pyzmq's
         namespaces      zmq.green and eventlet.green.zmq
-        late            who has taken pyzmq's names before
+        late            the modules that have taken pyzmq's names before
         patch           patch, unpatch, patched
-        inherited       how `greenzmq run` reaches a program and its children
-        startup         the sitecustomize of these
+        inherited       how `greenzmq run` patches a program and its child processes
+        startup         the sitecustomize that these processes import
     gevent, eventlet, selector, asyncio, threading, aio     the drop-in namespaces, a few lines each
     cli/                python -m greenzmq
 

@@ -1,4 +1,4 @@
-"""Awaitable sockets, a drop-in for `zmq.asyncio` that loses nothing.
+"""Awaitable sockets: a drop-in for `zmq.asyncio` that loses no message.
 
 ::
 
@@ -12,13 +12,13 @@
 
     asyncio.run(main())
 
-Names, signatures and results are those of `zmq.asyncio`; the rest of `zmq` is here, too. Every call of a socket begins
-when it is made, and gives a future. The task that awaits the future receives the message itself, in the step in which
-it is resumed, so no cancellation loses a message.
+Names, signatures and results are those of `zmq.asyncio`; all other names of `zmq` are here, too. A call of a socket
+begins at once, and returns a future. The task that awaits the future receives the message itself, in the step in which
+it is resumed. So a cancellation loses no message.
 
-What waits and is no method of a socket gives an awaitable as well: `Poller.poll`, `Context.term`, `Context.destroy`,
-`proxy`, `proxy_steerable`, `device`, `select`, `zmq_poll`, `wait`; and `monitor_events` is for ``async for``. `run`,
-`spawn` and `await_` are those of `greenzmq.asyncio`: for blocking-style code beside coroutines, on the same sockets.
+Other calls that wait return an awaitable as well: `Poller.poll`, `Context.term`, `Context.destroy`, `proxy`,
+`proxy_steerable`, `device`, `select`, `zmq_poll` and `wait`. `monitor_events` is for ``async for``. `run`, `spawn` and
+`await_` are those of `greenzmq.asyncio`, for blocking-style code beside coroutines, on the same sockets.
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ if not TYPE_CHECKING:
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
-    """The hub of this thread's running loop; made if there is none yet."""
+    """Return the hub of this thread's running loop. It is made if there is none yet."""
     return _green.hub("asyncio")

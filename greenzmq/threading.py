@@ -1,7 +1,8 @@
 """greenzmq on native threads.
 
-``import greenzmq.threading as zmq``: everything that pyzmq's `zmq` has. ``hub().spawn`` starts a native thread, and a
-socket may be used by any number of threads at once. A kill or a time limit reaches a thread where it waits next.
+``import greenzmq.threading as zmq`` gives everything that pyzmq's `zmq` has. Here ``hub().spawn`` starts a native
+thread, and any number of threads may use a socket at once. A kill or a time limit takes effect in a thread where it
+waits next.
 """
 
 from __future__ import annotations
@@ -75,5 +76,5 @@ if not TYPE_CHECKING:
 
 
 def hub() -> _green.GreenHub:  # type: ignore[no-redef]
-    """The hub of native threads: in each thread it stands for that thread's own, which is made if there is none yet."""
+    """Return the hub of native threads. In each thread it stands for that thread's own hub, made if there is none."""
     return _green.hub("threading")

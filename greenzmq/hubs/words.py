@@ -1,6 +1,6 @@
-"""The words of others: what settings of other programs call the runtime, and which hub that is.
+"""The words by which the settings of other programs name a runtime, and the hub for each.
 
-A framework that passes its own setting through, ``Context(hub=settings.ASYNC_MODE)``, need not translate it.
+So a framework can pass its own setting on, ``Context(hub=settings.ASYNC_MODE)``, and need not translate it.
 ``python -m greenzmq info`` shows this table.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 __all__ = ["WORDS", "hub_named"]
 
-#: The word, the hub that it stands for, and who uses it. Their words that are names of hubs (gevent, eventlet,
+#: The word, the hub that it means, and the programs that use it. Words that are names of hubs (gevent, eventlet,
 #: threading) are not listed.
 WORDS: tuple[tuple[str, str, str], ...] = (
     ("gevent_uwsgi", "gevent", "engineio"),
@@ -30,5 +30,5 @@ _HUBS = {word: hub for word, hub, _ in WORDS}
 
 
 def hub_named(word: str) -> str:
-    """The name of the hub for which `word` stands; `word` itself, if it is none of `WORDS`."""
+    """Return the name of the hub that `word` means, or `word` itself if it is none of `WORDS`."""
     return _HUBS.get(word, word)
