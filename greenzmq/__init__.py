@@ -105,6 +105,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         server          the server that answers libzmq: a ROUTER and its greenlets
         authenticator   the Authenticator
     program             main: a program's main function on any hub
+    task_frames     where an asyncio task waits
     diagnostics         who waits, for what, and where in the code
     testing/            tools for authors of hubs, and of code that runs on hubs
     names               the names of pyzmq that never wait

@@ -31,7 +31,9 @@ from zmq.backend import Socket as BackendSocket
 
 from .polling.poller_state import PollerState
 from .sockets.directions import POLLIN, POLLOUT, Direction
+from .sockets.messages import Party, has_ended
 from .sockets.socket import Socket
+from .task_frames import awaited_call, is_task, task_frames
 from .waiting.reasons import DESCRIPTOR, NEXT_TURN, POLL, PROXY, SLEEP, THREAD, Reason
 from .waiting.waiter import Waiter
 
@@ -96,7 +98,7 @@ class ParkedGreenlet:
         message belongs to it. This greenlet waits until that one has come to the end of the message, or has ended.
     behind_stack : tuple of traceback.FrameSummary
         Where in the code that other greenlet is, as in `stack`.
-    greenlet : greenlet
+    greenlet : greenlet or asyncio.Task
         The parked greenlet itself.
     """
 
@@ -130,7 +132,9 @@ class ParkedGreenlet:
 
 
 def waiters() -> list[ParkedGreenlet]:
-    """Find every greenlet that waits in a call of greenzmq, on all hubs and in all threads.
+    """Find every greenlet that waits in a call of greenzmq, on all hubs and in all threads; and every asyncio task.
+
+    A task is shown where it waits. If it has made the call for another task, it is shown all the same.
 
     Greenlets that wait in a call of their runtime, such as ``gevent.sleep``, are not found. Nor are those that began to
     wait before a call of `gc.freeze`.
@@ -295,16 +299,17 @@ def describe(waiter: Waiter) -> ParkedGreenlet | None:
     if greenlet is None:
         return None
     reason, queue = waiter.reason, waiter.queue  # first: `Waiter.close`, in another thread, may drop them at any time
-    frames = list(_frames(sys._getframe() if greenlet is getcurrent() else greenlet.gr_frame))
-    at = next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
+    is_awaited = is_task(greenlet)
+    frames = task_frames(greenlet) if is_awaited else _own_frames(greenlet)
+    at = 0 if is_awaited else next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
     if at is None or not waiter.parked:
         return None
     end = next((n for n, f in enumerate(frames[at:], at) if not f.f_code.co_filename.startswith(_LIBRARY)), len(frames))
     ours, theirs = frames[at:end], frames[end:]
-    public = [frame.f_code.co_name for frame in ours if _is_public(frame)]
+    public = [awaited_call(queue)] if is_awaited else [frame.f_code.co_name for frame in ours if _is_public(frame)]
     subject = _subject(reason, queue)
     behind = None if subject.message_owner is greenlet else subject.message_owner
-    behind_stack = () if behind is None else _stack(_frames(_top_of(behind, waiter.hub)))
+    behind_stack = () if behind is None else _stack(_party_frames(behind, waiter.hub))
     return ParkedGreenlet(
         call=public[-1] if public else "",
         what=subject.what if behind is None else f"{subject.what}, {_behind(subject, behind, behind_stack)},",
@@ -326,7 +331,7 @@ def describe(waiter: Waiter) -> ParkedGreenlet | None:
 def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:
     """Put into words that a greenlet waits for another one, `owner`, to come to the end of a message."""
     verb = "receive" if subject.direction == "in" else "send"
-    if owner.dead:
+    if has_ended(owner):
         return f"behind a message that {owner!r} had begun to {verb} when it ended"
     where = _place(stack)
     return f"behind a message that {owner!r} has begun to {verb}{where and f'; that one is at {where}'}"
@@ -339,6 +344,15 @@ def _top_of(greenlet: greenlet, hub: Hub) -> FrameType | None:
     if greenlet.gr_frame is None and not greenlet.dead:
         return sys._current_frames().get(hub.thread_id)
     return greenlet.gr_frame
+
+
+def _own_frames(greenlet: greenlet) -> list[FrameType]:
+    return list(_frames(sys._getframe(1) if greenlet is getcurrent() else greenlet.gr_frame))
+
+
+def _party_frames(party: Party, hub: Hub) -> list[FrameType]:
+    """The frames of a greenlet or task, innermost first."""
+    return task_frames(party) if is_task(party) else list(_frames(_top_of(party, hub)))
 
 
 def _stack(frames: Iterable[FrameType]) -> tuple[traceback.FrameSummary, ...]:

@@ -33,6 +33,7 @@ LAYERS = {
     "devices": "",
     "auth": "zap policies server authenticator",
     "program": "",
+    "task_frames": "",
     "diagnostics": "",
     "testing": "contract parking sockets stepping switches",
     "names": "",
