@@ -19,7 +19,7 @@ from ..hubs.detection import coroutine_loop
 from ..sockets.context import Context
 from ..waiting.limits import as_seconds
 from .policies import Addresses, Callback, Domains, KeyRule, Passwords, key_rule
-from .server import Server
+from .server import Server, choice_of
 from .zap import Request, Verdict, allowed, refused
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ..hubs import Choice, Hub
+    from ..hubs import Hub
 
 __all__ = ["Authenticator"]
 
@@ -42,8 +42,9 @@ class Authenticator:
     """Decides who may connect to the sockets of a context. Runs in greenlets of the context's hub.
 
     It takes the place of pyzmq's `ThreadAuthenticator` and `AsyncioAuthenticator`, has their methods, and needs no
-    thread. While it runs, libzmq asks it about each connection to a PLAIN or CURVE server of the context, and to a NULL
-    server that has a ``ZAP_DOMAIN``. Without any configuration,
+    thread; on `greenzmq.threading` it has one of its own, and so has each callback. While it runs, libzmq asks it about
+    each connection to a PLAIN or CURVE server of the context, and to a NULL server that has a ``ZAP_DOMAIN``. Without
+    any configuration,
 
     - NULL clients are let in, with the user id ``anonymous``;
     - PLAIN and CURVE clients are kept out;
@@ -124,7 +125,7 @@ class Authenticator:
 
         Notes
         -----
-        Switches: never.
+        Switches: never. On `greenzmq.threading` it blocks until its thread has begun.
         """
         if self.is_alive():
             raise zmq.ZMQError(zmq.EADDRINUSE, f"{self!r} is started already")
@@ -271,8 +272,7 @@ class Authenticator:
     # -- judgement -----------------------------------------------------------------------------------------------------
 
     def _hub_here(self) -> Hub:
-        choice: Choice | None = getattr(self.context, "_greenzmq_choice", None)
-        choice = choice or self._greenzmq_context_class._greenzmq_default_hub
+        choice = choice_of(self.context) or self._greenzmq_context_class._greenzmq_default_hub
         try:
             return hubs.hub_to_wait_on(choice, self.context)
         except BlockingCallError:

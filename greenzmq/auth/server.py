@@ -21,15 +21,17 @@ from greenlet import GreenletExit, getcurrent
 
 from .. import hubs
 from ..errors import HubError
-from ..hubs import Hub
+from ..hubs import Choice, Hub
+from ..hubs.base import HUB_ATTRIBUTE
 from ..process import unpatched
 from ..process.fork import register_after_fork
 from ..sockets.socket import Socket
 from ..waiting.tasks import Task
+from ..waiting.threads import task_class
 from ..waiting.waiter import may_wait, yield_to_hub
 from .zap import ENDPOINT, Request, Verdict, parse, refused, unavailable
 
-__all__ = ["Server"]
+__all__ = ["Server", "choice_of"]
 
 #: Seconds for which `Server.stop` waits for greenlets that it has killed.
 PATIENCE = 0.5
@@ -84,7 +86,7 @@ class Server:
         callback_timeout: float,
         max_callbacks: int,
     ) -> None:
-        self.hub = hub
+        self.hub = self.starter = hub
         self.callback_timeout = callback_timeout
         self.log = log
         self._context = context
@@ -95,11 +97,17 @@ class Server:
         self._was_busy = False
         self._closing = False
         self._inherited = False
+        self._begun = unpatched.allocate_lock()
+        self._begun.acquire()
         # Not by `context.socket`, which would set options that the program means for its own sockets, such as RCVTIMEO.
         self.socket = Socket(context, zmq.ROUTER)
         try:
             self.socket.bind(ENDPOINT)
-            self._task = Task(hub, self._serve, name="greenzmq.auth.Authenticator")
+            # A context for one thread's hub alone has sockets for that one alone.
+            self.task_class: type[Task[None]] = Task if isinstance(choice_of(context), Hub) else task_class(hub)
+            self._task = self.task_class(hub, self._serve, name="greenzmq.auth.Authenticator")
+            if self.task_class is not Task:
+                self._wait_for_thread()
         except BaseException:
             self.socket.close(linger=0)
             raise
@@ -111,9 +119,18 @@ class Server:
         """Whether the server answers requests."""
         return not (self._inherited or self._closing or self._task.done or self.socket.closed or self._context.closed)
 
+    def _wait_for_thread(self) -> None:
+        """The handler has a thread: come back when that has begun, and is the only one that uses the socket."""
+        self._task.rawlink(lambda _: self._begun.release())  # else it cannot begin, for want of descriptors
+        self._begun.acquire()
+        if self._task.done:
+            self._task.get()
+
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        self.hub = getattr(getcurrent(), HUB_ATTRIBUTE)
+        self._begun.release()
         try:
             while not self._closing:
                 try:
@@ -268,7 +285,9 @@ class _Call:
         self._request = request
         self._decide = decide
         self._answered = False
-        self.task = Task(server.hub, self._run, name=f"{request.mechanism} check of greenzmq.auth.Authenticator")
+        name = f"{request.mechanism} check of greenzmq.auth.Authenticator"
+        # A thread hands `SystemExit` on to its spawner, which would be the end of the server's.
+        self.task = server.task_class(server.starter, self._run, name=name)
         self._timer = server.hub.call_later(server.callback_timeout, self._expire)
         self.task.rawlink(self._end)
         server.note_begin(self)
@@ -286,7 +305,11 @@ class _Call:
             self._answer(verdict)
 
     def _answer(self, verdict: Verdict) -> None:
-        if not self._answered:
+        """Answer, unless that is done. Only the server's thread uses the socket; the callback may have its own."""
+        hub = self._server.hub
+        if hub.thread_id != unpatched.get_ident():
+            hub.call_soon_threadsafe(self._answer, verdict)
+        elif not self._answered:
             self._answered = True
             self._server.answer(self._request, verdict)
 
@@ -296,13 +319,14 @@ class _Call:
         A callback that goes on after the kill counts as a running one until it ends.
         """
         self._answer(LATE)
-        frame = getattr(self.task._greenlet, "gr_frame", None)
+        greenlet = self.task._greenlet if self._server.task_class is Task else None  # nobody sees those of others
+        frame = getattr(greenlet, "gr_frame", None)
         self._server.tell(
             logging.ERROR,
-            "A client was refused, since its check has not ended within %g seconds: %s. It is in\n%s",
+            "A client was refused, since its check has not ended within %g seconds: %s%s",
             self._server.callback_timeout,
             self._request,
-            "".join(traceback.format_stack(frame)) if frame is not None else "its beginning",
+            "" if frame is None else f". It is in\n{''.join(traceback.format_stack(frame))}",
         )
         self._kill(GreenletExit("the time limit of this check is over"))
 
@@ -316,6 +340,10 @@ class _Call:
             self.task.kill(error, block=False)
 
     def _end(self, _: object) -> None:
+        hub = self._server.hub
+        if hub.thread_id != unpatched.get_ident():
+            hub.call_soon_threadsafe(self._end, None)
+            return
         self._timer.cancel()
         self._answer(FAILED)  # has an effect only if the task was killed before it began
         self._server.note_end(self)
@@ -325,6 +353,12 @@ def _current_task() -> Any:
     """Return the task whose greenlet this is, or None."""
     reference = getattr(getcurrent(), "task", None)
     return reference() if callable(reference) else None
+
+
+def choice_of(context: zmq.Context[Any]) -> Choice | None:
+    """The hub that a context names, if it is a green one and names any."""
+    choice: Choice | None = getattr(context, "_greenzmq_choice", None)
+    return choice
 
 
 def _announce(context: zmq.Context[Any], server: Server) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from programs.auth_lines import LINES
-from support.auth import Awaitable, Green
+import zmq
+from programs.auth_lines import KEY, LINES
+from support.auth import Awaitable, Green, Provider, Threads, frames
 
 import greenzmq
 
@@ -22,3 +25,23 @@ def test_line_with_awaitable_sockets(name: str, hub: greenzmq.GreenHub) -> None:
     """The line holds for a context of `greenzmq.aio`."""
     with Awaitable(hub) as lab:
         LINES[name](lab)
+
+
+@pytest.mark.runtime("threads")
+@pytest.mark.parametrize("name", LINES)
+def test_line_on_native_threads(name: str, hub: greenzmq.GreenHub) -> None:
+    """The line holds for a context of `greenzmq.threading`, whatever the thread does that has started it."""
+    with Threads(hub) as lab:
+        LINES[name](lab)
+
+
+@pytest.mark.runtime("threads")
+def test_the_thread_that_has_started_it_may_block(hub: greenzmq.GreenHub) -> None:
+    """And a callback may, too: others are answered meanwhile."""
+    with Threads(hub) as lab:
+        auth = lab.authenticator()
+        auth.configure_curve_callback(credentials_provider=Provider(lambda domain, key: time.sleep(0.3) or True))
+        slow, quick = lab.send(frames(b"CURVE", KEY)), lab.send(frames(b"NULL"))
+        time.sleep(0.05)
+        assert quick.recv_multipart(zmq.NOBLOCK)[3] == b"200"
+        assert lab.answer(slow)[3] == b"200"

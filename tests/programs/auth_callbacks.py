@@ -70,7 +70,8 @@ def a_callback_has_a_limit_of_time(lab: Any) -> None:
         assert found is not None, "no answer"
         assert found[3] != b"200"
     lab.until(lambda: len(ended) == 20)  # none is left
-    assert "lab.sleep(NEVER" in lab.logged(), "where it was is not told"
+    if not lab.runs_threads:
+        assert "lab.sleep(NEVER" in lab.logged(), "where it was is not told"
     assert lab.lets_in(b"CURVE", KEY)
 
 
@@ -206,7 +207,7 @@ def a_stop_answers_and_ends_all(lab: Any) -> None:
     for dealer in (*asking, *unread):
         found = lab.answer(dealer)
         assert found is not None, "it is left in the handshake"
-        assert found[3] == b"300"
+        assert found[3] == b"300" or (lab.runs_threads and dealer in unread)  # there it is read at once
 
 
 @better

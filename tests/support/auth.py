@@ -31,7 +31,7 @@ __all__ = [
     "better",
     "frames",
 ]
-__all__ += ["line"]
+__all__ += ["Threads", "line"]
 
 Line = Callable[[Any], None]
 LINES: dict[str, Line] = {}
@@ -77,6 +77,7 @@ class Lab:
     """A context, its authenticators, and the sockets that send requests to them. Ends all of them."""
 
     patience = PATIENCE
+    runs_threads = False  # whether callbacks have threads of their own, into which nobody can look
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gz"))
@@ -199,7 +200,7 @@ class Green(Lab):
         return self._zmq.auth.Authenticator(context, **self._options, **options)
 
     def sleep(self, seconds: float = 0) -> None:
-        self.hub.sleep(seconds)
+        self._zmq.hub().sleep(seconds)  # of this thread: on native threads a callback has its own
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.hub.spawn(function, *args)
@@ -217,6 +218,17 @@ class Awaitable(Green):
         import greenzmq.asyncio
 
         return (context or self.context).socket(kind, socket_class=greenzmq.asyncio.Socket)
+
+
+class Threads(Green):
+    """`greenzmq.threading`, whose authenticators and callbacks have threads of their own."""
+
+    runs_threads = True
+
+    def new_context(self) -> Any:
+        import greenzmq.threading
+
+        return greenzmq.threading.Context()
 
 
 class Native(Lab):
