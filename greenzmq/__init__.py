@@ -107,6 +107,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     program             main: a program's main function on any hub
     task_frames     where an asyncio task waits
     diagnostics         who waits, for what, and where in the code
+    stalls              watchdog: which greenlet keeps a hub from going round
     testing/            tools for authors of hubs, and of code that runs on hubs
     names               the names of pyzmq that never wait
     submodules          pyzmq's submodules under our names
@@ -188,6 +189,8 @@ from .proxies.green import proxy_steerable as proxy_steerable
 from .sockets.context import Context as Context
 from .sockets.monitoring import MonitorEvents, monitor_events
 from .sockets.socket import Socket as Socket
+from .stalls import install_from_environment as _install_watchdog
+from .stalls import watchdog
 from .waiting.conditions import Condition
 from .waiting.events import GreenEvent, Waitable
 from .waiting.groups import TaskGroup
@@ -240,10 +243,12 @@ __all__ = [
     "use_hub",
     "wait",
     "waiters",
+    "watchdog",
 ]
 __all__ += _zmq.__all__
 
 _inspection.install_from_environment()
+_install_watchdog()
 
 
 #: Not in `__all__`, since the namespaces take all of that, and each of them has a fixed hub.

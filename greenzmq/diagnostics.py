@@ -48,6 +48,7 @@ __all__ = [
     "dump",
     "dump_on_signal",
     "install_from_environment",
+    "parked_waiters",
     "report",
     "waiter_of",
     "waiters",
@@ -149,7 +150,7 @@ def waiters() -> list[ParkedGreenlet]:
     Switches: never. May be called in any greenlet, hub callback, signal handler and thread. Other threads go on
     meanwhile, so their greenlets may no longer wait when this returns.
     """
-    found = [parked for waiter in _waiters() if (parked := describe(waiter)) is not None]
+    found = [parked for waiter in parked_waiters() if (parked := describe(waiter)) is not None]
     return sorted(found, key=lambda parked: (parked.thread, parked.hub.thread_id, parked.since))
 
 
@@ -278,7 +279,8 @@ def _dump_now() -> None:
 # -- finding them ------------------------------------------------------------------------------------------------------
 
 
-def _waiters() -> list[Waiter]:
+def parked_waiters() -> list[Waiter]:
+    """The waiters of all parked greenlets, of all hubs and threads."""
     # `issubclass` of the type, since `isinstance` also asks each object for its `__class__`, which may run code of
     # others. `getattr` with a default, since a waiter that another thread is just making has no attributes yet.
     return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and getattr(what, "parked", False)]

@@ -26,6 +26,7 @@ and name the hub in the entry-point group ``greenzmq.hubs``.
 from __future__ import annotations
 
 import abc
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "main_greenlet"]
+__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "live_hubs", "main_greenlet"]
 
 #: The attribute of a greenlet that holds the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
@@ -56,6 +57,8 @@ class Hub(abc.ABC):
         The name under which the registry knows this kind of hub, such as ``"gevent"``. Set by each backend.
     runs_threads : bool
         A task on this hub is a native thread, with a hub of the same kind of its own; sockets may be shared by threads.
+    goes_by_itself : bool
+        The loop goes round whenever its thread is free. Not so on a hub that a test steers.
     cure : str
         What to do instead of waiting in the hub's own greenlet: the last sentence of that error's message.
     thread_id : int
@@ -75,6 +78,7 @@ class Hub(abc.ABC):
 
     name: ClassVar[str]
     runs_threads: ClassVar[bool] = False
+    goes_by_itself: ClassVar[bool] = True
     supports_lazy_stop: bool = True
     cure: ClassVar[str] = "Do it in a task: greenzmq.hub().spawn(function, *args)"
 
@@ -84,6 +88,7 @@ class Hub(abc.ABC):
         self.watching: dict[tuple[int, bool], Watch] = {}
         self.inherited = False
         self.local: dict[Any, Any] = {}
+        _live.add(self)
 
     @classmethod
     @abc.abstractmethod
@@ -202,6 +207,18 @@ class Hub(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ({self.variant}) in {self.thread_name}>"
+
+
+_live: weakref.WeakSet[Hub] = weakref.WeakSet()
+
+
+def live_hubs() -> list[Hub]:
+    """The hubs of all threads that exist now. Any thread may ask."""
+    while True:
+        try:
+            return list(_live)
+        except RuntimeError:  # another thread has made one meanwhile
+            continue
 
 
 class Watch(abc.ABC):

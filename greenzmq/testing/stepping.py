@@ -82,6 +82,7 @@ class SteppingHub(Hub):
     """
 
     name = "stepping"
+    goes_by_itself = False
     greenlet: Any = None
 
     def __init__(self, seed: int | None = None, *, patience: float = 0, give_up: float = 5) -> None:

@@ -52,6 +52,7 @@ CANNOT_WAIT = {
     "strerror": SETTING,
     "use_hub": SETTING,
     "waiters": SETTING,
+    "watchdog": SETTING,
     "zmq_errno": SETTING,
     "zmq_version": SETTING,
     "zmq_version_info": SETTING,

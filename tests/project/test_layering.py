@@ -35,6 +35,7 @@ LAYERS = {
     "program": "",
     "task_frames": "",
     "diagnostics": "",
+    "stalls": "",
     "testing": "contract parking sockets stepping switches",
     "names": "",
     "submodules": "",
