@@ -120,15 +120,24 @@ def killed(stage: Stage) -> None:
     """A kill waits for a task that takes its time to end."""
     event = stage.event()
 
-    def stubborn() -> None:
-        try:
-            stage.hub.sleep(1000)
-        finally:
-            event.wait()
-
-    task = stage.hub.spawn(stubborn)
-    stage.hub.sleep()
+    task = stage.hub.spawn(hold_out, stage, event, begun := [])
+    wait_for(stage, begun)
     task.kill()
+
+
+def hold_out(stage: Stage, event: Any, begun: list[bool]) -> None:
+    """Do not end when killed, before the ticker says so."""
+    try:
+        begun.append(True)
+        stage.hub.sleep(1000)
+    finally:
+        event.wait()
+
+
+def wait_for(stage: Stage, begun: list[bool]) -> None:
+    """A task may be a native thread, which begins when it likes."""
+    while not begun:
+        stage.hub.sleep(0.001)
 
 
 def locked(stage: Stage, kind: str) -> Any:
@@ -184,14 +193,8 @@ def pool_killed(stage: Stage) -> None:
     """As `killed`."""
     event, pool = stage.event(), stage.zmq.Pool(1, hub=stage.hub)
 
-    def stubborn() -> None:
-        try:
-            stage.hub.sleep(1000)
-        finally:
-            event.wait()
-
-    pool.spawn(stubborn)
-    stage.hub.sleep()
+    pool.spawn(hold_out, stage, event, begun := [])
+    wait_for(stage, begun)
     pool.kill()
 
 
