@@ -1,30 +1,33 @@
 """The program of test_exhaustion.py: no descriptors, no sockets, no threads to be had, at each thing that needs some.
 
-Each `PLACE` is tried with 0, 1, 2, … descriptors left. It may succeed, or raise an error of `DOCUMENTED`. After it the
-program goes on: with the objects that it had, and with new ones. Prints the places at which an error was met.
+Each of `PLACES` is tried with none, one, … of them left. It may succeed, or raise an error of `DOCUMENTED`. After that
+the program goes on: with the objects that it had, and with new ones. Prints the places at which an error was met.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import zmq
+from programs.hostile import LONG, shake_hands
 from support.hub_thread import new_descriptors, open_descriptors
 
 import greenzmq
 import greenzmq.auth
-import greenzmq.devices
 from greenzmq.process import unpatched
 
 #: What may be raised: by libzmq, by the system, and by the start of a thread.
 DOCUMENTED = (zmq.ZMQError, OSError, RuntimeError)
-#: As many as the most demanding of them needs, and some more.
-LEFT = 14
+#: How many descriptors are left; at last as many as the most demanding of them needs, and some more.
+LEFT = (0, 1, 2, 3, 5, 8, 13)
 NO_THREAD = "can't start new thread"
 
 
@@ -61,8 +64,8 @@ class Stage:
         """The old ones, and new ones of each kind."""
         self.exchange()
         with greenzmq.Context() as context:
-            for socket in self.pair(context):
-                socket.close(0)
+            for each in self.pair(context):
+                each.close(0)
             greenzmq.auth.Authenticator(context).start()
             context.destroy(linger=0)
         tracker = self.right.send(bytearray(100_000), copy=False, track=True)
@@ -81,14 +84,14 @@ class Stage:
             context.socket(zmq.PULL).close(0)
 
     def first_wait(self) -> None:
-        socket = self.context.socket(zmq.PULL)
+        pull = self.context.socket(zmq.PULL)
         try:
-            socket.rcvtimeo = 5
-            socket.recv()
+            pull.rcvtimeo = 5
+            pull.recv()
         except zmq.Again:
             pass
         finally:
-            socket.close(0)
+            pull.close(0)
 
     def poller(self) -> None:
         with greenzmq.Poller() as poller:
@@ -130,18 +133,12 @@ class Stage:
         self.hub.run_in_thread(time.sleep, 0)
 
     def monitor(self) -> None:
-        socket = self.context.socket(zmq.PULL)
+        pull = self.context.socket(zmq.PULL)
         try:
-            with greenzmq.monitor_events(socket):
+            with greenzmq.monitor_events(pull):
                 pass
         finally:
-            socket.close(0)
-
-    def device(self) -> None:
-        device = greenzmq.devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
-        device.context_factory = zmq.Context
-        device.daemon = True
-        device.start()  # it has no address, and ends with the process
+            pull.close(0)
 
 
 PLACES = [
@@ -207,7 +204,7 @@ def run(what: str) -> None:
     stage.goes_on()  # the collector, and what the runtimes open once
     if what == "descriptors":
         for place in PLACES:
-            met = {attempt(stage, place, few_descriptors(count)) for count in range(LEFT)}
+            met = {attempt(stage, place, few_descriptors(count)) for count in LEFT}
             assert all("Too many open files" in error for error in met - {""}), met
             print(place, "" in met, len(met) > 1, flush=True)
     elif what == "threads":
@@ -229,3 +226,38 @@ def zero_copy_without_thread() -> None:
     stage.goes_on()
     stage.left.close(0)
     stage.right.close(0)
+
+
+@contextmanager
+def little_memory(megabytes: int) -> Iterator[None]:
+    """As if the process might have so much more address space, and none beyond."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes << 20), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def no_memory() -> None:
+    """Messages of 300 MB where 100 are left: of our own, and of a peer."""
+    stage = Stage()
+    pull = stage.context.socket(zmq.PULL)
+    port = pull.bind_to_random_port("tcp://127.0.0.1")
+    big = bytes(300 << 20)
+    with little_memory(100), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        for send in (lambda: stage.right.send(big), lambda: stage.right.send_multipart([big, b"end"])):
+            try:
+                send()
+            except zmq.ZMQError as error:
+                print(error, flush=True)
+        stage.right.send_multipart([b"begin", big])  # one that has begun is sent without a copy
+        print([len(part) for part in stage.left.recv_multipart(copy=False)], flush=True)
+        stage.hub.run_in_thread(shake_hands, connection, b"PUSH")
+        connection.sendall(bytes([LONG]) + struct.pack(">Q", 400 << 20) + b"x" * 100)
+        print(stage.hub.run_in_thread(connection.recv, 1), flush=True)
+    stage.exchange()
+    assert not pull.poll(0)
+    for each in (stage.left, stage.right, pull):
+        each.close(0)
