@@ -126,10 +126,10 @@ def killed(stage: Stage) -> None:
 
 
 def hold_out(stage: Stage, event: Any, begun: list[bool]) -> None:
-    """Do not end when killed, before the ticker says so."""
+    """Do not end when killed, before the ticker says so. On native threads a pool's task is in another thread."""
     try:
         begun.append(True)
-        stage.hub.sleep(1000)
+        stage.zmq.hub().sleep(1000)
     finally:
         event.wait()
 
