@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -204,7 +205,8 @@ class Authenticator:
             The ``ZAP_DOMAIN`` of the server's socket; ``"*"`` stands for all domains without passwords of their own.
         passwords : dict, optional
             The passwords by users' names, in place of earlier ones. The dict itself is read for each client, so a
-            change in it takes effect at once. None, or an empty dict, keeps everybody out.
+            change in it takes effect at once. None, or an empty dict, keeps everybody out. A mapping of a class of your
+            own is asked in a greenlet, as a callback is, and may wait.
 
         Raises
         ------
@@ -290,7 +292,9 @@ class Authenticator:
             return allowed(b"anonymous")
         if request.mechanism == "PLAIN":
             name, password = request.credentials
-            return self._plain[request.domain].check(name, password, self.encoding)
+            rule = self._plain[request.domain]
+            check = partial(rule.check, name, password, self.encoding)
+            return check if rule.asks else check()
         if request.mechanism == "GSSAPI":
             return allowed(self._as_user_id(request.credentials[0].decode(self.encoding, "replace")))
         return self._judge_key(request, hub)

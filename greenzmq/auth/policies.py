@@ -59,6 +59,8 @@ class Passwords:
         ):
             raise TypeError("the names and passwords of users have to be str, not bytes or anything else")
         self._passwords = {} if passwords is None else passwords
+        #: Whether `check` may take its time, since a mapping of the program's own class may ask a database.
+        self.asks = type(self._passwords) is not dict
 
     def check(self, name: bytes, password: bytes, encoding: str) -> Verdict:
         """Check a name and a password. They are compared as bytes, so bytes that cannot be decoded are never equal."""
@@ -108,7 +110,9 @@ class Certificates(KeyRule):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        with os.scandir(folder) as entries:  # not `glob`, for which a "[" in the folder's name begins a pattern
+        with os.scandir(
+            os.fsdecode(folder)
+        ) as entries:  # not `glob`, for which a "[" in the folder's name begins a pattern
             files = [entry.path for entry in entries if entry.name.endswith(".key") and entry.name[0] != "."]
         self._keys = frozenset(map(_public_key, files))
 

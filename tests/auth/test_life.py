@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import warnings
 from collections.abc import Iterator
@@ -228,6 +229,42 @@ def test_a_user_id_may_be_asked_for(lab: Green) -> None:
         slow = lab.send(frames(b"CURVE", KEY))
         assert lab.lets_in(b"NULL")
         assert lab.answer(slow)[5] == b"user 1"
+
+
+def test_a_mapping_of_passwords_may_wait(lab: Green) -> None:
+    """One that asks somebody else holds up nobody."""
+
+    class Directory(dict[str, str]):
+        def get(self, name: Any, default: Any = None) -> Any:
+            lab.sleep(0.02)
+            return super().get(name, default)
+
+    lab.authenticator().configure_plain(passwords=Directory(user="word"))
+    slow = lab.send(frames(b"PLAIN", b"user", b"word"))
+    assert lab.lets_in(b"NULL")
+    assert lab.answer(slow, 0) is None
+    assert lab.answer(slow, 5)[5] == b"user"
+    assert not lab.lets_in(b"PLAIN", b"user", b"wrong")
+
+
+@pytest.mark.runtime("asyncio")
+def test_a_coroutine_that_is_late_is_cancelled(lab: Green) -> None:
+    """Its client is refused, and nothing of it is left on the loop."""
+    ends: list[str] = []
+
+    async def callback(domain: str, key: bytes) -> bool:
+        try:
+            await asyncio.sleep(NEVER)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+        return True
+
+    auth = lab.authenticator(callback_timeout=0.02)
+    auth.configure_curve_callback(credentials_provider=Provider(callback))
+    assert lab.ask(b"CURVE", KEY) == (b"300", b"")
+    until(lab.hub, lambda: ends)
+    assert not auth._server._calls
 
 
 @pytest.mark.parametrize("wrong", [None, "5", float("nan"), -1], ids=str)

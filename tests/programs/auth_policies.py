@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,7 @@ def a_broken_folder_is_an_error_and_opens_nothing(lab: Any) -> None:
 @line
 def paths_of_any_kind_are_taken(lab: Any) -> None:
     folder, (one,) = lab.keys("one")
-    for location in (folder, str(folder), f"{folder}/"):
+    for location in (folder, str(folder), f"{folder}/", os.fsencode(folder)):
         auth = lab.authenticator(start=False)
         auth.configure_curve("domain", location)
         auth.start()

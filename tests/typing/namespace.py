@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import zmq as pyzmq
@@ -106,6 +107,16 @@ zmq.proxy(sock, sock, None)
 zmq.proxy_steerable(sock, sock, None, sock)
 assert_type(zmq.hub(), greenzmq.GreenHub)
 assert_type(zmq.hub().spawn(sock.recv).get(), bytes)
+
+# --- who may connect --------------------------------------------------------------------------------------------------
+
+with zmq.auth.Authenticator(ctx, callback_timeout=5) as authenticator:
+    assert_type(authenticator.is_alive(), bool)
+    authenticator.allow("127.0.0.1", "10.0.0.0/8")
+    authenticator.configure_plain("domain", {"user": "password"})
+    authenticator.configure_curve(location=Path("clients"))
+    authenticator.configure_curve("*", zmq.auth.CURVE_ALLOW_ANY)
+    assert_type(authenticator.curve_user_id(b""), str)
 
 # --- pyzmq's submodules -----------------------------------------------------------------------------------------------
 
