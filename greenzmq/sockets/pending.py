@@ -90,9 +90,12 @@ class _OfSocket(PendingFuture[Any]):
 
 
 class PendingCall(_OfSocket):
-    """A `send` or `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`."""
+    """A `send` or `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`.
 
-    __slots__ = ("_args", "_call", "_direction", "_flags", "is_eager", "takes")
+    `has_to_try` says that the call was not made only because the turn was over.
+    """
+
+    __slots__ = ("_args", "_call", "_direction", "_flags", "_has_to_try", "is_eager", "takes")
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class PendingCall(_OfSocket):
         call: Call[Any],
         flags: int,
         args: Args,
+        has_to_try: bool,
     ) -> None:
         Future.__init__(self, loop=loop)  # in line what two classes above do: every call that has to wait comes by here
         self._waiter = self._convert = None
@@ -118,6 +122,7 @@ class PendingCall(_OfSocket):
         self._call = call
         self._flags = flags | DONTWAIT
         self._args = args
+        self._has_to_try = has_to_try
         self.is_eager = direction is state.sending  # what is to be sent is sent, awaited or not
         self.takes = not self.is_eager
 
@@ -133,11 +138,15 @@ class PendingCall(_OfSocket):
             else:
                 for before in unawaited.take_up_to(self):
                     before.enter_unawaited()
-        state.about_to_wait(self._direction)
+        if not self._has_to_try or self._direction.mid_message is not None:
+            state.about_to_wait(self._direction)
         return TaskWaiter(self, hub, self._seconds, self._began_at, self._socket, self._who)
 
     def _enter(self, waiter: TaskWaiter) -> None:
         self._socket_state.waiters.enter(self._socket, waiter, self._direction)
+        if self._has_to_try and self._direction.first is waiter:
+            # The turn was over, so the call was not made. It may be one that fails, and then EVENTS never promises it.
+            waiter.wake()
         if waiter.woken:
             self._yields = self._socket_state.has_to_yield(self._who, self._socket, self._direction)
 
@@ -187,7 +196,7 @@ class PendingCall(_OfSocket):
     def _work_in_turn(self) -> None:
         state, direction = self._socket_state, self._direction
         # EVENTS first: an attempt in vain costs more. Those who stand in the queue come first.
-        if direction.first is None and state.waiters.check_events(self._socket) & direction.event:
+        if direction.first is None and (state.waiters.check_events(self._socket) & direction.event or self._has_to_try):
             try:
                 self.finish(
                     state.within_no_time(self._who, self._socket, direction, self._call, self._flags, self._args, False)
@@ -266,7 +275,8 @@ def begin(
     except Exception as error:
         return failed_future(loop, error)
     seconds = timeout / 1000 if timeout > 0 else None
-    future = PendingCall(loop, who, socket, seconds, began_at, direction, call, flags, args)
+    has_to_try = not (met_again or state.turn.calls_left)
+    future = PendingCall(loop, who, socket, seconds, began_at, direction, call, flags, args, has_to_try)
     if not takes:
         future.begin_unawaited()
     elif unawaited is not None:

@@ -88,11 +88,10 @@ class TaskWaiter(Waiter):
         party: Any,
     ) -> None:
         self._future: Any = future  # a weak reference after `let_go`
-        self._leave: Callable[[], object] | None = None
+        self._leave: Any = None
         self._wakeup: Any = None
         self._context: Any = None
         self._cancelled = False
-        self._message: Any = None
         super().__init__(hub, timeout, since, reason)
         self.party = party
 
@@ -273,7 +272,10 @@ class PendingFuture(Future[T]):
                     raise
                 finally:
                     self._awaited = False
-                    self._end_wait()
+                    if _is_done(self) and waiter is not None:
+                        self._quit(waiter)
+                    else:
+                        self._end_wait()
             return _result(self)
         finally:
             del self, waiter  # the traceback of an error refers to this frame

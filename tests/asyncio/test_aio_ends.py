@@ -227,6 +227,19 @@ async def test_the_yield_comes_before_the_call(call: str) -> None:
 
 
 @on_loops
+async def test_a_call_that_fails_when_the_turn_is_over() -> None:
+    """A call that is an error is one after the yield, too. Seen to hang when it waited for ``EVENTS`` to promise it."""
+    async with a_pair() as (push, _):
+        for call in (push.recv, push.recv_multipart, push.recv_json):
+            end_turn(push)
+            for _ in range(2):
+                with pytest.raises(zmq.ZMQError, match="not supported"):
+                    await asyncio.wait_for(call(), 5)
+            end_turn(push)
+            assert call().done()
+
+
+@on_loops
 async def test_a_loop_that_never_awaits_does_not_pile_up() -> None:
     """Sends that are not awaited go out at once, and in order, however long they go on."""
     async with a_pair(sndhwm=0, rcvhwm=0) as (push, pull):
