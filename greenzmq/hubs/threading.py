@@ -43,6 +43,8 @@ class ThreadingHub(SelectorHub):
 
     def has_spawner(self, spawner: Any) -> None:
         """Note whose task this thread is."""
+        while spawner.spawner is not None and spawner.spawner.has_ended():
+            spawner.spawner = spawner.spawner.spawner  # or tasks that spawn their successors would keep all before them
         self.spawner = spawner
 
     def interrupt(self, target: greenlet, error: BaseException) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import http.server
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+import weakref
 from typing import Any
 
 import pytest
@@ -202,6 +204,24 @@ def test_many_short_tasks(hub):
     """Each thread frees its loop: what they had open is closed when they have ended."""
     for _ in range(20):
         assert [task.get() for task in [hub.spawn(int, "7") for _ in range(20)]] == [7] * 20
+
+
+def test_tasks_that_spawn_their_successors(hub):
+    """Of a long line of tasks, each of which has spawned the next and ended, only the last hubs are kept."""
+    hubs: list[Any] = []
+    ended = greenzmq.GreenEvent()
+
+    def generation(number: int) -> None:
+        hubs.append(weakref.ref(hub.hub))
+        if number:
+            hub.spawn(generation, number - 1)
+        else:
+            ended.set()
+
+    hub.spawn(generation, 50)
+    assert ended.wait(20)
+    gc.collect()
+    assert sum(reference() is not None for reference in hubs) < 10
 
 
 def test_without_descriptors(hub, monkeypatch):
