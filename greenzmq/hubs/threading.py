@@ -39,7 +39,8 @@ class ThreadingHub(SelectorHub):
         super().__init__()
         self.main: greenlet = main_greenlet()
         self.spawner: ThreadingHub | None = None
-        self._interrupts: deque[tuple[greenlet, BaseException]] = deque()
+        # Each for whom, what, and whether it concerns the whole program.
+        self._interrupts: deque[tuple[greenlet, BaseException, bool]] = deque()
 
     def has_spawner(self, spawner: Any) -> None:
         """Note whose task this thread is."""
@@ -47,9 +48,12 @@ class ThreadingHub(SelectorHub):
             spawner.spawner = spawner.spawner.spawner  # or tasks that spawn their successors would keep all before them
         self.spawner = spawner
 
-    def interrupt(self, target: greenlet, error: BaseException) -> None:
-        """Raise `error` in a greenlet of this thread where it waits, or else at its next wait. From any thread."""
-        self._interrupts.append((target, error))
+    def interrupt(self, target: greenlet, error: BaseException, for_all: bool = False) -> None:
+        """Raise `error` in a greenlet of this thread where it waits, or else at its next wait. From any thread.
+
+        `for_all` says that it concerns the whole program: if this thread has ended, it goes on to the spawner.
+        """
+        self._interrupts.append((target, error, for_all))
         self.call_soon_threadsafe(self._deliver)
         if self._closed:
             self._pass_on_interrupts()
@@ -57,20 +61,20 @@ class ThreadingHub(SelectorHub):
     def pass_on(self, error: BaseException) -> None:
         """Raise `error` in the main greenlet of the spawner. It concerns the whole program, and not this thread."""
         if self.spawner is not None:
-            self.spawner.interrupt(self.spawner.main, error)
+            self.spawner.interrupt(self.spawner.main, error, for_all=True)
 
     def close(self) -> None:
         super().close()
         self._pass_on_interrupts()
 
     def _pass_on_interrupts(self) -> None:
-        """Pass on what came for the main greenlet, now that it waits no more. What came for others came too late."""
+        """Pass on what concerns the whole program, now that nobody waits here any more. The rest has come too late."""
         while self._interrupts:
             try:
-                target, error = self._interrupts.popleft()
+                _, error, for_all = self._interrupts.popleft()
             except IndexError:  # `interrupt` and `close`, in two threads
                 return
-            if target is self.main:
+            if for_all:
                 self.pass_on(error)
 
     def switch(self) -> object:
@@ -88,6 +92,6 @@ class ThreadingHub(SelectorHub):
     def _deliver(self) -> None:
         """In the loop, while all greenlets of the thread wait: raise the first interrupt, unless `switch` has."""
         if self._interrupts:
-            target, error = self._interrupts.popleft()
+            target, error, _ = self._interrupts.popleft()
             if not target.dead:
                 target.throw(error)

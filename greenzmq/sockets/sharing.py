@@ -434,8 +434,10 @@ def _nothing() -> None:
 def _hub_of(socket: Any) -> Hub:
     """The hub on which this greenlet waits for `socket`. Raises `HubError` where it cannot wait."""
     current = getcurrent()
-    hub: Hub | None = getattr(current, HUB_ATTRIBUTE, None)
-    if hub is not None and hub.runs_threads and hub.greenlet is current.parent:
+    here: Any = getattr(current, HUB_ATTRIBUTE, None)
+    hub: Hub
+    if here is not None and here.runs_threads and (here.greenlet is current.parent or here.main is current):
+        hub = here
         return hub
     hub = hubs.hub_to_wait_on(socket._greenzmq_choice, socket)
     refuse_to_wait(hub)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from .. import hubs
+from ..hubs.base import HUB_ATTRIBUTE
 from ..process import unpatched
 from ..process.fork import register_after_fork
 from .tasks import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..hubs.base import Hub
 
 __all__ = ["ThreadTask", "task_class"]
@@ -45,18 +48,35 @@ class ThreadTask(Task[T]):
         self._deciding = unpatched.allocate_lock()  # of who decides whether the function is ever called
         self._begun = False
         register_after_fork(self)
-        unpatched.start_thread(_Thread(self, context), self.name)
+        thread = _Thread(self, context)
+        _running.add(thread)
+        try:
+            unpatched.start_thread(thread, self.name)
+        except BaseException:
+            _running.discard(thread)
+            raise
 
-    def _begin(self, context: contextvars.Context, hub: Hub) -> bool:
-        """In the new thread: have the function called on its `hub`. Returns whether it is not too late for that."""
+    def begin(self, hub: Hub) -> Callable[[], None] | None:
+        """In the main greenlet of the new thread, whose `hub` it is. Returns what to call, unless it is too late.
+
+        That greenlet calls the function, and no other one: a thread that is still in another when the interpreter is
+        torn down crashes the process, as greenlet's own frames are then unwound.
+        """
+        main: Any = getcurrent()
         with self._deciding:
             if self._begun:
-                return False
+                return None
             self._begun = True
             self.hub = hub
-            self._greenlet = self._new_greenlet(hub, context)
-        hub.call_soon(self._greenlet.switch)
-        return True
+            self._greenlet = main
+        # What `PartialMessage` and others ask of the greenlet of a task; see `TaskGreenlet`.
+        main.__dict__.update(
+            {HUB_ATTRIBUTE: hub},
+            task=weakref.ref(self),
+            rawlink=_link_weakly(self, "rawlink"),
+            unlink=_link_weakly(self, "unlink"),
+        )
+        return self._run
 
     def _interrupt(self, error: BaseException) -> None:
         with self._deciding:
@@ -89,15 +109,12 @@ class _Thread:
         self._task: ThreadTask[Any] | None = task
         self._known = weakref.ref(task)
         self._context = context
-        self._native_id = 0
 
     def __call__(self) -> None:
-        self._native_id = unpatched.get_native_id()
-        _running.add(self)
         try:
             self._run()
         finally:
-            _left.append((monotonic(), self._native_id))
+            _left.append((monotonic(), unpatched.get_native_id()))
             _running.discard(self)
             while _left and _left[0][0] < monotonic() - _VANISHES:
                 _left.popleft()
@@ -111,22 +128,24 @@ class _Thread:
         except Exception as error:  # no descriptors are left for a loop
             task._interrupt(error)
             return
+        calls: list[Any] = [task.begin(hub)]
+        # The traceback of an error leads here, and must not keep the task: its end as garbage is what reports it.
+        del task
         try:
-            if task._begin(self._context, hub):
-                ended = _Ended(hub)
-                task.rawlink(ended)
-                del task  # it is kept by its frame, and is to be collected as soon as it has ended
-                while not ended.is_set:
-                    hub.switch()
+            if calls[0] is not None:
+                self._context.run(calls.pop())
         except BaseException as error:  # SystemExit: it belongs to the whole program (rule 4 of hubs/base)
             hub.pass_on(error)
         finally:
+            # Main greenlets are never collected as part of a cycle, and the hub refers to this one.
+            getcurrent().__dict__.pop(HUB_ATTRIBUTE, None)
             hub.close()
 
-    def is_over(self) -> bool:
-        """Whether its task has ended, so that it does so, too."""
+    def end(self) -> None:
+        """Have its task end, at the thread's next wait."""
         task = self._known()
-        return task is None or task.done
+        if task is not None:
+            task.kill(block=False)
 
     @staticmethod
     def _make_hub(task: ThreadTask[Any]) -> Any:
@@ -136,17 +155,16 @@ class _Thread:
         return hub
 
 
-class _Ended:
-    """The link that brings the thread's main greenlet back when the task has ended."""
+def _link_weakly(task: Task[Any], method: str) -> Callable[[Any], None]:
+    """`Task.rawlink` or `Task.unlink` for the main greenlet, which must not keep the task."""
+    reference = weakref.ref(task)
 
-    def __init__(self, hub: Hub) -> None:
-        self.is_set = False
-        self._hub = hub
-        self._main = getcurrent()
+    def link(callback: Any) -> None:
+        task = reference()
+        if task is not None:
+            getattr(task, method)(callback)
 
-    def __call__(self, _: object) -> None:
-        self.is_set = True
-        self._hub.call_soon(self._main.switch)
+    return link
 
 
 def task_class(hub: Hub) -> type[Task[Any]]:
@@ -154,25 +172,27 @@ def task_class(hub: Hub) -> type[Task[Any]]:
     return ThreadTask if hub.runs_threads else Task
 
 
-# greenlet frees what it has of a thread in the thread's very last moment, when Python knows no more of it. If the
-# interpreter is torn down meanwhile, the process crashes. So a process that exits right after the end of its threads
-# waits until they are gone; that takes some 100 µs. Threads that block, or wait, are not waited for.
+# The end of the process. A thread that is in a loop's greenlet when the interpreter is torn down, and wakes up then,
+# crashes the process: Python ends it by unwinding its stack, and so greenlet's own frames. And greenlet frees what it
+# has of a thread in the thread's very last moment, when Python knows no more of it. So at exit the tasks are killed, as
+# by `main`, and the process waits until their threads are gone: some 100 µs. One that blocks or computes is left alone
+# after `_VANISHES`. It does so in its main greenlet, where none of this holds.
 
-#: Seconds within which a thread that has returned is gone, even on a busy machine.
-_VANISHES = 1.0
+#: Seconds within which a thread that was killed where it waits is gone, even on a busy machine.
+_VANISHES = 0.5
 _running: set[_Thread] = set()
 #: When each of the last threads has returned, and its number.
 _left: deque[tuple[float, int]] = deque()
 
 
 @atexit.register
-def _let_threads_vanish() -> None:
+def _end_threads() -> None:
+    for thread in list(_running):
+        thread.end()
     until = monotonic() + _VANISHES
     pause = unpatched.allocate_lock()
     pause.acquire()
-    while monotonic() < until and (
-        any(thread.is_over() for thread in list(_running)) or any(_exists(number) for _, number in list(_left))
-    ):
+    while monotonic() < until and (_running or any(_exists(number) for _, number in list(_left))):
         pause.acquire(timeout=0.001)
 
 
