@@ -298,7 +298,7 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
 def describe(waiter: Waiter) -> ParkedGreenlet | None:
     """Describe the greenlet of a waiter. None if it is not parked any more."""
     greenlet = getattr(waiter, "party", None)  # not yet set in a new waiter, and None when the wait is over
-    if greenlet is None:
+    if greenlet is None or waiter.hub.has_ended():
         return None
     reason, queue = waiter.reason, waiter.queue  # first: `Waiter.close`, in another thread, may drop them at any time
     is_awaited = is_task(greenlet)

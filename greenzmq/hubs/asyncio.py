@@ -189,10 +189,6 @@ class AsyncioHub(Hub):
     def variant(self) -> str:
         return self._variant
 
-    @property
-    def closed(self) -> bool:
-        return self.loop.is_closed()
-
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         return _AsyncioWatch(self, fd, callback, write)
 

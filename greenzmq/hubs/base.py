@@ -119,11 +119,6 @@ class Hub(abc.ABC):
     def variant(self) -> str:
         """What the loop runs on, for people to read: ``"libev-cext, epoll"``, ``"epolls"``, ``"EpollSelector"``."""
 
-    @property
-    def closed(self) -> bool:
-        """Whether the loop is closed for good, so that nothing that waits on it is ever resumed."""
-        return False
-
     @abc.abstractmethod
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
         """Make a watch, not started, that calls ``callback()`` while `fd` is readable (or writable): level-triggered.

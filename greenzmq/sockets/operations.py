@@ -319,7 +319,7 @@ class SocketState:
         fd_watch = self.waiters.fd_watch
         other = fd_watch.hub
         if hub is not other and other is not None and self.waiters.is_parked_on():
-            if not other.closed:
+            if not other.has_ended():
                 message = f"two hubs wait on {socket!r}: {other!r} and {hub!r}; give each thread and hub its own socket"
                 raise WrongHubError(message)
             self.waiters.forget_queues()  # what waits on a loop that is closed is never resumed
