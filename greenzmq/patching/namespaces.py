@@ -1,7 +1,8 @@
-"""`zmq.green` and `eventlet.green.zmq` during a patch: modules with the objects of greenzmq's own namespaces.
+"""`zmq.green` and `eventlet.green.zmq` during a patch: modules with the same green names as `zmq`.
 
-If such a module was imported before the patch, the names in it are replaced. Otherwise a finder makes the module when a
-program imports it; so the patch does not import a runtime that the program does not use.
+Their sockets wait on the hub that was said, or on the one that runs, whatever the module is called: python-socketio
+imports `eventlet.green.zmq` on gevent, too. If such a module was imported before the patch, the names in it are
+replaced. Otherwise a finder makes the module when a program imports it; so the patch imports no runtime unasked.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from typing import Any
 
 import zmq
 
-from ..program import namespace
 from ..submodules import alias
 
 __all__ = ["GREEN", "WAITING", "Finder", "in_place"]
 
-#: The modules, and the namespace of greenzmq whose names each gets.
-GREEN = {"zmq.green": "gevent", "eventlet.green.zmq": "eventlet"}
-#: The names of `zmq` for which a namespace has objects of its own.
+GREEN = ("zmq.green", "eventlet.green.zmq")
+#: The names of `zmq` that are replaced.
 WAITING = (
     *("Context", "Socket", "Poller", "Frame", "Message", "MessageTracker", "SyncContext", "SyncSocket"),
     *("select", "zmq_poll", "proxy", "proxy_steerable", "device"),
@@ -37,14 +36,23 @@ _EVENTLOOP = "zmq.green.eventloop"
 
 
 class Finder(MetaPathFinder):
-    """Finds `zmq.green` and `eventlet.green.zmq`. `zmq.green.eventloop` is `zmq.eventloop`."""
+    """Finds `zmq.green` and `eventlet.green.zmq`. `zmq.green.eventloop` is `zmq.eventloop`.
+
+    Parameters
+    ----------
+    names : dict
+        What is in the place of pyzmq's names.
+    """
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder.find_spec`."""
         if fullname in GREEN:
-            return ModuleSpec(fullname, _Maker(), is_package=fullname == "zmq.green")
+            return ModuleSpec(fullname, _Maker(self._names), is_package=fullname == "zmq.green")
         if fullname == _EVENTLOOP or fullname.startswith(f"{_EVENTLOOP}."):
             return alias(fullname, fullname.replace("zmq.green", "zmq", 1))
         return None
@@ -69,9 +77,13 @@ class Finder(MetaPathFinder):
 class _Maker(Loader):
     """Makes such a module, and its submodules."""
 
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = ModuleType(spec.name)
-        vars(module).update(_members(namespace(GREEN[spec.name])))
+        module = ModuleType(spec.name, __doc__)
+        vars(module).update({name: vars(zmq)[name] for name in zmq.__all__} | self._names)
+        vars(module).update(__all__=list(zmq.__all__), __getattr__=_like_zmq)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -79,38 +91,37 @@ class _Maker(Loader):
             return
         # Make the submodules now, so that they are not imported later: the import would replace the function
         # `zmq.green.device` by the module of the same name.
-        for name, members in _parts(module).items():
+        for name, members in _parts(self._names).items():
             part = sys.modules[name] = ModuleType(name)
             vars(part).update(members, __loader__=self)
 
 
-def in_place() -> Iterator[tuple[ModuleType, str, Any]]:
+def in_place(names: dict[str, Any]) -> Iterator[tuple[ModuleType, str, Any]]:
     """Yield what to replace in modules that were imported before: the module, the name and the new object."""
-    for name, hub in GREEN.items():
+    for name in GREEN:
         module = sys.modules.get(name)
         if module is None:
             continue
-        ours = namespace(hub)
-        members = _members(ours)
         for member in WAITING:
             if member in vars(module):
-                yield module, member, members[member]
+                yield module, member, names[member]
         if name == "zmq.green":
-            for part, names in _parts(ours).items():
+            for part, members in _parts(names).items():
                 if part in sys.modules:
-                    for member, value in names.items():
+                    for member, value in members.items():
                         yield sys.modules[part], member, value
 
 
-def _members(ours: ModuleType) -> dict[str, Any]:
-    """Return the names of a module: all those of `zmq`, with the objects of the namespace `ours`."""
-    members = {name: getattr(ours, name) for name in zmq.__all__}
-    return {"__doc__": ours.__doc__, "__all__": list(zmq.__all__), "__getattr__": ours.__getattr__, **members}
-
-
-def _parts(ours: ModuleType) -> dict[str, dict[str, Any]]:
-    """Return the names of each submodule of `zmq.green`, with the objects of the namespace `ours`."""
+def _parts(names: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the names of each submodule of `zmq.green`, with the objects in `names`."""
     return {
-        f"zmq.green.{part}": {name: getattr(ours, member) for name, member in names.items()}
-        for part, names in _PARTS.items()
+        f"zmq.green.{part}": {name: names[member] for name, member in members.items()}
+        for part, members in _PARTS.items()
     }
+
+
+def _like_zmq(name: str) -> Any:
+    """What `zmq` has besides, such as `zmq.error`."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(zmq, name)

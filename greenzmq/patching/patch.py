@@ -78,13 +78,12 @@ class _Patch:
         self.made = made
         self.call = call
         self.awaitable = False
-        self._finder = Finder()
+        self._finder = Finder(made.names)
         self._undo: list[tuple[dict[str, Any], str, Any, Any]] = []
 
     def begin(self) -> None:
         """Replace the names."""
         staying = [module for module in map(_imported, _STAY) if module is not None]
-        replaced = list(in_place())  # before anything is changed, since it raises an error if a runtime is missing
         for module in staying:
             for name in {"zmq", "_zmq"} & vars(module).keys():
                 self._replace(module, name, _originals)
@@ -95,7 +94,7 @@ class _Patch:
             if module.__name__.startswith("zmq.devices"):
                 for name in module.__all__:
                     self._replace(module, name, self.made.devices[name])
-        for module, name, new in replaced:
+        for module, name, new in in_place(self.made.names):
             self._replace(module, name, new)
         self._finder.start()
 
@@ -131,8 +130,8 @@ def patch(hub: Choice | None = None, *, aio: bool = False) -> None:
 
     The names are ``zmq.Context``, ``Socket``, ``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``,
     ``device``, ``Frame``, ``Message``, ``MessageTracker``, ``SyncContext``, ``SyncSocket``, those of `zmq.decorators`,
-    and the devices of `zmq.devices` that run in threads. `zmq.green` becomes `greenzmq.gevent`, and
-    `eventlet.green.zmq` becomes `greenzmq.eventlet`, whatever `hub` is.
+    and the devices of `zmq.devices` that run in threads. `zmq.green` and
+    `eventlet.green.zmq` get the same names, on the same hub, whatever they are called.
 
     `zmq.asyncio` (without `aio`), `zmq.eventloop` and the devices that run in processes of their own stay pyzmq's. So
     do contexts and sockets that were made before. All of these count as instances of the new ``zmq.Context`` and

@@ -66,7 +66,7 @@ def test_a_receiver_waits_on_the_hub(patched: GreenHub) -> None:
             ticker = later(patched, lambda: push.send(b"message"))  # noqa: B023
             assert pull.recv() == b"message"
             ticker.get()
-            assert type(pull) is zmq.Socket
+            assert isinstance(pull, greenzmq.Socket)
 
 
 def test_polls_wait_on_the_hub(patched: GreenHub) -> None:
@@ -133,10 +133,10 @@ def test_decorators_give_green_ones(patched: GreenHub) -> None:
 
     @zmq.decorators.context()
     @zmq.decorators.socket(zmq.PULL)
-    def use(context: Any, socket: Any) -> tuple[type, type]:
-        return type(context), type(socket)
+    def use(context: Any, socket: Any) -> tuple[bool, bool]:
+        return isinstance(context, greenzmq.Context), isinstance(socket, greenzmq.Socket)
 
-    assert use() == (zmq.Context, zmq.Socket)
+    assert use() == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -97,15 +97,12 @@ zmq.select = replaced = lambda *args: None
 print(patching.warned(greenzmq.unpatch))
 assert zmq.select is replaced
 """
-WITHOUT = """
-from support.asking import hide
-hide("gevent")
-import zmq, greenzmq
-greenzmq.patch()
-try:
-    import zmq.green
-except ImportError as error:
-    print(error)
+SAME = """
+import importlib, zmq, greenzmq
+greenzmq.patch("selector")
+for name in ("zmq.green", "eventlet.green.zmq"):
+    module = importlib.import_module(name)
+    print(module.Context is zmq.Context, module.error is zmq.error, hasattr(module, "nonsense"), module.POLLIN == 1)
 """
 NO_RUNTIME = """
 import sys, greenzmq
@@ -115,7 +112,7 @@ print(sorted({"gevent", "eventlet"} & {*sys.modules}))
 TOLD = {
     "late": Child(LATE),
     "others replace": Child(OTHERS_REPLACE),
-    "without gevent": Child(WITHOUT),
+    "same": Child(SAME, needs=("eventlet",)),
     "no runtime": Child(NO_RUNTIME),
 }
 CHILDREN = RUN | PLAIN | TOLD
@@ -169,11 +166,12 @@ def test_unpatch_leaves_what_others_have_replaced(
     assert "greenzmq.unpatch() leaves names that others have replaced since the patch: zmq.select" in told
 
 
-@pytest.mark.parametrize("child", ["without gevent"])
-def test_a_missing_runtime_is_told(child: str, children: Children, request: pytest.FixtureRequest) -> None:
-    """`import zmq.green` where there is no gevent: the line that installs it."""
-    (told,) = output(child, children, request)
-    assert "pip install gevent" in told
+@pytest.mark.parametrize("child", ["same"])
+def test_the_namespaces_are_on_the_hub_that_was_said(
+    child: str, children: Children, request: pytest.FixtureRequest
+) -> None:
+    """`zmq.green` without gevent, `eventlet.green.zmq` without eventlet: python-socketio imports that on every hub."""
+    assert output(child, children, request) == ["True True False True"] * 2
 
 
 @pytest.mark.parametrize("child", ["no runtime"])
