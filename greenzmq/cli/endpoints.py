@@ -10,12 +10,20 @@ import zmq
 
 __all__ = ["CAPTURES", "PAIRS", "Side", "capture_side", "side", "wrong_pair"]
 
-#: For each type of one socket, the type of the other one.
-PAIRS = {"router": "dealer", "dealer": "router", "xsub": "xpub", "xpub": "xsub", "pull": "push", "push": "pull"}
+#: For each type of one socket, the types of the other one.
+PAIRS = {
+    "router": ("dealer",),
+    "dealer": ("router",),
+    "xsub": ("xpub",),
+    "xpub": ("xsub",),
+    "pull": ("push", "pub"),
+    "push": ("pull",),
+    "pub": ("pull",),
+}
 #: The types of a capture socket, which only sends.
 CAPTURES = ("pub", "push", "dealer", "pair")
 #: Types that a user may write by mistake, and the right one.
-_MEANT = {"sub": "xsub", "pub": "xpub", "req": "dealer", "rep": "router", "xreq": "dealer", "xrep": "router"}
+_MEANT = {"sub": "xsub", "req": "dealer", "rep": "router", "xreq": "dealer", "xrep": "router"}
 _SIGNS = {"@": "bind", "+": "connect", ">": "connect"}
 _TRANSPORTS = ("tcp", "ipc", "inproc", "ws", "wss", "pgm", "epgm", "tipc", "vmci", "norm", "udp")
 
@@ -59,10 +67,11 @@ def capture_side(text: str) -> Side:
 def wrong_pair(frontend: Side, backend: Side) -> str:
     """Return what is wrong with the two types, or an empty string."""
     wanted = PAIRS[frontend.kind]
-    if backend.kind == wanted:
+    if backend.kind in wanted:
         return ""
-    fitting = ", ".join(f"{one} and {other}" for one, other in PAIRS.items() if one > other)
-    return f"a {frontend.kind} goes with a {wanted}, and not with a {backend.kind}; the pairs are {fitting}"
+    meant = " or a ".join(wanted)
+    fitting = ", ".join(f"{one} and {other}" for one, others in PAIRS.items() for other in others if one > other)
+    return f"a {frontend.kind} goes with a {meant}, and not with a {backend.kind}; the pairs are {fitting}"
 
 
 def _read(text: str, kinds: tuple[str, ...]) -> Side:

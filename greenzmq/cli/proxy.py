@@ -35,7 +35,8 @@ endpoints:
   follow after commas: router@tcp://*:5555,@ipc:///run/broker  dealer+tcp://one:5556,tcp://two:5556
 
 types, each pair in either order:
-  router and dealer (requests), xsub and xpub (publications), pull and push (jobs)
+  router and dealer (requests), xsub and xpub (publications), pull and push (jobs), pull and pub (publishes what many
+  send, as python-socketio's ZmqManager needs it)
 
 exit status:
   0 after SIGINT or SIGTERM: the proxy first sends what it has received, until --linger is over; a second signal ends
