@@ -12,7 +12,7 @@ import importlib
 from abc import ABCMeta
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zmq import devices
@@ -156,7 +156,9 @@ def _green_classes(choice: Choice | None) -> tuple[type, type, type]:
 
 def _stand_in(name: str, theirs: type, green: type, own: dict[str, Any]) -> Any:
     """Make a subclass of `green` that passes for `theirs`, and is pickled under the name of `theirs`."""
-    described = {"__module__": "zmq", "__qualname__": name, "__doc__": green.__doc__}
+    described: dict[str, Any] = {"__module__": "zmq", "__qualname__": name, "__doc__": green.__doc__}
+    if hasattr(theirs, "__class_getitem__"):
+        described["__class_getitem__"] = classmethod(GenericAlias)  # programs write ``zmq.Context[Any]``
     return _StandsIn(name, (green,), described | own | {"_greenzmq_stands_in_for": theirs})
 
 

@@ -214,6 +214,17 @@ def test_a_subclass_is_an_ordinary_class(patched: GreenHub) -> None:
         assert not issubclass(zmq.Socket, Mine)
 
 
+def test_classes_are_generic(patched: GreenHub) -> None:
+    """As annotations that are evaluated, and as bases. Seen to fail with ipykernel's."""
+    assert zmq.Context[Any].__origin__ is zmq.Context
+
+    class Mine(zmq.Context[zmq.Socket[bytes]]):
+        pass
+
+    with Mine() as context:
+        assert isinstance(context, zmq.Context)
+
+
 def test_many_wait_and_are_killed(patched: GreenHub) -> None:
     """The guarantees of green sockets hold: a waiter that is killed costs no message, and the others go on."""
     with opened() as context:
