@@ -119,6 +119,23 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Programs of others on greenzmq: all of them, or those that are named; all of them write docs/clients.md."""
+    here = ROOT / "tests" / "clients"
+    programs = nox.project.load_toml(here / "programs.toml")["programs"]
+    wanted = [name for name in session.posargs if name in programs] or [*programs]
+    install(session, constraints=here / "constraints.txt")
+    needed = sorted({requirement for name in wanted for requirement in programs[name]})
+    session.install("--constraint", str(here / "constraints.txt"), *needed)
+    results = Path(session.create_tmp()).resolve() / "clients.json"
+    leave_checkout(session)
+    session.run("python", str(here), *(session.posargs or wanted), "--json", str(results))
+    if not session.posargs:
+        page = session.run("python", str(here / "table.py"), str(results), silent=True)
+        (ROOT / "docs" / "clients.md").write_text(str(page), encoding="utf-8")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: its rules and its format."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
