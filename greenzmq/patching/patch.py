@@ -130,8 +130,8 @@ def patch(hub: Choice | None = None, *, aio: bool = False) -> None:
 
     The names are ``zmq.Context``, ``Socket``, ``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``,
     ``device``, ``Frame``, ``Message``, ``MessageTracker``, ``SyncContext``, ``SyncSocket``, those of `zmq.decorators`,
-    and the devices of `zmq.devices` that run in threads. `zmq.green` and
-    `eventlet.green.zmq` get the same names, on the same hub, whatever they are called.
+    and the devices of `zmq.devices` that run in threads. `zmq.green` and `eventlet.green.zmq` get the same names, on
+    the same hub, whatever they are called.
 
     `zmq.asyncio` (without `aio`), `zmq.eventloop` and the devices that run in processes of their own stay pyzmq's. So
     do contexts and sockets that were made before. All of these count as instances of the new ``zmq.Context`` and
