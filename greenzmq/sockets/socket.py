@@ -74,7 +74,8 @@ class Socket(PlainSocket[Received_co], Barriers):
 
     - A call that has to wait parks only its own greenlet. ``RCVTIMEO`` and ``SNDTIMEO`` limit the wait, as in libzmq.
     - While greenlets wait on the socket, it belongs to their thread and hub. While nobody waits, any other thread or
-      hub may take it over.
+      hub may take it over. On the hub of native threads, `greenzmq.threading`, any number of threads may use it at
+      once.
     - A message sent or received part by part stays in one piece, as long as the greenlet in the middle of it lives.
     - An exception thrown into a waiting greenlet comes out of its call as it is, and no message is lost.
     - A call that need not wait works everywhere: in callbacks of the hub, coroutines, signal handlers, other threads.
