@@ -42,6 +42,8 @@ class Poller(poller.Poller):
             except Exception as error:
                 return failed_future(loop, error)
             if ready or seconds == 0 or not state.entries:
+                if ready and seconds == 0:
+                    poller.end_runs(ready)
                 return finished_future(loop, ready)
         return _PendingPoll(loop, state, self._greenzmq_reason or state, seconds, entered, has_to_yield)
 

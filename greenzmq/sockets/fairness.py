@@ -132,7 +132,8 @@ class SocketTurn(Turn):
         """Count so many more calls of a run, and return whether it has gone on for the length of a turn.
 
         The clock is read once for `FAST_CALLS` of them, and the run is timed from then on. So its first call never ends
-        it: a program that polls before each call need not expect an `Again`.
+        it: a program that polls before each call need not expect an `Again`. A call with a timeout of 0 counts for the
+        calls before it, too, which have taken the fast path.
         """
         before, self.run_calls = self.run_calls, self.run_calls + calls
         if self.run_calls // FAST_CALLS == before // FAST_CALLS:

@@ -232,7 +232,6 @@ class SocketState:
             raise zmq.Again()
         turn = self.turn
         in_run = turn.run_calls >= 0 and direction is self.receiving
-        # With a timeout of 0, the calls before this one have taken the fast path.
         if in_run and turn.run_is_over_after(1 if flags & DONTWAIT else FAST_CALLS) and end_run(self, who, socket):
             raise zmq.Again()
         try:
@@ -492,6 +491,7 @@ class SocketState:
             self._yield_to_hub(socket, self.receiving)
         ready = self.waiters.check_events(socket) & events
         if seconds == 0 or not events:
+            self.turn.end_run()
             return ready
         if not ready:
             ready = wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)

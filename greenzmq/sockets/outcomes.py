@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import zmq
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from .. import hubs
 from ..waiting.waiter import Waiter, may_wait
@@ -44,11 +44,12 @@ def end_run(state: Any, who: Party, socket: Any) -> bool:
     Not if others may watch ZMQ_FD, which an `Again` tells that there will be a signal for the next message. Not inside
     a message. And not where the caller could not let the hub go round anyway.
     """
-    if who is not getcurrent() or not state.waiters.fd_watch.exclusive or get_option(socket, RCVMORE):
+    if not state.waiters.fd_watch.exclusive or get_option(socket, RCVMORE):
         return False
-    hub = hubs.current_hub(socket._greenzmq_choice)
-    if hub is None or not may_wait(hub):
-        return False
+    if isinstance(who, greenlet):  # a task can yield where it awaits the next poll
+        hub = hubs.current_hub(socket._greenzmq_choice)
+        if who is not getcurrent() or hub is None or not may_wait(hub):
+            return False
     state.turn.end_run()
     state.turn.put_off_its_end()  # so that the next poll yields
     return True

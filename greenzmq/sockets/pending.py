@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from ..hubs.asyncio import Future, current_task
 from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
 from ..waiting.reasons import POLL
+from .directions import POLLIN
 from .event_wait import EventWait
 from .operations import DONTWAIT
 from .outcomes import MUST_WAIT
@@ -238,6 +239,8 @@ class PendingPoll(_OfSocket):
         waiter.take_wake_up()
         ready = self._wait.ready()
         if ready or waiter.expired:
+            if ready & POLLIN:
+                self._socket_state.turn.begin_run()
             self.finish(ready)
         else:
             self._wait.listen()
@@ -292,6 +295,10 @@ def begin_poll(loop: Any, socket: Any, events: int, seconds: float | None) -> Fu
         if not (events and seconds != 0 and state.turn.is_over_after_one_more(False)):
             ready = state.waiters.check_events(socket) & events
             if ready or seconds == 0 or not events:
+                if ready & POLLIN and seconds != 0:
+                    state.turn.begin_run()
+                else:
+                    state.turn.end_run()
                 return finished_future(loop, ready)
         else:
             state.turn.put_off_its_end()

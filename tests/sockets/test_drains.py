@@ -5,15 +5,20 @@ Four processes at full speed held the hub for more than a second so: there was a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import zmq
+from support.asyncio import loop_name, run_on
 from support.sockets import each, in_hub, open_context
 
 import greenzmq
+import greenzmq.aio
 from greenzmq.sockets.fairness import FAST_CALLS
+
+__all__ = ["loop_name"]
 
 #: A turn, in ms, that is over when it has begun.
 NO_TIME = 1e-9
@@ -112,6 +117,8 @@ def no_poll(peers: Peers, hub: Any) -> int:
 
 
 def poll_that_does_not_wait(peers: Peers, hub: Any) -> int:
+    """Also after one that did."""
+    assert peers.left.poll(1000)
     assert peers.left.poll(0)
     return peers.drain()
 
@@ -119,6 +126,7 @@ def poll_that_does_not_wait(peers: Peers, hub: Any) -> int:
 def poller_that_does_not_wait(peers: Peers, hub: Any) -> int:
     poller = greenzmq.Poller()
     poller.register(peers.left)
+    assert poller.poll(1000)
     assert poller.poll(0)
     return peers.drain()
 
@@ -207,3 +215,61 @@ def test_a_turn_without_end_never_ends_a_run(hub: greenzmq.GreenHub) -> None:
         assert peers.left.poll(1000)
         assert peers.drain() == ENDLESS
         peers.close()
+
+
+@pytest.mark.parametrize("poll", ["Socket.poll", "Poller.poll"])
+def test_a_drain_in_a_coroutine_ends(poll: str, loop_name: str) -> None:
+    """The same with `greenzmq.aio`: the drain ends, nothing is lost, and the next poll lets the loop go round."""
+
+    async def main() -> None:
+        context = greenzmq.aio.Context(turn=NO_TIME)
+        try:
+            left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+            left.bind("inproc://drain")
+            right.connect("inproc://drain")
+            poller = greenzmq.aio.Poller()
+            poller.register(left, zmq.POLLIN)
+            wait = left.poll if poll == "Socket.poll" else poller.poll
+            rounds: list[int] = []
+            received = 0
+
+            async def tick() -> None:
+                while True:
+                    rounds.append(1)
+                    await asyncio.sleep(0)
+
+            async def drain(sent: int) -> int:
+                for count in range(ENDLESS):
+                    await right.send(b"%d" % (sent + count), zmq.NOBLOCK)
+                    try:
+                        message = await left.recv(zmq.NOBLOCK)
+                    except zmq.Again:
+                        return count
+                    assert message == b"%d" % (received + count)
+                return ENDLESS
+
+            ticker = asyncio.ensure_future(tick())
+            await right.send(b"0")
+            sent = 1
+            for _ in range(3):
+                assert await wait(1000)
+                count = await drain(sent)
+                assert count < ENDLESS
+                received += count
+                sent += count + 1
+                before = len(rounds)
+                assert await wait(1000)
+                assert len(rounds) > before, "the next poll has not let the loop go round"
+            ticker.cancel()
+            for _ in range(sent - received):
+                assert await left.recv() == b"%d" % received
+                received += 1
+            assert not await left.poll(0)
+            await right.send(b"0")
+            received, sent = 0, 1
+            assert await left.poll(0)
+            assert await drain(sent) == ENDLESS, "after a poll that does not wait, a drain takes all there is"
+        finally:
+            await context.destroy(linger=0)
+
+    run_on(loop_name, main())
