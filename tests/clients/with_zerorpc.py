@@ -25,7 +25,7 @@ class Service:
         raise ValueError("on purpose")
     def kind(self):
         return [kind.__module__ for kind in zmq.Socket.__mro__][1]
-server = zerorpc.Server(Service(), heartbeat=1)
+server = zerorpc.Server(Service(), heartbeat=2)
 server.bind(sys.argv[1])
 print("ready", flush=True)
 server.run()
@@ -47,12 +47,12 @@ assert client().kind() == "greenzmq.gevent", client().kind()
 jobs = [gevent.spawn(work, number) for number in range(50)]
 gevent.joinall(jobs, raise_error=True)
 print("calls", sum(job.value for job in jobs))
-one = client(heartbeat=1)
+one = client(heartbeat=2)
 try:
     one.fail()
 except zerorpc.RemoteError as error:
     print("error", error.name, error.msg)
-print(one.slow(4))                       # longer than two heartbeats
+print(one.slow(6))                       # longer than two heartbeats
 limited = client(timeout=1)
 try:
     limited.slow(10)
