@@ -61,12 +61,18 @@ class Line:
         return waiter in self._waiters
 
     def first(self) -> Waiter | None:
-        """The waiter that has come first; None if nobody waits."""
+        """The waiter that has come first; None if nobody waits.
+
+        One whose thread has ended never goes on. It is removed, so that nobody waits behind it.
+        """
         while True:
             try:
-                return next(iter(self._waiters), None)
+                waiter = next(iter(self._waiters), None)
             except RuntimeError:  # another thread, or a signal handler, has changed it between the two calls
                 continue
+            if waiter is None or not waiter.hub.has_ended():
+                return waiter
+            self.leave(waiter)
 
     def join(self, waiter: Waiter) -> None:
         """Put `waiter` at the end."""
@@ -161,7 +167,7 @@ class Supply:
         -----
         Switches: when it has to wait.
         """
-        if not self.line._waiters and self.move_to(taken):
+        if (not self.line._waiters or self.line.first() is None) and self.move_to(taken):
             return True
         if (limit is not None and limit <= 0) or self.ended():
             return False
