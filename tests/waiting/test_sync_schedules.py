@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -288,11 +287,15 @@ class Pooling(Trial):
     def __init__(self) -> None:
         super().__init__()
         self.pool = greenzmq.Pool(2)
+        self.feeders: list[greenzmq.Task[Any]] = []
         self.inside: dict[object, None] = {}
 
     def operate(self, number: int, plan: Plan, pause: int, sleep: Callable[[], None]) -> None:
         ways = (self.pool.map, self.pool.imap, self.pool.imap_unordered)
-        found = sorted(ways[number % 3](lambda n: self.call(n, pause, sleep_here), range(4)))
+        results: Any = ways[number % 3](lambda n: self.call(n, pause, sleep_here), range(4))
+        if not isinstance(results, list):
+            self.feeders.append(results._feeder)
+        found = sorted(results)
         if found != [0, 1, 2, 3]:
             self.wrong.append(str(found))
 
@@ -309,14 +312,11 @@ class Pooling(Trial):
         return number
 
     def is_over(self) -> bool:
-        return self.pool.free_count() == 2  # an iterator that was left behind kills its calls, and does not wait
+        # An iterator that was left behind kills what feeds it, and does not wait for its end.
+        return all(feeder.done for feeder in self.feeders) and self.pool.free_count() == 2
 
     def check(self) -> None:
         super().check()
-        for _ in range(500):  # what feeds an iterator may be a native thread, which was killed, and has yet to hear it
-            if (len(self.pool), self.pool.free_count()) == (0, 2):
-                break
-            time.sleep(0.01)
         assert (len(self.pool), self.pool.free_count()) == (0, 2)
 
 
@@ -457,13 +457,9 @@ def test_between_threads(hub, kind):
         for thread in threads:
             thread.start()
         tasks = spawn_all(hub, trial, numbered[0::4] + numbered[3::4])
-        until(
-            hub,
-            lambda: (
-                help_out(trial)
-                or (all(task.done for task in tasks) and not any(map(threading.Thread.is_alive, threads)))
-            ),
-        )
+        until(hub, lambda: help_out(trial) or all(task.done for task in tasks))
+        until(hub, lambda: help_out(trial) or not any(thread.is_alive() for thread in threads))
+        until(hub, trial.is_over)
         for thread in threads:
             thread.join()
         for task in tasks:
