@@ -173,7 +173,7 @@ def test_a_greenlet_of_the_hub_parks(hub: GreenHub) -> None:
     current = getcurrent()
     assert hub.call_from_thread(lambda: getcurrent() is current) is False
     future = hub.submit(hub.sleep)
-    assert isinstance(in_hub(hub, lambda: hub.call_from_thread(hub.sleep)), BlockingCallError)
+    assert isinstance(in_hub(hub, lambda: hub.call_from_thread(hub.sleep, 0.05)), BlockingCallError)
     future.result()
     assert in_hub(hub, future.result) is None
 
