@@ -168,7 +168,6 @@ def test_a_wait_has_a_limit(hub: GreenHub) -> None:
     assert future.result() is True
 
 
-@pytest.mark.cooperative("there a submitted function may have ended, in its own thread, before anybody waits")
 def test_a_greenlet_of_the_hub_parks(hub: GreenHub) -> None:
     """It need not be another thread. In the hub's own greenlet a wait is an error, and what need not wait works."""
     current = getcurrent()
