@@ -283,6 +283,10 @@ class Barriers:
 def _wait_connected(socket: Any, n: int, timeout: float | None) -> None:
     """See `Socket.wait_connected`."""
     state = _observed(socket, "wait_connected")
+    if state.monitor is None:
+        if socket.closed:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        raise RuntimeError("wait_connected() is for sockets that were made by context.socket(), which observes them")
 
     def are_there() -> bool:
         state.read_monitor()

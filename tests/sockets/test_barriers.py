@@ -90,6 +90,19 @@ def test_who_was_not_observed_says_so(context: Any, wait: str) -> None:
         getattr(context.socket(zmq.PULL), wait)()
 
 
+def test_a_closed_socket_and_one_made_by_its_class_are_told(observed: Any) -> None:
+    """The first as by every other call; the second was not observed."""
+    closed, direct = opened(observed, zmq.PULL), greenzmq.Socket(observed, zmq.PULL)
+    closed.close()
+    with pytest.raises(zmq.ZMQError) as caught:
+        closed.wait_connected()
+    assert caught.value.errno == zmq.ENOTSOCK
+    closed.wait_drained(0)
+    with pytest.raises(RuntimeError, match=r"made by context\.socket\(\)"):
+        direct.wait_connected()
+    direct.close()
+
+
 def test_the_environment_and_shadows_are_asked(hub: GreenHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """``$GREENZMQ_BARRIERS``, and a shadow of such a context."""
     monkeypatch.setenv("GREENZMQ_BARRIERS", "1")
