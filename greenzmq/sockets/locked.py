@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 from greenlet import getcurrent
@@ -22,6 +22,9 @@ from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainSocket
 from .signatures import typed_as
 from .tracker import tracked
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["LockedCalls"]
 
@@ -185,10 +188,10 @@ class LockedCalls(_LikeSocket):
         with self._greenzmq_lock:
             super().monitor(addr, events)
 
-    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """See `Socket.get_monitor_socket`."""
         with self._greenzmq_lock:
-            return super().get_monitor_socket(events, addr)
+            return cast("Self", super().get_monitor_socket(events, addr))
 
     def close(self, linger: int | None = None) -> None:
         """See `Socket.close`. From any thread; an operation that another one makes ends first."""
