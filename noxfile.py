@@ -1,7 +1,9 @@
 """What is run against greenzmq, each in an environment of its own. ``nox --list`` shows the sessions.
 
-Whatever runs greenzmq runs the wheel that users get: built from the sdist, once for each run of nox, and installed. It
-never runs in the checkout's own folder, where Python would find the sources first.
+Whatever runs greenzmq runs the wheel that users get: built from the sdist, once for each interpreter in a run of nox,
+and installed. It never runs in the checkout's own folder, where Python would find the sources first.
+
+The wheel has the compiled fast path where there is a compiler. What tests sockets runs both ways: with it, and without.
 
 Arguments after ``--`` go to pytest, to the demo or to the benchmarks: ``nox -s tests -- -k multipart --hub gevent``.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import nox
@@ -20,6 +23,11 @@ ROOT = Path(__file__).resolve().parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 DIST = tempfile.TemporaryDirectory(prefix="greenzmq-dist-")
+
+#: Runs greenzmq, or builds its wheel, without the compiled fast path.
+WITHOUT_C = {"GREENZMQ_PURE": "1", "GREENZMQ_TEST_FAST_PATH": "pure Python"}
+SOCKET_TESTS = ("sockets",)
+CHECKS = "-fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g"
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -67,16 +75,53 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests on this interpreter with every runtime, each on its usual loops."""
+    """The tests on this interpreter with every runtime, each on its usual loops; those of sockets without C, too."""
     install(session, "all", "test")
     run_tests(session)
+    run_tests(session, *(() if session.posargs else SOCKET_TESTS), env=WITHOUT_C)
 
 
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """The tests on every loop, on one of the interpreters that the classifiers name; one not there is an error."""
+    """The tests on every loop, on one of the interpreters that the classifiers name; one not there is an error.
+
+    All of them run with the compiled fast path, and without.
+    """
     install(session, "all", "test")
     run_tests(session, "--all-loops")
+    run_tests(session, "--all-loops", env=WITHOUT_C)
+
+
+@nox.session
+def pure(session: nox.Session) -> None:
+    """The wheel for every platform, without the extension, and the tests of sockets on it."""
+    install(session, "all", "test", build=WITHOUT_C)
+    run_tests(session, *(() if session.posargs else SOCKET_TESTS))
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """The tests of sockets with the extension built for checks of addresses and of undefined behaviour, by gcc."""
+    install(session, "all", "test", build={"CFLAGS": f"{CHECKS} -fno-sanitize-recover=all", "LDFLAGS": CHECKS})
+    libraries = [
+        session.run("gcc", f"-print-file-name=lib{name}.so", external=True, silent=True) for name in ("asan", "ubsan")
+    ]
+    environment = {
+        "LD_PRELOAD": " ".join(str(library).strip() for library in libraries),
+        # Leaks are counted by `references`: Python itself does not free all at its end.
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",  # Python's own allocator would hide what is read beyond an object
+    }
+    run_tests(session, *(() if session.posargs else SOCKET_TESTS), env=environment)
+
+
+@nox.session
+def references(session: nox.Session) -> None:
+    """A million of each operation of the compiled fast path, errors included: no object is kept or freed once more."""
+    install(session)
+    leave_checkout(session)
+    session.run("python", str(ROOT / "tests" / "programs" / "references.py"), *session.posargs)
 
 
 @nox.session
@@ -141,6 +186,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("clang-format", "--dry-run", "--Werror", "greenzmq/sockets/_fastpath.c")
 
 
 @nox.session
@@ -159,18 +205,31 @@ def types(session: nox.Session) -> None:
 # --- what they share --------------------------------------------------------------------------------------------------
 
 
-def wheel(session: nox.Session) -> Path:
-    """The wheel, built when a session first asks for it."""
-    if not (wheels := list(Path(DIST.name).glob("*.whl"))):
+def wheel(session: nox.Session, build: dict[str, str]) -> Path:
+    """The wheel for the session's interpreter, built with these environment variables when it is first asked for."""
+    tag = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True)
+    folder = Path(DIST.name) / "-".join([str(tag).strip(), *build])
+    if not (wheels := list(folder.glob("*.whl"))):
         session.install("build")
-        session.run("python", "-m", "build", "--outdir", DIST.name, str(ROOT), silent=True)
-        wheels = list(Path(DIST.name).glob("*.whl"))
+        session.run("python", "-m", "build", "--outdir", str(folder), str(ROOT), silent=True, env=build)
+        wheels = list(folder.glob("*.whl"))
     return wheels[0]
 
 
-def install(session: nox.Session, *extras: str, constraints: Path | None = None) -> None:
+def has_c(path: Path) -> bool:
+    """Whether there is an extension in a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(".so") for name in archive.namelist())
+
+
+def install(
+    session: nox.Session, *extras: str, constraints: Path | None = None, build: dict[str, str] | None = None
+) -> None:
     """Install the wheel with `extras`, then it alone once more: pip takes an older build of the same version for it."""
-    path = wheel(session)
+    path = wheel(session, build or {})
+    if not has_c(path) and build != WITHOUT_C:
+        session.warn(f"{path.name} has no compiled fast path: is there a C compiler?")
+    session.env["GREENZMQ_TEST_FAST_PATH"] = "compiled" if has_c(path) else "pure Python"
     options = ["--constraint", str(constraints)] if constraints else []
     wanted = f"greenzmq[{','.join(extras)}]" if extras else "greenzmq"
     session.install(*options, f"{wanted} @ {path.as_uri()}")
@@ -198,7 +257,7 @@ def users_programs(folder: Path) -> list[str]:
 def absolute(argument: str) -> str:
     """An argument that names a file of the checkout, as one that names it from elsewhere too."""
     path, *test = argument.partition("::")
-    return "".join((str(Path(path).resolve()), *test)) if path and Path(path).exists() else argument
+    return "".join((str((ROOT / path).resolve()), *test)) if path and (ROOT / path).exists() else argument
 
 
 def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = None) -> None:

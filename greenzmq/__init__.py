@@ -54,6 +54,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       the error that a forked child gets from its parent's sockets
         pyobj           whether pickle is refused
+        accelerator     whether the compiled fast path is used (_fastpath.c, optional), and if not, why
         fairness        the turn: how long a greenlet may go on before it yields to the hub
         messages        who is in the middle of a multipart message
         spurious        readiness that libzmq reports in error
@@ -72,6 +73,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         registry        the state of each libzmq socket, by its address
         parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
+        fast_methods    the methods that have a compiled fast path
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections

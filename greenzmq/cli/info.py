@@ -15,6 +15,7 @@ import greenzmq
 
 from .. import hubs
 from ..errors import HubError
+from ..sockets import accelerator
 from . import names, table
 from .child import Child, ChildError
 from .console import complain, printable, say, width
@@ -65,6 +66,7 @@ def _versions() -> list[tuple[str, str]]:
         ("greenlet", greenlet.__version__),
         ("pyzmq", zmq.__version__),
         ("libzmq", f"{zmq.zmq_version()} with {', '.join(here)}; without {', '.join(lacking)}"),
+        ("fast path", accelerator.status()),
     ]
 
 

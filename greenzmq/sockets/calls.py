@@ -14,7 +14,16 @@ from zmq.backend import Socket as BackendSocket
 from .parts import has_come_as_far
 from .plain import PlainSocket
 
-__all__ = ["DONTWAIT", "SNDMORE", "receive_into", "receive_message", "send_addressed", "send_message", "send_part"]
+__all__ = [
+    "DONTWAIT",
+    "SNDMORE",
+    "finish_message",
+    "receive_into",
+    "receive_message",
+    "send_addressed",
+    "send_message",
+    "send_part",
+]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 DONTWAIT = int(zmq.DONTWAIT)
@@ -61,10 +70,10 @@ def send_message(
         at = len(parts) - (1 if others is None else len([*others]) + 2)
         if at < 0 or (at == 0 and _has_failed(send, error)):
             raise
-        return _finish_message(socket, flags, parts, at, (copy, track), error)
+        return finish_message(socket, flags, parts, at, (copy, track), error)
 
 
-def _finish_message(
+def finish_message(
     socket: Any, flags: int, parts: Sequence[Any], at: int, arguments: tuple[bool, bool], error: BaseException
 ) -> Any:
     """Complete a message whose part number `at` met `error`, then raise the error, if the caller has to know of it.

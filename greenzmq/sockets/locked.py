@@ -154,7 +154,7 @@ class LockedCalls(_LikeSocket):
         libzmq's own answer is of the socket's last part, which may be another thread's by now.
         """
         with self._greenzmq_lock:
-            if option == RCVMORE and "_greenzmq_state" in self.__dict__:
+            if option == RCVMORE and hasattr(self, "_greenzmq_state"):
                 last: Any = self._greenzmq_receiving.last_receiver()
                 if last is not getcurrent():
                     return 0

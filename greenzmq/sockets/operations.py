@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from .. import hubs
 from ..errors import HubError, WrongHubError
 from ..waiting.waiter import Waiter, refuse_to_wait
+from .accelerator import CompiledPath
 from .directions import POLLIN
 from .event_wait import wait_for_events
 from .fairness import FAST_CALLS, SocketTurn
@@ -46,8 +47,7 @@ FD = int(zmq.FD)
 ALTERNATING = (int(zmq.REQ), int(zmq.REP))
 ONLY_RECEIVE = (int(zmq.PULL), int(zmq.SUB))
 ONLY_SEND = (int(zmq.PUSH), int(zmq.PUB))
-#: Errors on which a greenlet that was woken goes on waiting. It meets EFSM if another greenlet has changed the state of
-#: a REQ or REP since the wake-up.
+#: Errors on which a woken greenlet waits on. It meets EFSM if another one has changed a REQ's or REP's state since.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
 
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ Call = Callable[..., Result]
 Args = tuple[Any, ...]
 
 
-class SocketState:
+class SocketState(CompiledPath):
     """What greenzmq knows of one libzmq socket. Shared by all `Socket` objects that shadow the same one.
 
     Attributes

@@ -26,7 +26,8 @@ from zmq.backend import Socket as BackendSocket
 
 from ..hubs import shares_sockets
 from ..process.fork import register_after_fork
-from . import signatures
+from . import fast_methods, signatures
+from .accelerator import confirm, get_option
 from .barriers import Barriers, ObservedSharedState, ObservedState
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
 from .coroutines import new_state
@@ -59,7 +60,7 @@ LAST_ENDPOINT = int(zmq.LAST_ENDPOINT)
 PAIR = int(zmq.PAIR)
 TYPE = int(zmq.TYPE)
 
-_get = BackendSocket.get
+_get = get_option  # or pyzmq's own, for options that are no integers
 _send = BackendSocket.send
 _recv = BackendSocket.recv
 
@@ -93,6 +94,14 @@ class Socket(PlainSocket[Received_co], Barriers):
     _repr_cls = "greenzmq.Socket"
     _greenzmq_default_hub: ClassVar[Choice | None] = None
 
+    #: Slots, since the compiled fast path finds them by their place.
+    __slots__ = (
+        "_greenzmq_message_receiving",
+        "_greenzmq_message_sending",
+        "_greenzmq_receiving",
+        "_greenzmq_sending",
+        "_greenzmq_state",
+    )
     _greenzmq_state: SocketState
     _greenzmq_receiving: Direction
     _greenzmq_sending: Direction
@@ -123,17 +132,18 @@ class Socket(PlainSocket[Received_co], Barriers):
             make = ObservedSharedState if make is SharedState else ObservedState
         state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
-        # Not by attribute assignment: for each, pyzmq would first search libzmq's options for one of that name.
-        self.__dict__.update(
-            _greenzmq_state=state,
-            _greenzmq_receiving=state.receiving,
-            _greenzmq_sending=state.sending,
-            _greenzmq_message_receiving=PART_BY_PART if self._greenzmq_own_recv else state.receiving,
-            _greenzmq_message_sending=PART_BY_PART if self._greenzmq_own_send else state.sending,
-        )
+        # Past pyzmq's own `__setattr__`, which would first search libzmq's options for one of that name.
+        keep = partial(object.__setattr__, self)
+        keep("_greenzmq_state", state)
+        keep("_greenzmq_receiving", state.receiving)
+        keep("_greenzmq_sending", state.sending)
+        keep("_greenzmq_message_receiving", PART_BY_PART if self._greenzmq_own_recv else state.receiving)
+        keep("_greenzmq_message_sending", PART_BY_PART if self._greenzmq_own_send else state.sending)
         if isinstance(state, SharedState):
             self.__dict__["_greenzmq_lock"] = state.lock
             object.__setattr__(self, "__class__", shared_class(type(self)))
+        elif not self._shadow and confirm(self, socket_type):
+            state.open_compiled_path(address_of(self))
         register_after_fork(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -162,14 +172,16 @@ class Socket(PlainSocket[Received_co], Barriers):
         Code that has the address can use the socket without this object. So from now on greenzmq caches none of the
         socket's options, and watches a duplicate of its descriptor.
         """
-        state: SocketState | None = self.__dict__.get("_greenzmq_state")
+        state: SocketState | None = getattr(self, "_greenzmq_state", None)
         if state is not None:
             state.expose()
+            state.close_compiled_path()
         return address_of(self)
 
     # -- one frame ----------------------------------------------------------------------------------------------------
 
     @typed_as(signatures.send)
+    @fast_methods.fast
     def send(  # type: ignore[override]  # as pyzmq's is
         self,
         data: Any,
@@ -204,6 +216,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         )
 
     @typed_as(signatures.recv)
+    @fast_methods.fast
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """Receive one frame; see `zmq.Socket.recv`.
 
@@ -228,6 +241,7 @@ class Socket(PlainSocket[Received_co], Barriers):
     # -- whole messages -----------------------------------------------------------------------------------------------
 
     @typed_as(signatures.send_multipart)
+    @fast_methods.fast
     def send_multipart(
         self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Any:
@@ -265,6 +279,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         return self._greenzmq_state.perform(self, sending, send_message, index(flags), arguments)
 
     @typed_as(signatures.recv_multipart)
+    @fast_methods.fast
     def recv_multipart(  # type: ignore[override]  # a list of our frames is no list of pyzmq's
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> Any:
@@ -380,7 +395,7 @@ class Socket(PlainSocket[Received_co], Barriers):
 
         Every greenlet that waits on it gets ``ZMQError(ENOTSOCK)``.
         """
-        state: SocketState | None = self.__dict__.get("_greenzmq_state")
+        state: SocketState | None = getattr(self, "_greenzmq_state", None)
         if state is None or self.closed:  # no state: pyzmq's __del__ closes it also if __init__ has failed
             super().close(linger=linger)
             return
@@ -391,6 +406,7 @@ class Socket(PlainSocket[Received_co], Barriers):
             stop_monitoring(self, self._greenzmq_monitored())
         # The order matters: no watch may stand on a descriptor that is closed, and the waiters must find the socket
         # closed when they are woken.
+        state.close_compiled_path()
         state.close()
         forget_state(self)
         try:
@@ -404,6 +420,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         Greenlets that waited when the process forked are copies here. Nobody runs them.
         """
         self._closed = True
+        self._greenzmq_state.close_compiled_path()
         self._greenzmq_state.detach_after_fork()
         refuse, refuse_poll = (
             refuse_after_fork("socket", partial(zmq.ZMQError, errno)) for errno in (zmq.ENOTSOCK, zmq.ENOTSUP)
@@ -422,6 +439,9 @@ class Socket(PlainSocket[Received_co], Barriers):
         event, no connection of the context works, and `close` and `disable_monitor` block the thread.
         """
         return cast("Self", open_monitor(Socket, self, events, addr))
+
+
+fast_methods.use(Socket)
 
 
 class SharedSocket(LockedCalls, Socket[Received_co]):  # type: ignore[misc]  # where both have it, it is the same

@@ -66,14 +66,13 @@ method                  reads ``EVENTS``       wakes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
-from zmq.backend import Socket as BackendSocket
 
 from ..waiting.events import wake_anywhere
 from ..waiting.waiter import WaitQueue
+from .accelerator import get_option
 from .directions import POLLIN, POLLOUT, Direction, Receiving, Sending, whom_to_wake
 from .fd_watch import FdWatch
 from .inherited import inherited_message
@@ -91,9 +90,6 @@ EVENTS = int(zmq.EVENTS)
 #: Shared by all sockets that have none of their own, to save memory. Never changed.
 _NO_LISTENERS = Listeners()
 _NO_QUEUE = WaitQueue()
-
-#: pyzmq's own `get`, without the green one around it. Typed for the options read by greenzmq, which are all integers.
-get_option: Callable[[Any, int], int] = BackendSocket.get  # type: ignore[assignment]
 
 
 class SignalSource(Protocol):

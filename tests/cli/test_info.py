@@ -11,6 +11,7 @@ import zmq
 from support.cli import INSTALLED, KNOWN, MAIN, WITHOUT, Done, greenzmq, python
 
 from greenzmq import __version__
+from greenzmq.sockets import accelerator
 
 
 def test_info() -> None:
@@ -26,6 +27,7 @@ def test_info() -> None:
     }
     for what, number in versions.items():
         assert re.search(rf"^{what} +{re.escape(number)}\b", done.stdout, re.MULTILINE)
+    assert re.search(rf"^fast path +{re.escape(accelerator.status())}", done.stdout, re.MULTILINE)
     ((have, lack),) = re.findall(r"^libzmq +\S+ with (.*); without (.*)$", done.stdout, re.MULTILINE)
     assert [zmq.has(name) for name in have.split(", ")] == [True] * len(have.split(", "))
     assert [zmq.has(name) for name in lack.split(", ")] == [False] * len(lack.split(", "))
@@ -44,7 +46,13 @@ def test_info_with_the_variable() -> None:
     done = greenzmq("info", GREENZMQ_HUB="threading")
     assert done.returncode == 0
     assert "$GREENZMQ_HUB is threading" in done.stdout
-    assert "uses the selector hub here, by rule 1: $GREENZMQ_HUB says so" in done.stdout
+    assert "uses the threading hub here, by rule 1: $GREENZMQ_HUB says so" in done.stdout
+
+
+def test_info_of_the_fast_path() -> None:
+    """Whether calls are compiled, and if not, why."""
+    done = greenzmq("info", GREENZMQ_PURE="1")
+    assert re.search(r"^fast path +pure Python: \$GREENZMQ_PURE is set$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ LAYERS = {
     "words registry",
     "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks threads time_limit "
     "bridge futures from_threads groups hub_api pool",
-    "sockets": "plain inherited pyobj fairness messages spurious listeners directions fd_watch waiters event_wait "
-    "timeouts unawaited outcomes operations pending coroutines sharing registry parts calls tracker signatures "
-    "monitors locked barriers socket zerocopy context monitoring awaitable awaitable_context awaitable_monitoring",
+    "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "
+    "event_wait timeouts unawaited outcomes operations pending coroutines sharing registry parts calls fast_methods "
+    "tracker signatures monitors locked barriers socket zerocopy context monitoring awaitable awaitable_context "
+    "awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller wait awaitable",
     "proxies": "native green awaitable",
     "decorators": "",

@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import greenzmq
+from greenzmq.sockets import accelerator
 
 pytestmark = pytest.mark.skipif(
     "GREENZMQ_TEST_INSTALLED" not in os.environ, reason="only an installed greenzmq has this; run nox -s tests"
@@ -32,6 +33,11 @@ def test_the_installed_package_is_tested():
 def test_version():
     """The version that pip knows is the one that the package names."""
     assert metadata.version("greenzmq") == greenzmq.__version__
+
+
+def test_the_fast_path_that_nox_says():
+    """The extension is there and used, or switched off, or left out of the wheel: as the session wants to test it."""
+    assert accelerator.status().partition(":")[0] == os.environ["GREENZMQ_TEST_FAST_PATH"]
 
 
 def test_typed():

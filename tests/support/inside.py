@@ -6,6 +6,7 @@ the tests of a single module (`tests/hubs`, `whom_to_wake`, `Listeners`) import 
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
 from greenzmq.proxies import green
 from greenzmq.sockets import (
+    accelerator,
     calls,
     directions,
     event_wait,
@@ -131,6 +133,21 @@ def fast_sends_left(socket: greenzmq.Socket) -> int:
     return socket._greenzmq_state.sending.fast_calls_left
 
 
+def fast_receives_left(socket: greenzmq.Socket) -> int:
+    """How many receives may still take the fast path."""
+    return socket._greenzmq_state.receiving.fast_calls_left
+
+
+def is_shared(socket: greenzmq.Socket) -> bool:
+    """Whether native threads may share the socket."""
+    return isinstance(socket._greenzmq_state, sharing.SharedState)
+
+
+def opens_compiled_path(socket: greenzmq.Socket) -> bool:
+    """Whether the extension may use the socket."""
+    return getattr(socket._greenzmq_state, "address", None) is not None
+
+
 def end_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
     """End the turn: the next call that may yield to the hub yields first."""
     state: Any = polled._greenzmq_state
@@ -206,8 +223,21 @@ def replace_is_signalled(patch: pytest.MonkeyPatch, instead: Callable[..., bool]
     patch.setattr(fd_watch.FdWatch, "is_signalled", instead)
 
 
+def is_compiled() -> bool:
+    """Whether calls that need not wait are made by the extension."""
+    return accelerator.extension is not None
+
+
+def use_python(patch: pytest.MonkeyPatch) -> None:
+    """Have sockets make every call by their methods in Python, also with the extension."""
+    for name in ("send", "recv", "send_multipart", "recv_multipart"):
+        method = green_socket.Socket.__dict__[name]
+        patch.setattr(green_socket.Socket, name, inspect.unwrap(method))
+
+
 def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Callable[..., Any]:
     """Have sockets call `instead` in place of libzmq's `send`. Returns the function that it replaces."""
+    use_python(patch)
     send = green_socket._send
     for module in (green_socket, locked, calls):
         patch.setattr(module, "_send", instead)
@@ -217,6 +247,7 @@ def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Call
 
 def replace_recv(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None:
     """Have sockets call `instead` in place of libzmq's `recv`."""
+    use_python(patch)
     for module in (green_socket, locked, calls):
         patch.setattr(module, "_recv", instead)
 

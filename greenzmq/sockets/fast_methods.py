@@ -1,0 +1,87 @@
+"""The methods of `Socket` that have a compiled fast path, and what follows when that meets EAGAIN.
+
+The extension calls the functions here after an attempt that has counted as one of the fast path: so they do what the
+methods themselves do after their own attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, TypeVar, cast
+
+import zmq
+from greenlet import getcurrent
+from zmq.backend import Socket as BackendSocket
+
+from . import accelerator
+from .calls import DONTWAIT, finish_message, receive_message, send_message, send_part
+from .directions import Direction
+
+__all__ = ["fast", "use"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_recv = BackendSocket.recv
+#: The slots of a `Direction` that the gate of the fast path is made of.
+COUNTED = ("fast_calls_left", "last_receiver")
+
+
+# Each has the name of its method: `greenzmq.diagnostics` shows that as the call in which a greenlet waits.
+
+
+def send(socket: Any, data: bytes) -> Any:
+    """Go on with a `Socket.send` that has met EAGAIN."""
+    return socket._greenzmq_state.perform(socket, socket._greenzmq_sending, send_part, 0, (data, True, False), True)
+
+
+def recv(socket: Any) -> Any:
+    """Go on with a `Socket.recv` that has met EAGAIN."""
+    return socket._greenzmq_state.perform(socket, socket._greenzmq_receiving, _recv, 0, (True, False), True)
+
+
+def send_multipart(socket: Any, parts: Any, sent: int, errno: int) -> Any:
+    """Go on with a `Socket.send_multipart` that has met an error after `sent` parts; with none sent, it was EAGAIN."""
+    if sent == 0:
+        arguments = (parts[:], True, False)  # a wait may follow, in which other greenlets may change the list
+        return socket._greenzmq_state.perform(socket, socket._greenzmq_sending, send_message, 0, arguments, True)
+    try:
+        _raise(errno)
+    except zmq.ZMQError as error:
+        return finish_message(socket, DONTWAIT, parts, sent, (True, False), error)
+
+
+def recv_multipart(socket: Any) -> Any:
+    """Go on with a `Socket.recv_multipart` that has met EAGAIN."""
+    return socket._greenzmq_state.perform(socket, socket._greenzmq_receiving, receive_message, 0, (True, False), True)
+
+
+def _raise(errno: int) -> None:
+    """Raise what pyzmq raises for an error of libzmq."""
+    if errno == zmq.EAGAIN:
+        raise zmq.Again(errno)
+    if errno == zmq.ETERM:
+        raise zmq.ContextTerminated(errno)
+    raise zmq.ZMQError(errno)
+
+
+def fast(method: Method) -> Method:
+    """Give a method of `Socket` its compiled fast path, if there is one.
+
+    What is returned has the signature, the documentation and the name of the method, which it calls for all that is
+    not usual.
+    """
+    if accelerator.extension is None:
+        return method
+    kind = method.__name__
+    compiled: Any = accelerator.extension.FastMethod(kind, method, globals()[kind])
+    update_wrapper(compiled, method)
+    return cast("Method", compiled)
+
+
+def use(socket: type[Any]) -> None:
+    """Tell the extension where `Socket` and others keep what it reads: its fast methods begin to be fast."""
+    ways = ("receiving", "sending", "message_receiving", "message_sending", "state")
+    slots = [socket.__dict__[f"_greenzmq_{name}"] for name in ways]
+    slots += [accelerator.CompiledPath.__dict__["address"], *(Direction.__dict__[name] for name in COUNTED)]
+    accelerator.use(tuple(slots), getcurrent, _raise)

@@ -1,0 +1,139 @@
+"""The compiled fast path steps aside: where something is not as it was when it was written, and in forked children."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import zmq
+from support.inside import is_compiled
+
+from greenzmq.sockets import accelerator
+
+compiled = pytest.mark.skipif(not is_compiled(), reason="the extension is not used")
+
+PROGRAM = """
+import importlib.machinery, importlib.util, os, sys
+name, path = "greenzmq.sockets._fastpath", {path!r}
+if path:  # before greenzmq is imported
+    spec = importlib.util.spec_from_file_location(name, path)
+    f = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(f)
+    load, use, use_pyzmq = f.load, f.use, f.use_pyzmq
+{before}
+import zmq, greenzmq
+from greenzmq.sockets import accelerator
+context = greenzmq.Context(hub="selector")
+one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+one.bind("inproc://one")
+other.connect("inproc://one")
+for _ in range(3):
+    one.send(b"a")
+    assert other.recv() == b"a"
+    one.send_multipart([b"a", b"b"])
+    assert other.recv_multipart() == [b"a", b"b"]
+assert other.get(zmq.EVENTS) == zmq.POLLOUT
+one.close(), other.close(), context.term()
+print(accelerator.status())
+"""
+UNEXPECTED = "the classes of greenzmq, pyzmq or greenlet are not as expected"
+
+#: What is not as it was when the extension was written, and what `status` says of it.
+DIFFERENT = {
+    "switched off": ("os.environ['GREENZMQ_PURE'] = '1'", "$GREENZMQ_PURE is set"),
+    "not built": ("sys.modules[name] = None", "it was not built"),
+    "another libzmq": (
+        "f.load = lambda path: (load(path), (5, 1, 0))[1]",
+        "it was not written for libzmq 5.1.0",
+    ),
+    "a static libzmq": (
+        "import _zoneinfo; f.load = lambda path: load(_zoneinfo.__file__)",
+        "there is no zmq_version",
+    ),
+    "a library that is not loaded": (
+        "f.load = lambda path: load('/nowhere.so')",
+        "is not a loaded library",
+    ),
+    "another Socket of pyzmq": (
+        "f.use_pyzmq = lambda closed, *others: use_pyzmq(property(), *others)",
+        "must be getset_descriptor, not property",
+    ),
+    "another greenlet": (
+        "f.use = lambda slots, current, error: use(slots, lambda: current(), error)",
+        "must be builtin_function_or_method, not function",
+    ),
+    "another function of greenlet": ("f.use = lambda slots, current, error: use(slots, len, error)", UNEXPECTED),
+    "other classes": ("f.use = lambda slots, *others: use((slots[5], *slots[1:]), *others)", UNEXPECTED),
+    "fewer slots": ("f.use = lambda slots, *others: use(slots[:7], *others)", UNEXPECTED),
+    "a libzmq that says another type": (
+        "get = f.get_option; f.get_option = lambda socket, option: 99 if option == 16 else get(socket, option)",
+        "a socket of type 0 seems to be of type 99",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_it_steps_aside(name):
+    """Where something is not as expected greenzmq runs without it, says so, and a message gets through all the same."""
+    before, reason = DIFFERENT[name]
+    if name != "switched off" and not is_compiled():
+        pytest.skip("the extension is not used")
+    path = accelerator.extension.__file__ if is_compiled() else None
+    status = run(PROGRAM.format(before=before, path=path))
+    assert status.startswith("pure Python: ")
+    assert reason in status
+
+
+@compiled
+def test_it_is_used():
+    """A process of its own uses it, unasked."""
+    assert run(PROGRAM.format(before="", path=None)) == "compiled"
+
+
+def run(program: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
+    command = [sys.executable, "-W", "ignore:This process", "-c", program]  # of a fork beside libzmq's threads
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+FORKS = """
+import json, os, sys
+import zmq, greenzmq
+from greenzmq.sockets import accelerator
+
+def outcome(call, *args):
+    try:
+        return repr(call(*args))
+    except zmq.ZMQError as error:
+        return error.errno
+    except BaseException as error:
+        return repr(error)
+
+context = greenzmq.Context(hub="selector")
+one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+one.bind("inproc://one")
+other.connect("inproc://one")
+for _ in range(3):
+    one.send(b"a"), other.recv(), other.send(b"a"), one.recv()
+if (child := os.fork()) == 0:
+    green = greenzmq.Socket
+    calls = [(one.send, b"a"), (green.send, one, b"a"), (green.recv, one), (green.send_multipart, one, [b"a"])]
+    calls += [(green.recv_multipart, one), (accelerator.get_option, one, zmq.EVENTS)]
+    print(json.dumps([outcome(*call) for call in calls]), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+one.send(b"a")
+assert other.recv() == b"a"
+one.close(), other.close(), context.term()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child():
+    """In the child the inherited socket is an error, by its class's methods, too; the parent's goes on."""
+    assert json.loads(run(FORKS)) == [zmq.ENOTSOCK] * 6
