@@ -60,7 +60,8 @@ class Turn:
     def __init__(self, seconds: float, began_at: float | None = None) -> None:
         self.seconds = seconds
         self.began_at = monotonic() if began_at is None else began_at
-        self.ends_at = self.began_at + seconds
+        # Without an addition for a Poller's first turn, which began at 0: that would make another float, of 24 bytes.
+        self.ends_at = self.began_at + seconds if self.began_at else seconds
         self.calls_left = FAST_CALLS
 
     def begin(self) -> None:
