@@ -188,11 +188,11 @@ def test_a_process_that_fails(worker: str, message: str, folder: Path) -> None:
 
     Seen to fail when an exception ended the process with its traceback.
     """
-    args: list[str | Path] = ["--hub", "selector", "--hub", "threading", "--dir", folder, "--timeout", "0.5"]
+    args: list[str | Path] = ["--hub", "selector", "--hub", "asyncio", "--dir", folder, "--timeout", "0.5"]
     done = tampered(worker, *args, grace=1 if "hangs" in message else demo.GRACE)
     assert done.returncode == 1
-    assert done.stderr == f"greenzmq: selector: {message}\ngreenzmq: threading: {message}\n"
-    assert re.search(r"^threading +failed", done.stdout, re.MULTILINE)
+    assert done.stderr == f"greenzmq: selector: {message}\ngreenzmq: asyncio: {message}\n"
+    assert re.search(r"^asyncio +failed", done.stdout, re.MULTILINE)
 
 
 def test_the_traceback_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

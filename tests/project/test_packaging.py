@@ -63,11 +63,13 @@ def test_what_it_needs():
 
 
 def test_the_extra_all_has_every_runtime():
-    """``greenzmq[all]`` asks for what each of the other extras for users asks for."""
+    """``greenzmq[all]`` asks for what each of the other extras for users asks for, by name or by the extra."""
     requirements = [Requirement(line) for line in metadata.requires("greenzmq") or ()]
 
     def asked_for(extra: str) -> set[str]:
-        return {r.name for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})}
+        found = [r for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})]
+        others = {name for r in found if r.name == "greenzmq" for name in r.extras}
+        return {r.name for r in found if r.name != "greenzmq"}.union(*map(asked_for, others))
 
     extras = {*(metadata.metadata("greenzmq").get_all("Provides-Extra") or ())} - {"all", "test"}
     assert {"gevent", "eventlet", "uvloop", "cli"} <= extras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import socket as sockets
@@ -169,18 +170,25 @@ def count_reads() -> Iterator[list[Any]]:
 
 @contextmanager
 def count_calls() -> Iterator[list[str]]:
-    """Collect the calls in this thread during the block, of Python functions and of C functions."""
+    """Collect the calls in this thread during the block, of Python functions and of C functions.
+
+    The garbage collector is off: it would run at any time, and call the finalizers of others.
+    """
     calls: list[str] = []
 
     def profile(frame: Any, event: str, argument: Any) -> None:
         if event in ("call", "c_call"):
             calls.append(f"{frame.f_code.co_name} {getattr(argument, '__name__', '')}")
 
+    collects = gc.isenabled()
+    gc.disable()
     sys.setprofile(profile)
     try:
         yield calls
     finally:
         sys.setprofile(None)
+        if collects:
+            gc.enable()
 
 
 @contextmanager

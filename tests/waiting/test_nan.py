@@ -61,5 +61,5 @@ def test_nan_does_not_advance_a_clock() -> None:
 
     Seen to fail when it went on to a time that is no number.
     """
-    with SteppingHub(seed=1) as stepping, pytest.raises(ValueError, match="nan"):
+    with SteppingHub(seed=1) as stepping, pytest.raises(ValueError, match="NaN"):
         stepping.advance(NAN)
