@@ -296,7 +296,9 @@ class Authenticator:
             check = partial(rule.check, name, password, self.encoding)
             return check if rule.asks else check()
         if request.mechanism == "GSSAPI":
-            return allowed(self._as_user_id(request.credentials[0].decode(self.encoding, "replace")))
+            principal = request.credentials[0].decode(self.encoding, "replace").encode(self.encoding, "replace")
+            # `_as_user_id` would raise, but what a stranger sends is no error of ours.
+            return refused("A principal with a NUL in it") if b"\0" in principal else allowed(principal)
         return self._judge_key(request, hub)
 
     def _judge_key(self, request: Request, hub: Hub) -> Verdict | Callable[[], Verdict]:

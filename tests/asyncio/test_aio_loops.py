@@ -14,6 +14,7 @@ import pytest
 import zmq
 from support.aio import a_pair, finished, on_loops, rounds, until_receiving
 from support.asyncio import loop_name, run_on
+from support.children import Child, need
 from support.inside import receivers_of
 from support.sockets import address
 
@@ -223,8 +224,9 @@ def test_before_the_loop_runs(loop_name: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["gevent", "eventlet"])
-def test_under_another_runtime(runtime: str) -> None:
+def test_under_another_runtime(request: pytest.FixtureRequest, runtime: str) -> None:
     """In a greenlet of gevent or eventlet the error names the sockets that wait there."""
+    need(request, Child("", needs=(runtime,)))
     spawn = {"gevent": "gevent.spawn(call).get()", "eventlet": "eventlet.spawn(call).wait()"}[runtime]
     program = f"""
 import {runtime}, zmq, greenzmq, greenzmq.aio

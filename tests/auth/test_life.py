@@ -15,7 +15,7 @@ from greenlet import GreenletExit
 from programs.auth_lines import KEY, NEVER
 from support.asyncio import loop_name, run_on
 from support.auth import Green, Provider, frames
-from support.children import Child, run
+from support.children import Child, need, run
 from support.sockets import in_hub, until
 
 import greenzmq
@@ -403,10 +403,17 @@ greenzmq.main(program, hub=name)
 """
 
 
+def runtimes(name: str) -> tuple[str, ...]:
+    """What a program on that hub needs besides greenzmq."""
+    return (name,) if name in ("gevent", "eventlet", "uvloop") else ()
+
+
 @pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
-def test_a_forked_childs_copy_is_dead(name: str) -> None:
+def test_a_forked_childs_copy_is_dead(request: pytest.FixtureRequest, name: str) -> None:
     """Its `stop` does nothing, a new one works in the child, and the parent's goes on."""
-    done = run(Child(FORK.format(name), watchdog=False))
+    child = Child(FORK.format(name), watchdog=False, needs=runtimes(name))
+    need(request, child)
+    done = run(child)
     assert done.out == "all right\n", done
 
 
@@ -456,8 +463,10 @@ greenzmq.main(program, hub={!r})
 
 
 @pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
-def test_a_callback_that_ends_the_program(name: str) -> None:
+def test_a_callback_that_ends_the_program(request: pytest.FixtureRequest, name: str) -> None:
     """SystemExit is for the program, as in any greenlet; the client is refused before."""
-    done = run(Child(EXIT.format(name)))
+    child = Child(EXIT.format(name), needs=runtimes(name))
+    need(request, child)
+    done = run(child)
     assert done.status == 7, done
     assert done.out in ("b'500' True\n", ""), done  # on asyncio nobody can wait any more

@@ -10,7 +10,7 @@ import pytest
 import zmq
 import zmq.auth.asyncio
 import zmq.auth.thread
-from support.children import Child, run
+from support.children import Child, need, run
 
 import greenzmq.auth
 
@@ -55,13 +55,15 @@ IMPORTS = (
 
 
 @pytest.mark.parametrize("namespace", ["gevent", "eventlet", "selector", "asyncio", "aio", "threading"])
-def test_whatever_was_imported_before(namespace: str) -> None:
+def test_whatever_was_imported_before(request: pytest.FixtureRequest, namespace: str) -> None:
     """Seen to fail when the namespaces asked pyzmq: an AttributeError, and pyzmq's module once somebody imported it."""
     for first in IMPORTS:
         then = f"import greenzmq.{namespace} as zmq\nprint(zmq.auth.Authenticator.__module__)"
         program = f"{first.format(namespace)}\n{then}"
         needs = (namespace,) if namespace in ("gevent", "eventlet") else ()
-        done = run(Child(program, needs=needs))
+        child = Child(program, needs=needs)
+        need(request, child)
+        done = run(child)
         assert (done.status, done.out.strip()) == (0, f"greenzmq.{namespace}.auth"), (first, done)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import zmq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.torture import scale
 
@@ -83,6 +83,7 @@ def authenticator() -> Any:
 @given(
     frames=st.one_of(st.lists(frame, max_size=14), well_formed), encoding=st.sampled_from(["utf-8", "ascii", "utf-16"])
 )
+@example(frames=[b"", b"", b"1.0", b"1", b"", b"", b"", b"GSSAPI", b"\0"], encoding="utf-8")  # was an error of ours
 def test_zap_requests(frames: list[bytes], encoding: str, authenticator: Any) -> None:
     """Each has an answer with its own id, if it has one and an envelope. 200 is only for who may come in."""
     request = zap.parse(frames, encoding)
