@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import GreenletExit
-from support.threads import Gate, eventually
+from support.threads import LOST, Gate, eventually
 
 import greenzmq
 
@@ -26,21 +26,19 @@ pytestmark = pytest.mark.runtime("threads")
 def test_a_task_is_a_thread_with_a_hub_of_its_own(hub):
     """Each has its own native thread, named after it, and its own hub, which ends with it."""
 
+    both = threading.Barrier(2)  # the number of a thread that has ended may be given to the next
+
     def who() -> tuple[int, str, Any]:
         hub.sleep(0.001)
+        both.wait(LOST)
         return threading.get_ident(), threading.current_thread().name, hub.hub
 
-    gate = Gate()
-    other = hub.spawn(gate.pass_)  # so that its number is not given to the next
-    gate.wait_until_reached()
     first, second = hub.spawn(who, name="worker"), hub.spawn(who)
     (ident, name, its), (another, called, _) = first.get(), second.get()
     assert len({ident, another, threading.get_ident()}) == 3
     assert (name, called) == ("worker", "test_a_task_is_a_thread_with_a_hub_of_its_own.<locals>.who")
     assert its is first.hub is not hub.hub
     assert type(its) is type(hub.hub)
-    gate.open()
-    other.join()
 
 
 def test_its_outcome(hub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -164,13 +165,19 @@ def test_wrong_use_of_a_group(hub):
 def test_a_pool_limits_how_many_run(hub):
     """`spawn` waits for a place; `map` keeps the order."""
     pool = greenzmq.Pool(2)
-    running, most = [0], [0]
+    running, most, size, guard = [0], [0], [2], threading.Lock()  # calls may be made in threads
 
     def work(number: int) -> int:
-        running[0] += 1
-        most[0] = max(most[0], running[0])
-        greenzmq.hub().sleep(0.001 * (3 - number % 3))  # in its own thread, on the hub of native threads
-        running[0] -= 1
+        with guard:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        for _ in range(5000):  # until so many have run at once as may
+            if most[0] >= size[0]:
+                break
+            greenzmq.hub().sleep(0.001)
+        greenzmq.hub().sleep(0.001 * (3 - number % 3))
+        with guard:
+            running[0] -= 1
         return number * number
 
     assert pool.map(work, range(7)) == [number * number for number in range(7)]
@@ -178,6 +185,7 @@ def test_a_pool_limits_how_many_run(hub):
     assert sorted(pool.imap_unordered(work, range(7))) == [number * number for number in range(7)]
     assert most == [2]
     assert pool.map(pow, [2, 3], [3, 2, 1]) == [8, 9]
+    size[0] = 3
     with greenzmq.Pool(3) as other:
         tasks = [other.spawn(work, number) for number in range(5)]
     assert [task.done for task in tasks] == [True] * 5
