@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import queue
 import threading
@@ -18,6 +19,8 @@ from greenzmq.hubs.base import Hub
 
 #: Seconds that a dropped object may take to disappear: libzmq closes sockets in a thread of its own.
 SETTLE = 10.0
+#: Tell the threads apart in messages: that of a failed test lives on.
+_numbers = itertools.count(1)
 
 
 class HubThread:
@@ -28,7 +31,7 @@ class HubThread:
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name=f"tests on {variant.id}", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"tests on {variant.id} {next(_numbers)}", daemon=True)
         self._thread.start()
         self._before: dict[str, Any] = {}
         self.call_in_main(self._make)
