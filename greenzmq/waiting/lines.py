@@ -231,7 +231,10 @@ class Permits(Supply):
     def give_back(self, taken: list[Any]) -> None:
         """Take back whatever a call has in `taken`, and wake the first of the line. Idempotent."""
         while taken:
-            self._returned.extend(map(_pop, (taken,)))
+            try:
+                self._returned.extend(map(_pop, (taken,)))
+            except IndexError:  # another thread was quicker
+                break
         self.offer()
 
 

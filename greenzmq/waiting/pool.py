@@ -206,12 +206,13 @@ class Pool(Linkable):
         return TaskGroup(green_hub(self._choice).hub, self.spawn)
 
     def _note_end(self, task: Task[Any]) -> None:
-        """Called in whatever thread, once or twice, when a task has ended."""
-        place = self._tasks.pop(task, None)
+        """Called in whatever thread, once or twice, when a task has ended. Goes on where an interrupted call ended."""
+        place = self._tasks.get(task)
         if place is not None:
             self._places.give_back(place)
-            if not self._tasks and self._links:
-                self._announce()
+            self._tasks.pop(task, None)
+        if not self._tasks and self._links:
+            self._announce()
 
     def __repr__(self) -> str:
         return f"<greenzmq.Pool {len(self._tasks)} of {self.size} running>"
