@@ -33,6 +33,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         limits          checks of the times that programs give
         reasons         what a greenlet waits for, for diagnostics
         waiter          the one place where a greenlet parks
+        counting        counts of waits, for stats
         events          GreenEvent, and what else can be waited for
         lines           waiters that are served in order, and the things that they take one at a time
         sync            Lock, RLock, Semaphore
@@ -71,6 +72,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         coroutines      the warnings of asyncio's debug mode
         sharing         a socket that several native threads use: the lock, and waiters on many hubs
         registry        the state of each libzmq socket, by its address
+        counting        counts of messages and of reads of EVENTS, for stats
         parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
         fast_methods    the methods that have a compiled fast path
@@ -109,6 +111,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     program             main: a program's main function on any hub
     task_frames     where an asyncio task waits
     diagnostics         who waits, for what, and where in the code
+    counts              stats: messages, waits and switches of a socket or hub, counted
     stalls              watchdog: which greenlet keeps a hub from going round
     testing/            tools for authors of hubs, and of code that runs on hubs
     names               the names of pyzmq that never wait
@@ -157,6 +160,7 @@ import zmq as _zmq
 from . import decorators as decorators  # zmq.decorators would make pyzmq's own contexts and sockets
 from . import diagnostics as _inspection
 from . import submodules as _submodules
+from .counts import Stats, stats
 from .diagnostics import dump, waiters
 from .errors import (
     AmbiguousHubError,
@@ -230,6 +234,7 @@ __all__ = [
     "RLock",
     "Semaphore",
     "ShutDown",
+    "Stats",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -242,6 +247,7 @@ __all__ = [
     "main",
     "monitor_events",
     "namespace",
+    "stats",
     "use_hub",
     "wait",
     "waiters",

@@ -88,6 +88,16 @@ class Direction(WaitQueue):
         """Send every call by the slow path, for good."""
         self.fast_calls_left = self.fast_calls_max = 0
 
+    def count_calls(self) -> int:
+        """Send every call by the slow path, where it can be counted. Returns what `stop_counting` needs."""
+        most, self.fast_calls_max = self.fast_calls_max, 0
+        self.fast_calls_left = 0
+        return most
+
+    def stop_counting(self, most: int) -> None:
+        """Undo `count_calls`: the fast path may open again."""
+        self.fast_calls_max = most
+
     def refill(self) -> None:
         """Forget how many calls have used the fast path. Does nothing while it is closed."""
         if self.fast_calls_left:

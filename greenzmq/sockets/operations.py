@@ -213,7 +213,7 @@ class SocketState(CompiledPath):
             return MUST_WAIT
         if self.alternates and direction is self.receiving and 0 < self.sending.fast_calls_left < FAST_CALLS:
             return MUST_WAIT  # a send has come before this recv: see `_use_alternation`
-        exhausted = not (direction.fast_calls_left or self.waiters.has_waiters)
+        exhausted = direction.fast_calls_max > direction.fast_calls_left == 0 and not self.waiters.has_waiters
         if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
             return MUST_WAIT
         result = self._attempt(who, socket, direction, call, flags, args)

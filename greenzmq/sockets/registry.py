@@ -17,7 +17,7 @@ from ..process.fork import register_after_fork
 from .operations import SocketState
 from .waiters import get_option
 
-__all__ = ["address_of", "forget_state", "shared_state"]
+__all__ = ["address_of", "forget_state", "living_states", "shared_state"]
 
 FD = int(zmq.FD)
 
@@ -68,3 +68,8 @@ def shared_state(
 def forget_state(socket: Any) -> None:
     """Remove the state of a socket that is about to be closed, since another socket may then get its address."""
     _states.pop(address_of(socket), None)
+
+
+def living_states() -> list[SocketState]:
+    """The states of all open sockets."""
+    return list(_states.values())

@@ -31,6 +31,7 @@ from .accelerator import confirm, get_option
 from .barriers import Barriers, ObservedSharedState, ObservedState
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
 from .coroutines import new_state
+from .counting import count_new
 from .directions import POLLIN
 from .fairness import default_turn
 from .inherited import REFUSED, refuse_after_fork
@@ -132,6 +133,7 @@ class Socket(PlainSocket[Received_co], Barriers):
             make = ObservedSharedState if make is SharedState else ObservedState
         state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
+        count_new(state)
         # Past pyzmq's own `__setattr__`, which would first search libzmq's options for one of that name.
         keep = partial(object.__setattr__, self)
         keep("_greenzmq_state", state)

@@ -49,6 +49,7 @@ CANNOT_WAIT = {
     "partial": MODULE,
     "pyzmq_version": SETTING,
     "pyzmq_version_info": SETTING,
+    "stats": SETTING,
     "strerror": SETTING,
     "use_hub": SETTING,
     "waiters": SETTING,
@@ -76,6 +77,7 @@ CANNOT_WAIT = {
     "RLock": LOOKS,
     "Semaphore": LOOKS,
     "Socket": LOOKS,
+    "Stats": LOOKS,
     "Stopwatch": SETTING,
     "SyncContext": "the namespace's Context",
     "SyncSocket": "the namespace's Socket",
@@ -179,6 +181,9 @@ CANNOT_WAIT = {
     "Socket.subscribe": NO_WAIT,
     "Socket.unbind": NO_WAIT,
     "Socket.unsubscribe": NO_WAIT,
+    "Stats.as_dict": SETTING,
+    "Stats.reset": SETTING,
+    "Stats.stop": SETTING,
     "Stopwatch.start": SETTING,
     "Stopwatch.stop": SETTING,
     "Task.failure": SETTING,
@@ -197,7 +202,7 @@ CANNOT_WAIT = {
 #: The classes whose methods are gone through.
 CLASSES = ["Context", "Frame", "GreenEvent", "GreenHub", "MessageTracker", "MonitorEvents", "Poller", "Socket"]
 CLASSES += ["Condition", "Lock", "Pool", "Queue", "RLock", "Semaphore", "TaskGroup"]
-CLASSES += ["Stopwatch", "Task", "Waitable"]
+CLASSES += ["Stats", "Stopwatch", "Task", "Waitable"]
 
 # --- the tests --------------------------------------------------------------------------------------------------------
 

@@ -22,12 +22,12 @@ LAYERS = {
     "process": "unpatched descriptors fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
     "words registry",
-    "waiting": "limits reasons waiter events lines sync conditions items queues locks scope tasks threads time_limit "
-    "bridge futures from_threads groups hub_api pool",
+    "waiting": "limits reasons waiter counting events lines sync conditions items queues locks scope tasks threads "
+    "time_limit bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "
-    "event_wait timeouts unawaited outcomes operations pending coroutines sharing registry parts calls fast_methods "
-    "tracker signatures monitors locked barriers socket zerocopy context monitoring awaitable awaitable_context "
-    "awaitable_monitoring",
+    "event_wait timeouts unawaited outcomes operations pending coroutines sharing registry counting parts calls "
+    "fast_methods tracker signatures monitors locked barriers socket zerocopy context monitoring awaitable "
+    "awaitable_context awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller wait awaitable",
     "proxies": "native green awaitable",
     "decorators": "",
@@ -36,6 +36,7 @@ LAYERS = {
     "program": "",
     "task_frames": "",
     "diagnostics": "",
+    "counts": "",
     "stalls": "",
     "testing": "contract parking sockets stepping switches",
     "names": "",

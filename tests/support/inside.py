@@ -17,6 +17,7 @@ import greenlet
 import zmq
 
 import greenzmq
+from greenzmq import counts
 from greenzmq.hubs import Hub, Watch
 from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
@@ -24,6 +25,7 @@ from greenzmq.proxies import green
 from greenzmq.sockets import (
     accelerator,
     calls,
+    counting,
     directions,
     event_wait,
     fairness,
@@ -37,6 +39,7 @@ from greenzmq.sockets import (
 )
 from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
+from greenzmq.waiting import counting as waits
 from greenzmq.waiting import waiter
 from greenzmq.waiting.waiter import Waiter
 
@@ -356,3 +359,28 @@ def replace_in_proxies(patch: pytest.MonkeyPatch, name: str, make: Callable[[Any
 def loop_of(hub: Any) -> Any:
     """The loop of the runtime that a hub runs on; for eventlet, eventlet's own hub."""
     return getattr(hub, {"gevent": "_loop", "eventlet": "_hub", "asyncio": "loop"}[hub.name])
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def is_counted(socket: greenzmq.Socket) -> bool:
+    """Whether anybody counts what is done with the socket: then its state has a class for that."""
+    state = socket._greenzmq_state
+    return isinstance(state, counting.CountedState) or isinstance(state.waiters, counting.CountedWaiters)
+
+
+def waits_are_counted() -> bool:
+    """Whether anything is counted in the process."""
+    return bool(waits.active()) or Waiter.__init__ is not waits._init
+
+
+def sees_signal(stats: greenzmq.Stats) -> bool:
+    """Whether the thread has seen a signal of the socket that nobody has used yet."""
+    return stats._counts.signalled_at is not None
+
+
+def asks(stats: greenzmq.Stats) -> bool:
+    """Whether the thread waits for an answer of the hub."""
+    ping = counts._clock._pings.get(stats._counts)
+    return ping is not None and not ping.is_answered

@@ -199,6 +199,15 @@ greenzmq.testing.check_socket(sock, idle=True)
 greenzmq.testing.wait_all_parked(hub)
 greenzmq.testing.wait_all_parked([task], seconds=1)
 
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+with greenzmq.stats(sock) as counted:
+    assert_type(counted, greenzmq.Stats)
+    assert_type((counted.sent, counted.lag.count, counted.lag.max), tuple[int, int, float])
+    assert_type(counted.as_dict(), dict[str, float])
+assert_type(greenzmq.stats(hub), greenzmq.Stats)
+greenzmq.stats(greenzmq.gevent.Context().socket(zmq.PULL)).stop()
+
 # --- which hub --------------------------------------------------------------------------------------------------------
 
 greenzmq.use_hub("eventlet")

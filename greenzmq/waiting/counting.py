@@ -1,0 +1,267 @@
+"""Counts of waits: how many there are, how often they give control to the hub, and how late they go on.
+
+A wait costs nothing for that until somebody counts. The first `begin` puts a function that counts in the place of
+`Waiter.__init__`, and the last `end` takes it away. It gives a waiter that concerns somebody another class, of the same
+layout, in which each write to one of four fields is seen: `Waiter.park` and whoever wakes remain as they are.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..process import unpatched
+from ..process.fork import register_after_fork
+from .reasons import NEXT_TURN
+from .waiter import Waiter
+
+if TYPE_CHECKING:
+    from .reasons import Reason
+
+__all__ = ["Counts", "active", "begin", "changing", "end"]
+
+
+class Counts:
+    """What is counted of one thing, since it was begun or set to 0. Threads may count at once.
+
+    Attributes
+    ----------
+    sent, received : int
+        Messages.
+    waits : int
+        Waits that have ended, in which the greenlet gave control to the hub.
+    switches : int
+        How often it did.
+    events_reads : int
+        How often ``EVENTS`` was read.
+    lags : int
+        How many lags, from a signal to the resumption for it, there are.
+    lag_total, lag_max : float
+        The sum of them, and the longest, in seconds.
+    began_at : float
+        When that began, as `time.monotonic` counts.
+    signalled_at : float or None
+        For a native thread that looks after signals: since when it has seen one that nobody has used yet.
+    of_waits : bool
+        The lags are those of the waits; else they come from elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._adding = unpatched.new_rlock()  # a signal handler may count, too
+        self.signalled_at: float | None = None
+        self.of_waits = True
+        self.reset()
+        register_after_fork(self)
+
+    def reset(self) -> None:
+        """Set all counts to 0."""
+        with self._adding:
+            self.sent = self.received = self.waits = self.switches = self.events_reads = self.lags = 0
+            self.lag_total = self.lag_max = 0.0
+            self.began_at = monotonic()
+
+    def add(self, field: str) -> None:
+        """Add 1 to a count."""
+        with self._adding:
+            setattr(self, field, getattr(self, field) + 1)
+
+    def add_lag(self, seconds: float) -> None:
+        """Add one lag."""
+        with self._adding:
+            self.lags += 1
+            self.lag_total += seconds
+            self.lag_max = max(self.lag_max, seconds)
+
+    def see_signal(self, is_there: bool) -> None:
+        """There is a signal that nobody has used yet, or there is none."""
+        if not is_there:
+            self.signalled_at = None
+        elif self.signalled_at is None:
+            self.signalled_at = monotonic()
+
+    def concerns(self, waiter: Waiter) -> bool:
+        """Whether to count this wait, which is about to begin."""
+        raise NotImplementedError
+
+    def _greenzmq_after_fork(self) -> None:
+        self._adding = unpatched.new_rlock()  # another thread of the parent may have held the old one
+
+
+class _Changing:
+    """The lock of those who begin and end counting; free in a forked child, whoever held it in the parent."""
+
+    def __init__(self) -> None:
+        self.lock: Any = unpatched.new_rlock()
+        register_after_fork(self)
+
+    def _greenzmq_after_fork(self) -> None:
+        self.lock = unpatched.new_rlock()
+
+
+changing = _Changing()
+_active: tuple[Counts, ...] = ()
+_init = Waiter.__init__
+
+
+def active() -> tuple[Counts, ...]:
+    """All that is being counted."""
+    return _active
+
+
+def begin(counts: Counts) -> None:
+    """Count the waits that begin from now on, as far as they concern `counts`."""
+    global _active
+    with changing.lock:
+        _active = (*_active, counts)
+        setattr(Waiter, "__init__", _init_and_count)  # noqa: B010  # mypy holds methods to be final
+
+
+def end(counts: Counts) -> None:
+    """Undo `begin`. Does nothing after the first time."""
+    global _active
+    with changing.lock:
+        _active = tuple(other for other in _active if other is not counts)
+        if not _active:
+            setattr(Waiter, "__init__", _init)  # noqa: B010
+
+
+def _init_and_count(self: Waiter, *args: Any, **kwargs: Any) -> None:
+    """`Waiter.__init__`, while something is counted."""
+    _init(self, *args, **kwargs)
+    concerned = tuple(counts for counts in _active if counts.concerns(self))
+    if concerned:
+        seen = _Seen(self.reason, concerned)
+        kind: Any = type(self)
+        self.__class__ = _counting(kind)
+        _reason.__set__(self, seen)
+
+
+@cache
+def _counting(cls: type[Waiter]) -> type[Waiter]:
+    """The subclass of a class of waiters that counts."""
+    return type(cls.__name__, (_CountedWaiter, cls), {"__slots__": (), "__module__": cls.__module__})
+
+
+class _Seen:
+    """What was seen of a waiter; it stands in the place of its reason.
+
+    Attributes
+    ----------
+    has_switched : bool
+        It has given control to the hub since it was resumed last.
+    signalled_at : float or None
+        When the signal came for which it is to go on.
+    """
+
+    __slots__ = ("counts", "has_switched", "reason", "signalled_at")
+
+    def __init__(self, reason: Reason, counts: tuple[Counts, ...]) -> None:
+        self.reason = reason
+        self.counts = counts
+        self.has_switched = False
+        self.signalled_at: float | None = None
+
+    def signal(self, at: float) -> None:
+        """It is to go on, for something that came at this time or before."""
+        if self.signalled_at is None:
+            known = (counts.signalled_at for counts in self.counts)
+            self.signalled_at = min([at, *(earlier for earlier in known if earlier is not None)])
+
+    def switch(self) -> None:
+        """It is about to give control to the hub."""
+        self.has_switched = True
+        for counts in self.counts:
+            counts.add("switches")
+
+    def resume(self) -> None:
+        """It goes on. A yield has no signal, and so no lag; nor has a wait that something else has ended."""
+        at, self.signalled_at = self.signalled_at, None
+        has_switched, self.has_switched = self.has_switched, False
+        if has_switched and at is not None and self.reason is not NEXT_TURN:
+            lag = max(monotonic() - at, 0.0)
+            for counts in self.counts:
+                if counts.of_waits:
+                    counts.add_lag(lag)
+
+
+# The slots of `Waiter` by themselves, past the properties below.
+_reason: Any = Waiter.__dict__["reason"]
+_woken: Any = Waiter.__dict__["woken"]
+_expired: Any = Waiter.__dict__["expired"]
+_parked: Any = Waiter.__dict__["parked"]
+_yielded: Any = Waiter.__dict__["yielded"]
+
+
+def _seen(waiter: Any) -> _Seen | None:
+    """What was seen of it; None once it is closed."""
+    found = _reason.__get__(waiter)
+    return found if type(found) is _Seen else None
+
+
+class _CountedWaiter(Waiter if TYPE_CHECKING else object):  # type: ignore[misc]
+    """A waiter that is counted: writes to its fields are seen on their way into the slots."""
+
+    __slots__ = ()
+
+    @property
+    def reason(self) -> Reason:
+        seen = _seen(self)
+        return None if seen is None else seen.reason
+
+    @reason.setter
+    def reason(self, reason: Reason) -> None:
+        _reason.__set__(self, reason)
+
+    @property
+    def woken(self) -> bool:
+        woken: bool = _woken.__get__(self)
+        return woken
+
+    @woken.setter
+    def woken(self, woken: bool) -> None:
+        if woken and (seen := _seen(self)) is not None:
+            seen.signal(monotonic())
+        _woken.__set__(self, woken)
+
+    @property
+    def expired(self) -> bool:
+        expired: bool = _expired.__get__(self)
+        return expired
+
+    @expired.setter
+    def expired(self, expired: bool) -> None:
+        if (seen := _seen(self)) is not None:
+            seen.signal(self.since + self.timeout)
+        _expired.__set__(self, expired)
+
+    @property
+    def parked(self) -> bool:
+        parked: bool = _parked.__get__(self)
+        return parked
+
+    @parked.setter
+    def parked(self, parked: bool) -> None:
+        if not parked and (self.woken or self.expired) and (seen := _seen(self)) is not None:
+            seen.resume()
+        _parked.__set__(self, parked)
+
+    @property
+    def yielded(self) -> bool:
+        yielded: bool = _yielded.__get__(self)
+        return yielded
+
+    @yielded.setter
+    def yielded(self, yielded: bool) -> None:
+        if (seen := _seen(self)) is not None:
+            seen.switch()
+        _yielded.__set__(self, yielded)
+
+    def close(self) -> None:
+        """See `Waiter.close`. The wait has ended."""
+        seen = _seen(self)
+        _reason.__set__(self, None)  # so that a second call counts nothing
+        if seen is not None and self.yielded:
+            for counts in seen.counts:
+                counts.add("waits")
+        super().close()
