@@ -12,7 +12,7 @@ import os
 import weakref
 from typing import Any, Protocol
 
-__all__ = ["Inheritable", "register_after_fork", "unregister_after_fork"]
+__all__ = ["Inheritable", "register_after_fork", "registered_objects", "unregister_after_fork"]
 
 
 class Inheritable(Protocol):
@@ -43,6 +43,15 @@ def register_after_fork(inheritable: Inheritable, *, hub: bool = False) -> None:
 def unregister_after_fork(inheritable: Inheritable) -> None:
     """Undo `register_after_fork`, for an object that another registered object calls in the child."""
     _others.discard(inheritable)
+
+
+def registered_objects() -> list[Any]:
+    """What is registered now, without the hubs. Any thread may ask."""
+    while True:
+        try:
+            return list(_others)
+        except RuntimeError:  # another thread has registered one meanwhile
+            continue
 
 
 def _tell() -> None:

@@ -1,6 +1,8 @@
 """The `SocketState` of each open libzmq socket, by the socket's address.
 
 Several `Socket` objects may shadow one libzmq socket. They have to share one state, to know of each other's waiters.
+
+A state is found here once the program has got the address: before, there cannot be another object.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from ..process import unpatched
-from ..process.fork import register_after_fork
+from ..process.fork import register_after_fork, registered_objects
 from .operations import SocketState
 from .waiters import get_option
 
-__all__ = ["address_of", "forget_state", "living_states", "shared_state"]
+__all__ = ["address_of", "forget_state", "living_states", "publish_state", "shared_state"]
 
 FD = int(zmq.FD)
 
@@ -52,11 +54,11 @@ def shared_state(
     is_new : bool
         The libzmq socket was made just now, and no other object knows it.
     """
-    address = address_of(socket)
     if is_new:
-        state = _states[address] = make(turn)
+        state = make(turn)
         state.be_exclusive()
         return state
+    address = address_of(socket)
     with _looking.lock:  # two threads may shadow the same socket at once
         found = _states.get(address)
         # A socket closed behind our back leaves its state here, and libzmq may give its address to a new socket.
@@ -65,11 +67,22 @@ def shared_state(
         return found
 
 
+def publish_state(socket: Any, state: SocketState) -> int:
+    """The program asks for the socket's address: let objects made by it find the state. Returns the address."""
+    address = address_of(socket)
+    _states[address] = state
+    return address
+
+
 def forget_state(socket: Any) -> None:
     """Remove the state of a socket that is about to be closed, since another socket may then get its address."""
     _states.pop(address_of(socket), None)
 
 
 def living_states() -> list[SocketState]:
-    """The states of all open sockets."""
-    return list(_states.values())
+    """The states of all open sockets: of those that contexts have made, and of all others."""
+    owners = registered_objects()
+    sockets = [socket for owner in owners for socket in list(getattr(owner, "_sockets", ()))]
+    states = [getattr(each, "_greenzmq_state", None) for each in (*owners, *sockets)]
+    living = {id(state): state for state in (*states, *_states.values()) if state is not None}
+    return [state for state in living.values() if not state.waiters.closed]

@@ -40,7 +40,7 @@ from .monitors import open_monitor, stop_monitoring
 from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainPoller, PlainSocket
 from .pyobj import refuse_pyobj
-from .registry import address_of, forget_state, shared_state
+from .registry import address_of, forget_state, publish_state, shared_state
 from .sharing import SharedState
 from .signatures import Received_co, typed_as
 from .tracker import tracked
@@ -175,10 +175,11 @@ class Socket(PlainSocket[Received_co], Barriers):
         socket's options, and watches a duplicate of its descriptor.
         """
         state: SocketState | None = getattr(self, "_greenzmq_state", None)
-        if state is not None:
-            state.expose()
-            state.close_compiled_path()
-        return address_of(self)
+        if state is None or self.closed:
+            return address_of(self)
+        state.expose()
+        state.close_compiled_path()
+        return publish_state(self, state)
 
     # -- one frame ----------------------------------------------------------------------------------------------------
 
