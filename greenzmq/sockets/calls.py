@@ -6,10 +6,12 @@ They call pyzmq's bindings of libzmq with the flags that they are given. None of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from errno import EINTR
 from typing import Any
 
 import zmq
 from zmq.backend import Socket as BackendSocket
+from zmq.backend import zmq_errno
 
 from .parts import has_come_as_far
 from .plain import PlainSocket
@@ -136,7 +138,12 @@ def _was_sent(socket: Any, part: Any, copy: bool, track: bool, error: BaseExcept
     pyzmq checks for signals both before and after it calls libzmq. The traceback tells which check it was: pyzmq raises
     EAGAIN at the same place as the later check. So a send that is sure to meet EAGAIN is made on another socket, and
     the two tracebacks are compared.
+
+    If the signal came while libzmq looked for commands, the later check finds it, too. But then libzmq has sent nothing
+    (socket_base.cpp, process_commands), and has left EINTR in ``errno``.
     """
+    if zmq_errno() == EINTR:
+        return False
     try:
         with PlainSocket(socket.context, zmq.PUSH) as full:  # it has no peer
             _send(full, part, DONTWAIT, copy, track)
