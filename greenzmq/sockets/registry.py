@@ -80,9 +80,14 @@ def forget_state(socket: Any) -> None:
 
 
 def living_states() -> list[SocketState]:
-    """The states of all open sockets: of those that contexts have made, and of all others."""
-    owners = registered_objects()
-    sockets = [socket for owner in owners for socket in list(getattr(owner, "_sockets", ()))]
+    """The states of all open sockets: of those that contexts have made, and of all others. Any thread may ask."""
+    while True:
+        try:
+            owners = registered_objects()
+            sockets = [socket for owner in owners for socket in list(getattr(owner, "_sockets", ()))]
+            break
+        except RuntimeError:  # another thread has made or closed one meanwhile
+            continue
     states = [getattr(each, "_greenzmq_state", None) for each in (*owners, *sockets)]
     living = {id(state): state for state in (*states, *_states.values()) if state is not None}
     return [state for state in living.values() if not state.waiters.closed]
