@@ -11,6 +11,7 @@ Arguments after ``--`` go to pytest, to the demo or to the benchmarks: ``nox -s 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import xml.etree.ElementTree as ET
 import zipfile
@@ -27,6 +28,7 @@ DIST = tempfile.TemporaryDirectory(prefix="greenzmq-dist-")
 #: Runs greenzmq, or builds its wheel, without the compiled fast path.
 WITHOUT_C = {"GREENZMQ_PURE": "1", "GREENZMQ_TEST_FAST_PATH": "pure Python"}
 SOCKET_TESTS = ("sockets",)
+HUB_TESTS = ("hubs", "waiting", "sockets", "polling")
 CHECKS = "-fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g"
 
 nox.needs_version = ">=2025.2.9"
@@ -178,6 +180,19 @@ def clients(session: nox.Session) -> None:
     if not session.posargs:
         page = session.run("python", str(here / "table.py"), str(results), silent=True)
         (ROOT / "docs" / "clients.md").write_text(str(page), encoding="utf-8")
+
+
+@nox.session
+def trio_hub(session: nox.Session) -> None:
+    """``examples/trio_hub``, a hub of another package: its own tests; greenzmq's of hubs, waits, sockets, pollers."""
+    install(session, "all", "test")
+    sources = Path(session.create_tmp()).resolve() / "trio_hub"
+    # A copy, since setuptools builds among the sources.
+    shutil.copytree(ROOT / "examples" / "trio_hub", sources, dirs_exist_ok=True)
+    session.install(f"{sources}[test]")
+    leave_checkout(session)
+    session.run("pytest", "--config-file", str(sources / "pyproject.toml"), str(sources / "tests"))
+    run_tests(session, "--hub", "trio", *(() if session.posargs else HUB_TESTS))
 
 
 @nox.session

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenlet import getcurrent
 
 from . import hubs
-from .errors import HubError, MissingHubError
+from .errors import HubError, MissingHubError, UnknownHubError
 from .process import unpatched
 from .waiting.hub_api import GreenHub
 from .waiting.scope import Scope
@@ -108,10 +108,15 @@ def namespace(name: str) -> ModuleType:
     Raises
     ------
     UnknownHubError, MissingHubError
-        There is no such hub, or its runtime is not installed.
+        There is no such hub, its runtime is not installed, or it comes from another package.
     """
-    found = hubs.hub_class("asyncio" if name in LOOPS else name).name
-    return importlib.import_module(f"greenzmq.{found}")
+    kind = hubs.hub_class("asyncio" if name in LOOPS else name)
+    if not kind.__module__.startswith(f"{hubs.__name__}."):
+        raise UnknownHubError(
+            f"there is no namespace of hub {name!r}, which comes from another package; "
+            f"use greenzmq itself, with greenzmq.use_hub({name!r}) or Context(hub={name!r})"
+        )
+    return importlib.import_module(f"greenzmq.{kind.name}")
 
 
 def _choice(hub: Choice | GreenHub | None) -> Choice:

@@ -65,6 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         variant
         for variant in VARIANTS
         if (variant.id in wanted if wanted else every_loop or variant.id in USUAL or variant.on_request)
+        and (wanted or not variant.guest)
         and (runtimes is None or variant.name in runtimes.args or variant.id in runtimes.args)
         and (not in_main or variant.main_parks)
         and not (cooperative and variant.name == "threading")
@@ -133,7 +134,8 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     """The runtime and loop that this test runs on, installed and imported."""
     variant: Variant = request.param
     if missing := variant.missing:
-        message = f"{missing} is not installed: python -m pip install -e '.[{variant.extra}]'"
+        what = f"examples/{variant.name}_hub" if variant.guest else f"'.[{variant.extra}]'"
+        message = f"{missing} is not installed: python -m pip install -e {what}"
         if request.config.getoption("--skip-missing-hubs"):
             pytest.skip(message)
         pytest.fail(f"{message}, or pass --skip-missing-hubs", pytrace=False)

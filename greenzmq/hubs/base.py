@@ -19,8 +19,31 @@ The rules that hold for every backend:
     pending timers, and of scheduled calls. It keeps nothing else alive: a stopped watch and a cancelled timer can be
     collected together with their owner.
 
+What authors of hubs have stumbled over:
+
+-   *Descriptors.* `Watch.start` has to say at once that the system refuses a descriptor, and to work while other code
+    of the program watches the same one. A runtime in which a task waits for a descriptor gives neither. An epoll of the
+    hub's own does: it is a descriptor, too, which the runtime watches. It is to be polled right after the runtime has
+    polled, and not after callbacks, or the runtime's own watches miss what a callback has read meanwhile.
+-   *Signal handlers* may call everything but `Hub.switch`, while the loop computes how long to sleep, too. So note that
+    the loop sleeps *before* you look whether anything is scheduled; and have `call_soon`, `call_later` and
+    `Watch.start` wake a loop for which that is noted.
+-   *The main greenlet.* `KeyboardInterrupt` must not be raised inside of the runtime's own code. If the loop runs in a
+    greenlet of its own, its handler of SIGINT is yours to choose: raise at once where a program's code runs, else have
+    a callback throw the exception into the main greenlet.
+-   *Other libraries' greenlets.* If the program's code runs inside of the loop's greenlet, as coroutines do, then a
+    greenlet may park only if one of your callbacks has switched into it. Refuse the others in `Hub.check_switch`.
+-   *The end of a loop.* Raise `GreenletExit` in the greenlets that are parked then, since nothing else can end them,
+    and let `Hub.greenlet` return a greenlet of which nothing else knows. `Hub.switch` is an error from then on.
+-   *The end of a thread.* Thread locals of other modules are gone when yours is dropped. A runtime that has some, and
+    needs them to end, has to be ended before.
+-   *Forks.* `os.register_at_fork` tells of them. In the child change nothing that the parent has, too: an inherited
+    epoll is the same one. `os.dup2` puts an empty one in its place; set `inherited` if the loop cannot go on.
+-   *Detection.* A greenlet whose ancestor is `Hub.greenlet` is found to run on the hub of another package. The main
+    greenlet is not found to: the program has to say so (``hub=``, `use_hub`, ``$GREENZMQ_HUB``, `greenzmq.main`).
+
 `greenzmq.testing.check_hub` tests a hub against this contract. To write a backend, subclass `Hub`, `Watch` and `Timer`,
-and name the hub in the entry-point group ``greenzmq.hubs``.
+and name the hub in the entry-point group ``greenzmq.hubs``. ``examples/trio_hub`` is one, in a package of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +62,8 @@ if TYPE_CHECKING:
     from greenlet import greenlet
     from typing_extensions import Self
 
-__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "live_hubs", "main_greenlet"]
+__all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "guests_here"]
+__all__ += ["live_hubs", "main_greenlet"]
 
 #: The attribute of a greenlet that holds the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
@@ -89,6 +113,8 @@ class Hub(abc.ABC):
         self.inherited = False
         self.local: dict[Any, Any] = {}
         _live.add(self)
+        if not type(self).__module__.startswith("greenzmq."):
+            _guests.add(self)
 
     @classmethod
     @abc.abstractmethod
@@ -112,7 +138,11 @@ class Hub(abc.ABC):
     @property
     @abc.abstractmethod
     def greenlet(self) -> greenlet:
-        """The greenlet in which the loop and all its callbacks run. A call that has to wait is an error in it."""
+        """The greenlet in which the loop and all its callbacks run. A call that has to wait is an error in it.
+
+        By it sockets know their hub again. So it is not that of another hub at any time: where loops run one after
+        another in one greenlet, a hub whose loop has ended returns one that never runs.
+        """
 
     @property
     @abc.abstractmethod
@@ -214,6 +244,18 @@ def live_hubs() -> list[Hub]:
             return list(_live)
         except RuntimeError:  # another thread has made one meanwhile
             continue
+
+
+_guests: weakref.WeakSet[Hub] = weakref.WeakSet()
+
+
+def guests_here() -> list[Hub]:
+    """The hubs of other packages whose loops this thread has. Seldom any, so it costs nothing."""
+    if not _guests:
+        return []
+    here = unpatched.get_ident()
+    known = [hub for hub in live_hubs() if hub in _guests]
+    return [hub for hub in known if hub.thread_id == here and not (hub.inherited or hub.has_ended())]
 
 
 class Watch(abc.ABC):

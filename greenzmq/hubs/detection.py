@@ -19,7 +19,7 @@ from greenlet import getcurrent
 
 from ..errors import AmbiguousHubError, BlockingCallError
 from ..process import unpatched
-from .base import HUB_ATTRIBUTE, Hub, Watch
+from .base import HUB_ATTRIBUTE, Hub, Watch, guests_here
 
 __all__ = [
     "DEFAULT_RULE",
@@ -253,11 +253,13 @@ def _by_ancestry(alive: dict[str, Any]) -> Decision | None:
     must not be switched away from.
     """
     greenlet: Any = getcurrent()
+    guests = guests_here()
     while greenlet is not None:
         mark = getattr(greenlet, HUB_ATTRIBUTE, None)
         for name, hub in alive.items():
             if greenlet is hub or (mark is not None and mark.name == name):
                 return Decision(name, 2, f"this greenlet runs on {name}'s hub")
+        mark = next((guest for guest in guests if guest.greenlet is greenlet), mark)
         if mark is not None and not mark.inherited:
             return Decision(mark, 2, f"this greenlet runs on {mark.name}'s hub")
         greenlet = greenlet.parent

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.children import Children, need
 from support.situations import CHILDREN, RIGHT, Error, Hub
+
+import greenzmq
+from greenzmq.hubs.selector import SelectorHub
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +61,31 @@ def check_error(answer: dict[str, Any], right: Error) -> None:
         return
     assert answer["decided"] == (refused if right.decides is None else [right.decides.name, right.decides.rule])
     assert answer["made"] == []
+
+
+class OfAnother(SelectorHub):
+    """A hub of another package, since its module is none of greenzmq's."""
+
+    name = "another"
+
+
+def test_in_the_greenlet_of_a_hub_of_another_package():
+    """A wait in a callback is told, though nothing names the hub. Seen to start a selector hub there, and to hang."""
+    told: list[str] = []
+
+    def callback() -> None:
+        try:
+            greenzmq.GreenEvent().wait()
+        except greenzmq.BlockingCallError as error:
+            told.append(str(error))
+
+    def use() -> None:
+        hub = greenzmq.hub(OfAnother)
+        hub.hub.call_soon(callback)
+        hub.sleep(0.001)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert len(told) == 1
+    assert "OfAnother" in told[0]

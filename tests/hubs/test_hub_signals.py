@@ -15,7 +15,7 @@ pytestmark = pytest.mark.all_loops
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no signals to speak of")
-@pytest.mark.runtime("gevent", "eventlet", "selector")
+@pytest.mark.runtime("gevent", "eventlet", "selector", "trio")
 @pytest.mark.parametrize("method", ["call_soon", "call_later", "watch"])
 def test_handler_wakes_the_loop(variant: Variant, method: str) -> None:
     """What a signal handler schedules happens at once, not when the loop wakes for another reason."""

@@ -93,6 +93,7 @@ def test_wrong_things(hub, things, error):
         greenzmq.wait([], "1")
 
 
+@pytest.mark.runtime("asyncio", "eventlet", "gevent", "selector", "threading")
 def test_each_namespace_waits_on_its_hub(hub):
     """`wait` of a namespace; in greenzmq.aio it is awaited."""
     event = greenzmq.GreenEvent()

@@ -29,6 +29,8 @@ def make_hub(variant_id: str) -> GreenHub:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are told to ignore it
     (variant,) = (each for each in VARIANTS if each.id == variant_id)
     variant.load()
+    if variant.guest:
+        greenzmq.use_hub(variant.name)  # a main greenlet is not seen to wait on a hub of another package
     return variant.green(variant.make())
 
 

@@ -160,3 +160,11 @@ def test_namespace_of_an_unknown_word():
     """A word that means nothing is told."""
     with pytest.raises(greenzmq.UnknownHubError):
         greenzmq.namespace("twisted")
+
+
+def test_namespace_of_a_hub_of_another_package(tmp_path, monkeypatch):
+    """It has none, and the error says what to write in place of it. Seen to be a ModuleNotFoundError of greenzmq's."""
+    (tmp_path / "of_another.py").write_text("import greenzmq.hubs.selector as s\nclass Hub(s.SelectorHub): name = 'x'")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(greenzmq.UnknownHubError, match=r"comes from another package; .*Context\(hub="):
+        greenzmq.namespace("of_another:Hub")

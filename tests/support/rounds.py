@@ -26,6 +26,10 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
         watcher.stop()
         watcher.close()
         return
+    if hub.name == "trio":
+        with trio_rounds(rounds):
+            yield rounds
+        return
     if hub.name == "eventlet" and not hasattr(loop_of(loop), "loop"):
         where, name = loop_of(loop), "wait"
     elif hasattr(loop, "_selector"):
@@ -42,3 +46,18 @@ def count_rounds(hub: greenzmq.GreenHub) -> Iterator[list[Any]]:
     setattr(where, name, lambda *args: (rounds.append(1), function(*args))[1])
     yield rounds
     delattr(where, name)
+
+
+@contextmanager
+def trio_rounds(rounds: list[Any]) -> Iterator[None]:
+    """Collect one item for each round of trio's loop."""
+    import trio
+
+    class Rounds(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            rounds.append(timeout)
+
+    counter = Rounds()
+    trio.lowlevel.add_instrument(counter)
+    yield
+    trio.lowlevel.remove_instrument(counter)

@@ -1,7 +1,8 @@
 """The hubs that tests run on. A *variant* is a runtime on one of its loops.
 
 A new backend needs its lines in `VARIANTS` below, and nothing else. Tests run on the `USUAL` variants; with
-``--all-loops`` or the mark ``all_loops`` they run on all of them.
+``--all-loops`` or the mark ``all_loops`` they run on all of them. The *guests*, hubs of other packages, run only where
+``--hub`` names them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from greenzmq.hubs.base import HUB_ATTRIBUTE, Hub
+from greenzmq.hubs.registry import hub_class
 from greenzmq.waiting.hub_api import GreenHub
 from greenzmq.waiting.tasks import Task
 
@@ -69,6 +71,8 @@ class Variant:
         The `GreenHub` of a hub, as tests see it.
     on_request : bool
         Only for tests that name it in the mark ``runtime``.
+    guest : bool
+        From another package: only for ``--hub``. `needs` names that package's module.
     main_parks : bool
         Whether the main greenlet can park. It cannot on asyncio, whose loop runs in it.
     """
@@ -83,6 +87,7 @@ class Variant:
     drive: Callable[[Any, Callable[[], None]], None] = park_until_ended
     green: Callable[[Any], GreenHub] = GreenHub.of
     on_request: bool = False
+    guest: bool = False
     main_parks: bool = True
 
     @property
@@ -92,7 +97,7 @@ class Variant:
 
     def load(self) -> None:
         """Import the runtime, in the main thread: a thread that is the first to import eventlet never ends."""
-        for module in (*self.needs, f"greenzmq.hubs.{self.name}"):
+        for module in (*self.needs, *(() if self.guest else (f"greenzmq.hubs.{self.name}",))):
             importlib.import_module(module)
 
 
@@ -203,6 +208,18 @@ def asyncio_variant(name: str, package: str) -> Variant:
     return Variant(name, "asyncio", needs, package, make, timers, lambda hub: hub.loop.close(), drive, main_parks=False)
 
 
+def trio_variant(name: str) -> Variant:
+    """The hub of ``examples/trio_hub``, on a loop of its own. That package's tests have it in trio programs."""
+
+    def make() -> Hub:
+        return hub_class("trio").get()  # by the entry point
+
+    def timers(hub: Any) -> int:
+        return len(hub._timers)
+
+    return Variant(name, "trio", ("greenzmq_trio",), "", make, timers, lambda hub: hub.close(), guest=True)
+
+
 VARIANTS = (
     gevent_variant("gevent", "gevent.libev.corecext"),
     gevent_variant("gevent-libev-cffi", "gevent.libev.corecffi", "_cffi_backend"),
@@ -216,6 +233,7 @@ VARIANTS = (
     asyncio_variant("asyncio+uvloop", "uvloop"),
     threading_variant("threading", InOneThread),
     threading_variant("threads", GreenHub.of, on_request=True),
+    trio_variant("trio"),
 )
 
 #: The ids of the variants that programs use: each runtime on its default loop, and asyncio on uvloop.
