@@ -196,6 +196,20 @@ def trio_hub(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into docs/_build: links within are checked, warnings are errors, and every code block is run."""
+    install(session, "all")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
+    pages, site = ROOT / "docs", ROOT / "docs" / "_build"
+    arguments = [absolute(argument) for argument in session.posargs] or [str(pages)]
+    leave_checkout(session)
+    session.run("python", "-m", "sphinx", "-E", "-W", "--keep-going", "-q", "-b", "html", str(pages), str(site))
+    # The blocks of a page share a folder, and are run in their order: each page in one process.
+    workers = ("-n", str(os.cpu_count() or 1), "--dist", "loadfile")
+    session.run("pytest", "-o", "faulthandler_timeout=170", "-p", "no:cacheprovider", *workers, *arguments)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: its rules and its format."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))

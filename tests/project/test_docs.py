@@ -1,0 +1,78 @@
+"""The pages of docs/, as far as it shows without building them; ``nox -s docs`` builds them and runs their code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [path for path in [*DOCS.rglob("*.md"), *DOCS.rglob("*.rst")] if path.relative_to(DOCS).parts[0] != "_build"]
+#: Words that one reads in one sitting. The reference is for looking up.
+MOST = 1500
+#: What a page may say of how it is run: see docs/conftest.py.
+OPTIONS = {"in", "hubs", "file", "only", "fails", "env", "tests", "output", "checkout", "grows"}
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.relative_to(DOCS).as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("page", names([page for page in PAGES if "reference" not in page.parts]))
+def test_a_page_is_short(page):
+    """No page has more than 1,500 words, code apart."""
+    text = re.sub(r"^```.*?^```", "", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert len(text.split()) <= MOST
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_every_page_is_reached(page):
+    """Each page stands in the contents of one other."""
+    stem = page.rpartition(".")[0]
+    entries = []
+    for path in PAGES:
+        for contents in re.findall(r"```{toctree}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            folder = path.parent.relative_to(DOCS)
+            lines = [line for line in contents.splitlines() if line and not line.startswith(":")]
+            entries += [(folder / line).as_posix() for line in lines]
+    assert entries.count(stem) == (stem != "index"), entries
+
+
+@pytest.mark.parametrize("page", names([page for page in PAGES if page.suffix == ".md"]))
+def test_every_link_leads_somewhere(page):
+    """Each link within, to a page or a file of the repository, leads to what is there."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", (DOCS / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not ((DOCS / page).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", names([page for page in PAGES if page.suffix == ".md"]))
+def test_comments_are_understood(page):
+    """What a comment says of a block is known to what runs it, and stands right above the block."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for comment, after in re.findall(r"<!-- run:(.*?)-->\n(.*)\n", text):
+        assert {each.strip().partition("=")[0] for each in comment.split(";")} <= OPTIONS
+        assert after.startswith("```")
+
+
+def test_every_known_hub_has_a_page():
+    """A hub that comes with greenzmq has a page of its own, and a line in the table of runtimes."""
+    from greenzmq.hubs import known_hubs
+
+    table = (DOCS / "choose.md").read_text(encoding="utf-8").partition("\n\n**")[0]
+    for hub in known_hubs():
+        assert (DOCS / "hubs" / f"{hub.name}.md").exists()
+        assert f"hubs/{hub.name}.md" in table
+
+
+def test_every_environment_variable_is_listed():
+    """Those that the package reads, and no others."""
+    import greenzmq
+
+    page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    read = {
+        name
+        for path in Path(greenzmq.__file__).parent.rglob("*.py")
+        for name in re.findall(r"GREENZMQ_[A-Z]+(?:_[A-Z]+)*", path.read_text(encoding="utf-8"))
+    }
+    assert {*re.findall(r"^\| `(GREENZMQ_\w+)` \|", page, re.MULTILINE)} == read
