@@ -46,11 +46,18 @@ def test_typed():
 
 
 def test_what_it_has():
-    """The package alone: what measures and tests it stays in the checkout."""
+    """The package and pytest's plugin alone: what measures and tests it stays in the checkout."""
     folders = {file.parts[0] for file in metadata.files("greenzmq") or () if ".." not in file.parts}
-    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"greenzmq"}
+    folders -= {"__pycache__", *(folder for folder in folders if folder.endswith(".dist-info"))}
+    assert folders == {"greenzmq", "pytest_greenzmq.py"}
     assert importlib.util.find_spec("greenzmq.benchmarks") is None
     assert "bench" not in metadata.metadata("greenzmq").get_all("Provides-Extra")
+
+
+def test_the_plugin_of_pytest():
+    """pytest finds it by its entry point."""
+    (entry,) = (entry for entry in metadata.entry_points(group="pytest11") if entry.name == "greenzmq")
+    assert entry.value == "pytest_greenzmq"
 
 
 def test_what_it_needs():
