@@ -18,7 +18,7 @@ What a comment may say:
 ``env=A=B``        an environment variable; several are separated by spaces
 ``tests``          pytest runs it, and all tests pass
 ``output=stderr``  what is compared is what it writes to standard error
-``checkout``       the commands are run in the checkout, not in the page's folder
+``checkout``       the commands are run in a copy of the checkout, not in the page's folder
 ``grows=NAME``     each command but the first waits until this file has grown: another process writes it
 """
 
@@ -172,6 +172,12 @@ def run_command(
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+def copy_checkout(folder: Path) -> Path:
+    """A copy of the sources in the page's folder, so that commands may leave there what they like."""
+    left_out = shutil.ignore_patterns(".*", "_build", "build", "dist", "*.egg-info", "*.so", "__pycache__")
+    return Path(shutil.copytree(ROOT, folder / "checkout", ignore=left_out, dirs_exist_ok=True))
+
+
 def fill(template: str, source: str) -> str:
     """The program of ``_run`` with the block in its place."""
     lines = []
@@ -238,7 +244,7 @@ def run_console(block: dict[str, Any], folder: Path) -> None:
             script += [GROWS.format(name=name)]
         script += [command, f"echo; echo '{mark}'"]
     said = dict(pair.split("=", 1) for pair in block["options"].get("env", "").split())
-    where = ROOT if "checkout" in block["options"] else folder
+    where = copy_checkout(folder) if "checkout" in block["options"] else folder
     done = run_command(["bash", "-c", "\n".join(script)], where, environment(**said), stderr=subprocess.STDOUT)
     outputs = DEPRECATED.sub("", done.stdout).split(mark)
     for (command, wanted), got in zip(steps, outputs, strict=False):

@@ -3,8 +3,40 @@
 ::
 
     import greenzmq as zmq            # the hub: $GREENZMQ_HUB, or what this greenlet runs on
-    import greenzmq.gevent as zmq     # always gevent; likewise greenzmq.eventlet, greenzmq.selector, greenzmq.asyncio
+    import greenzmq.gevent as zmq     # always gevent; likewise eventlet, selector, asyncio, threading
     import greenzmq.aio as zmq        # sockets to await, in place of zmq.asyncio
+
+    def program():
+        with zmq.Context() as context, context.socket(zmq.REP) as socket:
+            socket.bind("tcp://127.0.0.1:5555")
+            while True:
+                socket.send(socket.recv())    # waits, and everybody else in this thread runs on
+
+    zmq.main(program)
+
+All names of `zmq` are here, with the same signatures, results and errors. What waits is green: ``Context``, ``Socket``,
+``Poller``, ``select``, ``zmq_poll``, ``proxy``, ``proxy_steerable``, ``device``, ``MessageTracker``. Besides, on every
+runtime alike:
+
+programs
+    `main` runs a function on a hub, and cleans up. `hub` is this thread's, a `GreenHub`: ``spawn`` (a `Task`), ``run``,
+    ``group`` (a `TaskGroup`), ``sleep``, ``timeout`` (`Timeout`), ``wait_fd``, ``run_in_thread``, ``submit``. `Pool`,
+    `use_hub`, `namespace`.
+waiting
+    `wait` for the first of many things (`Waitable`). `Queue`, `LifoQueue`, `PriorityQueue` (`Empty`, `Full`,
+    `ShutDown`); `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition`, `GreenEvent`. `monitor_events`
+    (`MonitorEvents`) for the events of connections.
+a program that hangs, stalls or is slow
+    `dump`, `waiters`, `watchdog`, `stats` (`Stats`).
+other people's programs
+    `patch`, `unpatch`, `patched`, and ``python -m greenzmq run``.
+errors
+    `HubError`: `BlockingCallError`, `WrongHubError`, `AmbiguousHubError`, `UnknownHubError`, `MissingHubError`,
+    `WatchError`. `PyobjRefusedError`. Each message says what to do.
+
+Modules: `greenzmq.auth` (who may connect), `greenzmq.testing`, `greenzmq.errors`, `greenzmq.hubs` (for authors of
+hubs), `greenzmq.devices`, `greenzmq.decorators`. These are public, with the names that the reference lists (``nox -s
+docs`` builds it); everything else is private.
 
 The map of the package, from the bottom up. A folder imports from those above it only, and a file from those before it
 in its folder. ``tests/project/test_layering.py`` holds that, and that this map names every file::

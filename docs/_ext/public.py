@@ -29,5 +29,6 @@ PUBLIC: dict[str, str | tuple[str, ...]] = {
         *("Choice", "Decision", "Hub", "KnownHub", "Timer", "WORDS", "Watch", "current_hub", "decide", "get_hub"),
         *("known_hubs", "use_hub"),
     ),
+    "greenzmq.hubs.base": ("Hub", "Timer", "Watch", "main_greenlet"),
     "greenzmq.testing": ALL,
 }

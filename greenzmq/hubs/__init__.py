@@ -221,7 +221,7 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
 
 
 def current_hub(choice: Choice | None = None) -> Hub | None:
-    """`get_hub` that creates nothing. None if the hub does not exist yet, or if a wait on it would be an error here."""
+    """`get_hub` of `choice` that creates nothing. None if there is none yet, or if a wait on it is an error here."""
     try:
         decision = decide(choice)
         kind = _kind(decision)

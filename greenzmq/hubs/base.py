@@ -208,7 +208,7 @@ class Hub(abc.ABC):
         """
 
     def call_next_round(self, callback: Callable[..., object], *args: Any) -> None:
-        """`call_soon`, but not before the loop has looked at its watches and timers.
+        """`call_soon` for ``callback(*args)``, but not before the loop has looked at its watches and timers.
 
         To be overridden by backends whose loop runs callbacks that are scheduled meanwhile in the same round.
         """

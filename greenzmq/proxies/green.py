@@ -128,6 +128,10 @@ def proxy_steerable(
     -------
     int
         0, after ``TERMINATE``.
+
+    Notes
+    -----
+    Switches: always.
     """
     required: dict[str, Any] = {"frontend": frontend, "backend": backend}
     optional = {name: socket for name, socket in (("capture", capture), ("control", control)) if socket is not None}
@@ -145,7 +149,19 @@ def proxy_steerable(
 
 
 def device(device_type: int, frontend: zmq.Socket[Any], backend: Any = None, *, hub: Choice | None = None) -> int:
-    """`proxy` under its old name; see `zmq.device`. Without a `backend`, the frontend is both, as in `zmq.green`."""
+    """`proxy` under its old name; see `zmq.device`. Without a `backend`, the frontend is both, as in `zmq.green`.
+
+    Parameters
+    ----------
+    device_type : int
+        Has no effect, as in pyzmq.
+    frontend, backend, hub
+        As for `proxy`.
+
+    Notes
+    -----
+    Switches: always.
+    """
     return proxy(frontend, frontend if backend is None or backend == -1 else backend, hub=hub)
 
 

@@ -198,7 +198,7 @@ class Context(PlainContext[Made_co]):
                 self._greenzmq_end().get(hub, self)
 
     def destroy(self, linger: int | None = None) -> None:
-        """Close all sockets, and end the context; see `zmq.Context.destroy` and `term`."""
+        """Close all sockets, and end the context; see `zmq.Context.destroy` and `term`. Switches: as `term`."""
         self._greenzmq_end_services()
         super().destroy(linger)
 

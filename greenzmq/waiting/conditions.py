@@ -110,6 +110,13 @@ class Condition:
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """`wait` until ``predicate()`` is true, or the time is over. Returns what it returned last.
 
+        Parameters
+        ----------
+        predicate : callable
+            Called without arguments, first at once and then after each wake-up, with the lock held.
+        timeout : float, optional
+            Seconds; None waits for ever.
+
         Notes
         -----
         Switches: when it is not true at once.

@@ -102,6 +102,11 @@ class Pool(Linkable):
         The calls begin at once. They wait while nobody takes the results. What a call raises, the iterator raises in
         its place; it can go on after that.
 
+        Parameters
+        ----------
+        function, *iterables
+            As for `map`.
+
         Returns
         -------
         iterator
@@ -121,7 +126,7 @@ class Pool(Linkable):
         return self._results(feed, tasks, _outcome_of)
 
     def imap_unordered(self, function: Callable[..., T], *iterables: Iterable[Any]) -> Results[T]:
-        """`imap`, whose results come in the order in which the calls end."""
+        """See `imap`; here the results come in the order in which the calls end. Never switches."""
         outcomes: Queue[Any] = Queue(self.size)
 
         def call(args: tuple[Any, ...]) -> None:

@@ -201,7 +201,7 @@ class RLock(_Held):
     """
 
     def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
-        """Take the lock, once more if this greenlet has it; see `Lock.acquire`."""
+        """Take the lock, once more if this greenlet has it; see `Lock.acquire`. Switches: as that."""
         limit = _lock_limit(blocking, timeout)
         if self._is_owned():
             self._count += 1

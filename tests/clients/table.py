@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["page"]
 
 HEAD = """\
-# Other people's programs
+# Programs that were seen to run
 
 What greenzmq was seen to run, in real processes on the loopback, with every answer checked. `nox -s clients` does it
 again, and writes this page. The programs are started by `greenzmq run`, and are not changed; only the applications of
