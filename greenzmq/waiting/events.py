@@ -93,9 +93,20 @@ class Linkable:
 
         That order matters: a waiter links first and calls `ready` then, so one of the two notices.
         """
+        try:
+            self._call_links()
+        except BaseException:  # a signal handler has raised while a link was called: go on with that one
+            self._call_links()
+            raise
+
+    def _call_links(self) -> None:
         for link in list(self._links):
-            self._links.pop(link, None)
-            link(self)
+            try:
+                self._links.pop(link, None)
+                link(self)
+            except BaseException:
+                self._links[link] = None
+                raise
 
     def _wait(self, hub: Hub, timeout: float | None, reason: Reason = None) -> bool:
         """Park this greenlet on its `hub` until this is ready, or for `timeout` seconds; 0 does not park.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..hubs.base import Hub
     from .tasks import Task
 
-__all__ = ["TaskGroup", "link_end"]
+__all__ = ["TaskGroup"]
 
 T = TypeVar("T")
 
@@ -61,10 +61,9 @@ class TaskGroup(Linkable):
     def __init__(self, hub: Hub, spawn: Callable[..., Task[Any]]) -> None:
         super().__init__()
         self._hub = hub
-        self._spawn = spawn
-        # Each with a list that is not empty as long as nobody has noted its end.
-        self._tasks: dict[Task[Any], list[bool]] = {}
-        self._errors: list[BaseException] = []
+        self._spawn_noted = spawn  # with a function that notes the task; see `GreenHub._spawn_noted`
+        self._tasks: dict[Task[Any], None] = {}  # the set of those whose end is not noted yet
+        self._errors: dict[Task[Any], BaseException] = {}
         self._owner: greenlet | None = None
         self._failed = _TaskFailed()
         self._in_block = self._aborting = self._left = False
@@ -88,15 +87,21 @@ class TaskGroup(Linkable):
             raise self._failed  # the block ends here
         if self._aborting or self._left:
             raise RuntimeError(f"{self!r} is {'over' if self._left else 'ending, since something has failed'}")
-        task: Task[T] = self._spawn(function, *args, name=name, **kwargs)
-        self._tasks[task] = [True]
+        made: list[Task[T]] = []
+
+        def note(task: Task[T]) -> None:
+            made.append(task)
+            task.rawlink(self._note_end)  # first: what is among the tasks is waited for
+            self._tasks[task] = None
+
         try:
-            link_end(task, self._note_end)
-        except BaseException:  # a signal handler has raised meanwhile: it is idempotent, so repeat it
-            link_end(task, self._note_end)
+            task: Task[T] = self._spawn_noted(note, function, args, kwargs, name)
+            if self._aborting:  # since another thread's task has failed meanwhile, and has not found this one
+                task.kill(block=False)
+        except BaseException:  # out of a signal handler, perhaps: nobody gets the task, and it may never be launched
+            for task in made:
+                task.kill(block=False)
             raise
-        if self._aborting:  # since another thread's task has failed meanwhile, and has not found this one
-            task.kill(block=False)
         return task
 
     def __enter__(self) -> Self:
@@ -111,11 +116,14 @@ class TaskGroup(Linkable):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._in_block = False
-        if error is not None:
-            self._abort()
-        thrown = self._wait_for_tasks()
+        try:
+            thrown = self._wait_for_tasks(error is not None)
+        except HubError:  # no wait is possible here any more
+            raise
+        except BaseException as interruption:  # out of a signal handler, where it was not caught
+            thrown = self._wait_for_tasks(True) or interruption
         self._left = True
-        errors, self._errors, self._owner = self._errors, [], None
+        errors, self._errors, self._owner = [*self._errors.values()], {}, None
         if isinstance(error, Exception):
             errors.insert(0, error)
         own = None if error is self._failed or isinstance(error, Exception) else error
@@ -124,18 +132,25 @@ class TaskGroup(Linkable):
         finally:
             del error, own, thrown, errors, self  # the traceback keeps this frame, which must not keep these
 
-    def _wait_for_tasks(self) -> BaseException | None:
-        """Wait until all tasks have ended, whatever is thrown into this greenlet. Returns the first such exception."""
+    def _wait_for_tasks(self, failed: bool) -> BaseException | None:
+        """Wait until all tasks have ended, whatever is thrown into this greenlet. Returns the first such exception.
+
+        If the block has failed, or when something is thrown, the tasks are killed.
+        """
         thrown: BaseException | None = None
-        while self._tasks:
+        while True:
             try:
-                self._wait(self._hub, None)
-            except HubError:  # no wait is possible here any more
+                if failed:
+                    self._abort()
+                    failed = False
+                while self._tasks:
+                    self._wait(self._hub, None)
+                return thrown
+            except HubError:
                 raise
             except BaseException as error:
                 thrown = thrown or error
-                self._abort()
-        return thrown
+                failed = True
 
     def _raise(
         self, interruption: BaseException | None, errors: list[BaseException], own: BaseException | None
@@ -159,18 +174,13 @@ class TaskGroup(Linkable):
     # -- the tasks ----------------------------------------------------------------------------------------------------
 
     def _note_end(self, task: Task[Any]) -> None:
-        """Called in whatever thread, once or twice, when a task has ended."""
-        claim = self._tasks.get(task)
-        try:
-            if claim is None or not claim.pop():
-                return
-        except IndexError:  # it is being noted already
-            return
-        error = task.failure()
-        if error is not None:
-            self._errors.append(error)
-            self._abort()
-        self._tasks.pop(task, None)
+        """Called in whatever thread when a task has ended. Goes on where an interrupted call ended."""
+        if task in self._tasks:
+            error = task.failure()
+            if error is not None:
+                self._errors[task] = error
+                self._abort()
+            self._tasks.pop(task, None)
         if not self._tasks:
             self._announce()
 
@@ -194,10 +204,3 @@ class TaskGroup(Linkable):
     def __repr__(self) -> str:
         state = "over" if self._left else "ending" if self._aborting else "open"
         return f"<greenzmq.TaskGroup {state}, {len(self._tasks)} running on {self._hub!r}>"
-
-
-def link_end(task: Task[Any], note_end: Callable[[Task[Any]], object]) -> None:
-    """Have ``note_end(task)`` called when the task has ended, at least once."""
-    task.rawlink(note_end)
-    if task.done:  # before it was linked
-        note_end(task)

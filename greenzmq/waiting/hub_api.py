@@ -101,8 +101,19 @@ class GreenHub:
         -----
         Switches: never.
         """
+        return self._spawn_noted(None, function, args, kwargs, name)
+
+    def _spawn_noted(
+        self,
+        note: Callable[[Task[T]], object] | None,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None,
+    ) -> Task[T]:
+        """`spawn`; ``note(task)`` is called when there is a task, and before it can begin."""
         here = self.hub
-        return task_class(here)(here, function, args, kwargs, name=name)
+        return task_class(here)(here, function, args, kwargs, name=name, note=note)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`spawn` the function, wait, and return its result or raise its exception.
@@ -132,7 +143,7 @@ class GreenHub:
         -----
         Switches: never; the end of the block does when a task still runs.
         """
-        return TaskGroup(self.hub, self.spawn)
+        return TaskGroup(self.hub, self._spawn_noted)
 
     def sleep(self, seconds: float = 0) -> None:
         """Park this greenlet for `seconds`; with 0, let others run once.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from greenlet import GreenletExit
 
 from .events import Linkable
-from .groups import TaskGroup, link_end
+from .groups import TaskGroup
 from .hub_api import GreenHub
 from .hub_api import hub as green_hub
 from .limits import as_limit
@@ -63,20 +63,36 @@ class Pool(Linkable):
         -----
         Switches: when `size` tasks run.
         """
+        return self._spawn_noted(None, function, args, kwargs, name)
+
+    def _spawn_noted(
+        self,
+        note: Callable[[Task[T]], object] | None,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None,
+    ) -> Task[T]:
+        """`spawn`; ``note(task)`` is called when there is a task, and before it can begin."""
         place: list[Any] = []
+        made: list[Task[T]] = []
+
+        def note_here(task: Task[T]) -> None:
+            made.append(task)
+            task.rawlink(self._note_end)  # first: what is among the tasks is waited for
+            self._tasks[task] = place
+            if note is not None:
+                note(task)
+
         try:
             self._places.take(place, None, self)
-            task: Task[T] = green_hub(self._choice).spawn(function, *args, name=name, **kwargs)
-        except BaseException:
-            self._places.give_back(place)
+            return green_hub(self._choice)._spawn_noted(note_here, function, args, kwargs, name)
+        except BaseException:  # out of a signal handler, perhaps: nobody gets the task, and it may never be launched
+            for task in made:
+                task.kill(block=False)
+            if not (made and made[0] in self._tasks):  # else its place is given back when it ends
+                self._places.give_back(place)
             raise
-        self._tasks[task] = place
-        try:
-            link_end(task, self._note_end)
-        except BaseException:  # a signal handler has raised meanwhile: it is idempotent, so repeat it
-            link_end(task, self._note_end)
-            raise
-        return task
 
     def map(self, function: Callable[..., T], *iterables: Iterable[Any]) -> list[T]:
         """Call the function with what the iterables give, side by side, and return the results in order.
@@ -208,10 +224,10 @@ class Pool(Linkable):
 
     def _group(self) -> TaskGroup:
         """Make a group on this greenlet's hub, whose tasks are the pool's."""
-        return TaskGroup(green_hub(self._choice).hub, self.spawn)
+        return TaskGroup(green_hub(self._choice).hub, self._spawn_noted)
 
     def _note_end(self, task: Task[Any]) -> None:
-        """Called in whatever thread, once or twice, when a task has ended. Goes on where an interrupted call ended."""
+        """Called in whatever thread when a task has ended. Goes on where an interrupted call ended."""
         place = self._tasks.get(task)
         if place is not None:
             self._places.give_back(place)

@@ -167,7 +167,8 @@ class Task(Outcome[T]):
     nobody keeps the task, that is as soon as it fails. If its own function refers to it, that is at the next run of the
     garbage collector.
 
-    The function runs in a copy of the spawner's `contextvars` context.
+    The function runs in a copy of the spawner's `contextvars` context. For code of greenzmq: ``note(task)`` is called
+    before the function can be.
 
     Attributes
     ----------
@@ -189,6 +190,7 @@ class Task(Outcome[T]):
         *,
         name: str | None = None,
         context: contextvars.Context | None = None,
+        note: Callable[[Task[T]], object] | None = None,
     ) -> None:
         refuse_coroutine(function)
         super().__init__()
@@ -196,13 +198,17 @@ class Task(Outcome[T]):
         self.name = name_of(function) if name is None else name
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (function, args, kwargs or {})
         self._greenlet: TaskGreenlet | None = None
+        launch = self._prepare(contextvars.copy_context() if context is None else context)
+        # From here on a kill ends it, also if a signal handler's exception is why it is never launched.
         note_task(self)
-        self._launch(contextvars.copy_context() if context is None else context)
+        if note is not None:
+            note(self)
+        launch()
 
-    def _launch(self, context: contextvars.Context) -> None:
-        """Have the function called soon, in `context`."""
+    def _prepare(self, context: contextvars.Context) -> Callable[[], object]:
+        """Prepare to call the function in `context`. Returns what to call to have that done soon."""
         self._greenlet = self._new_greenlet(self.hub, context)
-        self.hub.call_soon(self._start)
+        return partial(self.hub.call_soon, self._start)
 
     def _new_greenlet(self, hub: Hub, context: contextvars.Context) -> TaskGreenlet:
         """Make the greenlet that runs the function on `hub`."""
@@ -361,11 +367,16 @@ class Task(Outcome[T]):
             self._fail(error)
         finally:
             self._greenlet = None
-            self.hub.release()
-            self._end()
-            # The traceback of an error keeps this frame. If the frame kept the task, `__del__` would come late, and
-            # with it the report of the error.
-            del call, function, args, kwargs, self
+            try:
+                self._end()
+            except BaseException:  # a signal handler has raised while it ran: it is idempotent, so repeat it
+                self._end()
+                raise
+            finally:
+                self.hub.release()
+                # The traceback of an error keeps this frame. If the frame kept the task, `__del__` would come late, and
+                # with it the report of the error.
+                del call, function, args, kwargs, self
 
     def _throw(self, error: BaseException) -> None:
         if self._done or self._greenlet is None:
@@ -376,8 +387,16 @@ class Task(Outcome[T]):
             self._end_unbegun(error)
 
     def _end_unbegun(self, error: BaseException) -> None:
-        """End the task with `error`, which has come before the function was called."""
-        self._call = self._greenlet = None
+        """End the task with `error`, which has come before the function was called. Idempotent."""
+        self._call = None
+        try:
+            self._end_with(error)
+        except BaseException:  # a signal handler has raised while it ran: repeat it
+            self._end_with(error)
+            raise
+
+    def _end_with(self, error: BaseException) -> None:
+        self._greenlet = None
         if isinstance(error, GreenletExit):
             self._value = error  # type: ignore[assignment]
         else:

@@ -8,6 +8,7 @@ import os
 import sys
 import weakref
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,11 +45,13 @@ class ThreadTask(Task[T]):
         That of its thread; until the thread has one, the spawner's.
     """
 
-    def _launch(self, context: contextvars.Context) -> None:
+    def _prepare(self, context: contextvars.Context) -> Callable[[], object]:
         self._deciding = unpatched.allocate_lock()  # of who decides whether the function is ever called
-        self._begun = False
+        self._begun = self._is_refused = False  # refused: a kill has come first, and it will not begin
         register_after_fork(self)
-        thread = _Thread(self, context)
+        return partial(self._start_thread, _Thread(self, context))
+
+    def _start_thread(self, thread: _Thread) -> None:
         _running.add(thread)
         try:
             unpatched.start_thread(thread, self.name)
@@ -80,9 +83,12 @@ class ThreadTask(Task[T]):
 
     def _interrupt(self, error: BaseException) -> None:
         with self._deciding:
-            target, begun, self._begun = self._greenlet, self._begun, True
-        if not begun:  # and it will not begin
-            self._end_unbegun(error)
+            target = self._greenlet
+            if not self._begun:
+                self._begun = self._is_refused = True
+        if self._is_refused:  # also if a signal handler's exception has come between the two
+            if not self._done:
+                self._end_unbegun(error)
         elif target is not None:
             hub: Any = self.hub
             hub.interrupt(target, error)

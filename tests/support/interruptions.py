@@ -58,6 +58,15 @@ class Interruption:
             self._target = None
             sys.settrace(before)
 
+    def follow(self) -> None:
+        """From here on interrupt this greenlet, to its end: also in the functions that it returns to."""
+        self._target = getcurrent()
+        frame: FrameType | None = sys._getframe(1)
+        sys.settrace(self._enter)
+        while frame is not None:
+            frame.f_trace = self._enter(frame, "call", None)
+            frame = frame.f_back
+
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         if getcurrent() is not self._target or not frame.f_code.co_filename.startswith(_PACKAGE):
             return None

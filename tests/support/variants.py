@@ -168,8 +168,8 @@ class InOneThread(GreenHub):
     tests/threads, on the variant ``threads``, where `spawn` starts them.
     """
 
-    def spawn(self, function: Any, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
-        return Task(self.hub, function, args, kwargs, name=name)
+    def _spawn_noted(self, note: Any, function: Any, args: Any, kwargs: Any, name: str | None) -> Any:
+        return Task(self.hub, function, args, kwargs, name=name, note=note)
 
 
 def threading_variant(name: str, green: Callable[[Any], GreenHub], on_request: bool = False) -> Variant:
