@@ -77,10 +77,9 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests on this interpreter with every runtime, each on its usual loops; those of sockets without C, too."""
+    """The tests on this interpreter with every runtime, each on its usual loops."""
     install(session, "all", "test")
     run_tests(session)
-    run_tests(session, *(() if session.posargs else SOCKET_TESTS), env=WITHOUT_C)
 
 
 @nox.session(python=PYTHONS)
@@ -296,9 +295,9 @@ def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = 
     arguments = [absolute(argument) for argument in session.posargs]
     session.chdir(ROOT / "tests")
     environment = {"GREENZMQ_TEST_INSTALLED": "1", **(env or {})}
-    # Most tests wait more than they compute: one process more than there are cores. The slow ones stand together; the
-    # process that has got them is relieved of the rest of its share.
-    workers = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
+    # Most tests wait more than they compute: twice as many processes as there are cores. The slow ones stand together;
+    # the process that has got them is relieved of the rest of its share.
+    workers = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
     session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment)
     suite = ET.parse(report).getroot()[0].attrib
     if int(suite["tests"]) <= int(suite["skipped"]):

@@ -60,6 +60,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         threading       a selector loop for each native thread
         detection       which hub a greenlet runs on, asked without side effects
         words           the words of other programs for these hubs
+        foreign         the hubs of other packages, by their entry points
         registry        hubs by name
     waiting/            greenlets, and what they wait for besides sockets; knows nothing of zmq
         limits          checks of the times that programs give

@@ -1,30 +1,28 @@
 """Hubs by name: the built-in ones, those of other packages, and the errors for a name that cannot be used.
 
-Other packages name their hubs in the entry-point group ``greenzmq.hubs``. Such an entry may be wrong, or the module
-that it names may be broken. That is an error only for a program that uses this hub.
+Other packages name theirs in entry points (`greenzmq.hubs.foreign`), which are looked at only when they are needed.
+Such an entry may be wrong, or the module that it names may be broken. That is an error only for a program that uses
+this hub.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions, entry_points
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import MissingHubError, UnknownHubError
 from .base import Hub
 from .words import WORDS, hub_named
 
+if TYPE_CHECKING:
+    from .foreign import ForeignHub
+
 __all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "may_run_threads"]
 __all__ += ["runs_threads"]
-
-#: The entry-point group in which other packages name their hubs.
-GROUP = "greenzmq.hubs"
 
 Choice = Union[str, "type[Hub]", Hub]
 
@@ -73,10 +71,9 @@ _classes: dict[str, type[Hub]] = {}  # those imported so far, by the name or pat
 def known_hubs() -> list[KnownHub]:
     """The built-in hubs, then those of the entry-point group ``greenzmq.hubs``."""
     known = [KnownHub(name, path, package, not package or _is_installed(package)) for name, path, package in _BUILT_IN]
-    for name, entries in _foreign().items():
-        fault = _fault(name, entries)
-        package = "" if fault else entries[0].value.partition(":")[0].partition(".")[0]
-        known.append(KnownHub(name, entries[0].value, package, not fault, fault))
+    for name, hub in _foreign().items():
+        package = "" if hub.fault else hub.path.partition(":")[0].partition(".")[0]
+        known.append(KnownHub(name, hub.path, package, not hub.fault, hub.fault))
     return known
 
 
@@ -135,7 +132,7 @@ def _checked(found: object, shown: str) -> type[Hub]:
 def _load(name: str) -> type[Hub]:
     path, package, source = _find(name)
     try:
-        found = EntryPoint(name, path, GROUP).load()
+        found = _import(path)
     except ModuleNotFoundError as error:
         if package and error.name == package:
             raise MissingHubError(
@@ -158,14 +155,14 @@ def _find(name: str) -> tuple[str, str, str]:
     for known, path, package in _BUILT_IN:
         if alias == known:
             return path, package, ""
-    if entries := _foreign().get(name):
-        if fault := _fault(name, entries):
-            raise UnknownHubError(f"hub {name!r} cannot be used: {fault}. {_installed(name)}")
-        return entries[0].value, "", f", from {_origin(entries[0])},"
+    if hub := _foreign().get(name):
+        if hub.fault:
+            raise UnknownHubError(f"hub {name!r} cannot be used: {hub.fault}. {_installed(name)}")
+        return hub.path, "", f", from {hub.origin},"
     if (meant := hub_named(name)) != name:
         return _find(meant)
     if ":" in name:
-        if not _is_path(name):
+        if not is_path(name):
             raise UnknownHubError(f"{name!r} is not a path to a hub: give 'package.module:Class'. {_installed()}")
         return name, "", ""
     raise UnknownHubError(
@@ -184,6 +181,8 @@ def _installed(asked: str = "") -> str:
 
 def _suggestion(name: str) -> str:
     """A sentence with the name that may have been meant by a wrong one; empty if there is none."""
+    import difflib
+
     asked = name.strip().lower()
     if asked in _MEANT:
         return f"{_MEANT[asked]}. "
@@ -193,57 +192,26 @@ def _suggestion(name: str) -> str:
     return f"Did you mean {close[0]!r}? " if close else ""
 
 
-# -- other people's entry points ---------------------------------------------------------------------------------------
+def is_path(path: str) -> bool:
+    """Whether it is written as the path to an object, such as ``"package.module:Class"``."""
+    module, _, attribute = path.partition("[")[0].partition(":")  # extras may follow in brackets
+    return all(part.strip().isidentifier() for part in (*module.split("."), *attribute.split(".")))
 
 
-def _foreign() -> dict[str, list[EntryPoint]]:
-    """The entry points of other packages, by name. Equal ones count once, and those with a built-in name not at all."""
-    taken = {*_ALIASES, *(name for name, _, _ in _BUILT_IN)}
-    found: dict[str, list[EntryPoint]] = {}
-    for entry in _entry_points():
-        if entry.name in taken:
-            continue
-        entries = found.setdefault(entry.name, [])
-        if entry.value not in (other.value for other in entries):
-            entries.append(entry)
+def _import(path: str) -> Any:
+    """Import the object at a path that `is_path`."""
+    module, _, attribute = path.partition("[")[0].partition(":")
+    found = importlib.import_module(module.strip())
+    for name in filter(None, attribute.strip().split(".")):
+        found = getattr(found, name.strip())
     return found
 
 
-def _entry_points() -> Iterable[EntryPoint]:
-    try:
-        return entry_points(group=GROUP)
-    except Exception:  # one package's file that cannot be read makes this fail for all: leave that package out
-        return [entry for distribution in distributions() for entry in _entries_of(distribution)]
+def _foreign() -> dict[str, ForeignHub]:
+    """The hubs of other packages, by name. A name that is taken here means what it means here."""
+    from .foreign import foreign_hubs
 
-
-def _entries_of(distribution: Any) -> list[EntryPoint]:
-    try:
-        return [entry for entry in distribution.entry_points if entry.group == GROUP]
-    except Exception:  # as above
-        return []
-
-
-def _fault(name: str, entries: list[EntryPoint]) -> str:
-    """Why the entry points for a name cannot be used; empty if they can."""
-    if len(entries) > 1:
-        places = " and ".join(f"{entry.value!r} of {_origin(entry)}" for entry in entries)
-        return f"it is an entry point twice, as {places}; use 'package.module:Class' instead"
-    if not _is_path(entries[0].value):
-        return f"the entry point of {_origin(entries[0])} says {entries[0].value!r}, not 'package.module:Class'"
-    return ""
-
-
-def _origin(entry: EntryPoint) -> str:
-    try:
-        name = entry.dist.name if entry.dist else None
-    except Exception:  # broken metadata again, and only the name is lost
-        name = None
-    return f"package {name}" if name else "a package without a name"
-
-
-def _is_path(path: str) -> bool:
-    module, _, attribute = path.partition("[")[0].partition(":")  # extras may follow in brackets
-    return all(part.strip().isidentifier() for part in (*module.split("."), *attribute.split(".")))
+    return foreign_hubs({*_ALIASES, *(name for name, _, _ in _BUILT_IN)}, is_path)
 
 
 def _is_installed(package: str) -> bool:

@@ -25,7 +25,7 @@ from greenzmq.auth import Authenticator, zap
 from greenzmq.auth.policies import Addresses
 from greenzmq.cli import arguments, endpoints
 from greenzmq.errors import MissingHubError, UnknownHubError
-from greenzmq.hubs import registry
+from greenzmq.hubs import foreign
 from greenzmq.sockets import fairness, pyobj
 
 pytestmark = pytest.mark.torture
@@ -146,9 +146,9 @@ def test_names_and_paths_of_hubs(name: str) -> None:
 @given(entries=st.lists(st.tuples(word, st.one_of(word, path)), max_size=4), asked=word)
 def test_entry_points(entries: list[tuple[str, str]], asked: str) -> None:
     """Other packages' entry points, however broken, take nothing away from the hubs that are there."""
-    made = [importlib.metadata.EntryPoint(name, value, registry.GROUP) for name, value in entries]
+    made = [importlib.metadata.EntryPoint(name, value, foreign.GROUP) for name, value in entries]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "entry_points", lambda **_: importlib.metadata.EntryPoints(made))
+        patch.setattr(foreign, "entry_points", lambda **_: importlib.metadata.EntryPoints(made))
         assert "selector" in [hub.name for hub in hubs.known_hubs()]
         assert hubs.hub_class("selector").name == "selector"
         fault((UnknownHubError, MissingHubError), hubs.hub_class, asked)

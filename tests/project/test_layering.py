@@ -21,7 +21,7 @@ LAYERS = {
     "errors": "",
     "process": "unpatched descriptors fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
-    "words registry",
+    "words foreign registry",
     "waiting": "limits reasons waiter counting events lines sync conditions items queues locks scope tasks threads "
     "time_limit bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "

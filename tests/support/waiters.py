@@ -13,7 +13,7 @@ from support.invariants import check
 from support.sockets import TICKS, parked, receives, sends, until
 
 import greenzmq
-from greenzmq.sockets.socket import address_of
+from greenzmq.sockets.registry import address_of, publish_state
 
 __all__ = [
     "BIG",
@@ -37,8 +37,12 @@ TURNS = 2
 
 
 def plain(socket: zmq.Socket[Any]) -> zmq.Socket[bytes]:
-    """Return pyzmq's own object for the same libzmq socket. greenzmq does not learn what is done with it."""
-    return zmq.Socket.shadow(address_of(socket))
+    """Return pyzmq's own object for the same libzmq socket. greenzmq does not learn what is done with it.
+
+    Nor that the address was given away: the socket goes on as one that nobody else knows.
+    """
+    state = getattr(socket, "_greenzmq_state", None)
+    return zmq.Socket.shadow(address_of(socket) if state is None else publish_state(socket, state))
 
 
 def signalled(socket: zmq.Socket[Any], seconds: float = 0) -> bool:
