@@ -31,4 +31,5 @@ PUBLIC: dict[str, str | tuple[str, ...]] = {
     ),
     "greenzmq.hubs.base": ("Hub", "Timer", "Watch", "main_greenlet"),
     "greenzmq.testing": ALL,
+    "pytest_greenzmq": ALL,  # the fixtures of the plugin of pytest
 }

@@ -14,8 +14,8 @@ import greenzmq
 __all__ = ["Message", "messages"]
 
 PACKAGE = Path(greenzmq.__file__).parent
-#: These say what a test has found; the message is the rule, or the state, in its own words.
-SKIPPED = ("testing/contract/", "testing/parking.py", "testing/switches.py", "cli/arguments.py", "cli/endpoints.py")
+#: In these the message is the rule of the contract that is broken; or it stands below the command's usage.
+SKIPPED = ("testing/contract/", "cli/arguments.py", "cli/endpoints.py")
 #: They have no text of ours.
 WITHOUT_TEXT = {"NotImplementedError", "StopIteration", "StopAsyncIteration", "CancelledError", "GreenletExit"}
 #: What comes out of a module that looks for an attribute or a feature, and is caught there or is Python's own text.
@@ -33,13 +33,14 @@ class Message:
 
 def messages() -> list[Message]:
     """Every message, in the order of files and lines."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+    paths = [*sorted(PACKAGE.rglob("*.py")), PACKAGE.with_name("pytest_greenzmq.py")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
     functions = {
         node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
     }
     found = []
     for path, tree in trees.items():
-        name = path.relative_to(PACKAGE).as_posix()
+        name = path.relative_to(PACKAGE).as_posix() if PACKAGE in path.parents else path.name
         if not name.startswith(SKIPPED):
             found += [message for message in _in_file(name, tree, functions) if INTERNAL.get(name) != message.kind]
     return list(dict.fromkeys(found))
