@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import importlib.util
 import inspect
@@ -143,6 +144,19 @@ def test_all_say_when_they_switch():
         assert places or "__" in name or name.partition(".")[0] in ("Socket", "MessageTracker"), name
         for place in places:
             assert re.search(r"[Ss]witches", inspect.getdoc(DOCUMENTED[place]) or ""), place
+
+
+def test_examples_in_docstrings_are_right():
+    """What a docstring shows at a prompt is what Python prints there."""
+    package = Path(greenzmq.__file__).parent
+    tried = 0
+    for path in package.rglob("*.py"):
+        if "\n    >>> " in path.read_text(encoding="utf-8"):
+            module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+            result = doctest.testmod(importlib.import_module(module))
+            assert result.failed == 0, module
+            tried += result.attempted
+    assert tried > 3
 
 
 def test_help_begins_with_what_a_user_needs():
