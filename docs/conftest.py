@@ -12,7 +12,7 @@
 What a comment may say:
 
 ``in=NAME``        the block is a part of a program: it takes the place of ``# here`` in ``_run/NAME.py``
-``hubs=A,B``       run it once on each: where the block imports ``greenzmq.gevent``, another namespace is imported
+``hubs=A,B``       run it once on each, which then stands in the place of ``greenzmq.gevent`` and ``"gevent"``
 ``file=NAME``      save it, in a folder that all blocks of a page share; with ``only`` it is not run by itself
 ``fails=ERROR``    it ends with this exception, whose message the last line of the ``text`` block has
 ``env=A=B``        an environment variable; several are separated by spaces
@@ -148,8 +148,13 @@ def run_python(block: dict[str, Any], folder: Path) -> None:
         source = fill(template, source)
     said = dict(pair.split("=", 1) for pair in options.get("env", "").split())
     for hub in options.get("hubs", "").split(","):
-        program = source.replace("greenzmq.gevent", f"greenzmq.{NAMESPACES.get(hub, hub)}") if hub else source
+        program = on_hub(source, hub) if hub else source
         run_program(program, folder, block, {**said, **({"GREENZMQ_HUB": hub} if hub else {})}, hub)
+
+
+def on_hub(source: str, hub: str) -> str:
+    namespace = NAMESPACES.get(hub, hub)
+    return source.replace("greenzmq.gevent", f"greenzmq.{namespace}").replace('"gevent"', f'"{namespace}"')
 
 
 def run_command(

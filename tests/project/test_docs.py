@@ -65,6 +65,36 @@ def test_every_known_hub_has_a_page():
         assert f"hubs/{hub.name}.md" in table
 
 
+def test_every_difference_is_held_by_a_test():
+    """Each line of the table of differences names files of tests that are there."""
+    page = (DOCS / "differences.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("|")][2:]
+    assert len(lines) >= 10
+    for line in lines:
+        named = re.findall(r"`(test_\w+\.py)`", line.split("|")[-2])
+        assert named, line
+        assert all([*DOCS.with_name("tests").rglob(name)] for name in named), line
+
+
+def test_the_contract_is_as_small_as_it_says():
+    """The pages count the methods that a backend has to have."""
+    from greenzmq.hubs.base import Hub
+
+    word = {8: "eight", 9: "nine"}[len(Hub.__abstractmethods__)]
+    for page in ("writing-a-hub.md", "design.md"):
+        assert re.findall(r"(\w+) methods", (DOCS / page).read_text(encoding="utf-8"))[0] == word
+
+
+def test_files_that_the_pages_name_are_there():
+    """A file of the checkout that a page names by its path exists."""
+    kinds = r"(?:greenzmq|tests|benchmarks|examples|docs)/[\w/]+\.(?:py|md|json)"
+    named = {
+        (page, path) for page in names(PAGES) for path in re.findall(kinds, (DOCS / page).read_text(encoding="utf-8"))
+    }
+    assert len(named) > 5
+    assert sorted((page, path) for page, path in named if not (DOCS.parent / path).exists()) == []
+
+
 def test_every_environment_variable_is_listed():
     """Those that the package reads, and no others."""
     import greenzmq
