@@ -33,7 +33,8 @@ Send every .py file of this interpreter's standard library through a ROUTER-DEAL
 each answer (the file's SHA-256 and number of lines) is right. Once on each hub that is installed."""
 
 EPILOG = """\
-The clients, the service and the workers are greenlets of one thread, in a process of its own for each hub.
+The clients, the service and the workers are greenlets of one thread, in a process of its own for each hub; on the hub
+threading each is a native thread.
 "stall": beside them runs a task that wakes every millisecond; this is the longest time by which it came late.
 All clients are busy all the time, so a stall is about one round of the loop: fewer clients, shorter stalls.
 Times and rates differ from run to run. The demo shows that greenzmq works; it is no benchmark.

@@ -34,6 +34,9 @@ CHUNK = 1 << 16
 LOOK = 0.05
 """Seconds between two reports of progress, and between two checks of whether the run has failed or hangs."""
 
+ENDS = 0.5
+"""Seconds that threads may take to end, once they are killed."""
+
 
 class Failure(NamedTuple):
     """A request whose answer is wrong or missing, and the reason."""
@@ -140,8 +143,7 @@ class Exchange:
             self._watch()
             report(len(self.latencies))
         finally:
-            for task in self.asking + self.service:
-                task.kill()
+            self._end_tasks()
             context.destroy(linger=0)
         return self._outcome(self.last_answer - started, ticker.stall)
 
@@ -212,6 +214,15 @@ class Exchange:
                     return
             if self.errors:
                 raise self.errors[0]
+
+    def _end_tasks(self) -> None:
+        """Kill all tasks. On native threads, one that blocks does not end: it is left alone, and its socket closed."""
+        tasks = self.asking + self.service
+        for task in tasks:
+            task.kill(block=False)
+        until = time.perf_counter() + ENDS
+        for task in tasks:
+            task.join(max(until - time.perf_counter(), 0) if task.hub.runs_threads else None)
 
     def _outcome(self, seconds: float, stall: float) -> Outcome:
         missing = [Failure(request.name, why) for request, why in self.unanswered.items()]

@@ -174,6 +174,15 @@ def test_a_missing_answer(name: str, folder: Path) -> None:
     assert done.stderr.count("never sent") == 3
 
 
+def test_a_worker_that_blocks_its_thread(folder: Path) -> None:
+    """On native threads the others go on, and a thread that does not end is not waited for. Seen to go on for ever."""
+    args: list[str | Path] = ["--hub", "threading", "--dir", folder, "--clients", "2", "--workers", "1"]
+    done = tampered("time.sleep(1000)", *args, "--timeout", "0.5")
+    assert done.returncode == 1
+    assert "greenzmq: threading: 5 of 5 answers missing:" in done.stderr
+    assert done.stderr.count("no answer") == 2
+
+
 @pytest.mark.parametrize(
     ("worker", "message"),
     [
