@@ -192,6 +192,7 @@ def test_environment_pyobj(text: str) -> None:
 def test_environment_hub(text: str) -> None:
     """A wrong hub is an error that names the variable, where a hub is asked for."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foreign, "entry_points", lambda **_: importlib.metadata.EntryPoints())  # it would read all files
         patch.setenv(hubs.ENVIRONMENT, text)
         hubs.current_hub()
         words = fault(greenzmq.HubError, hubs.hub_to_wait_on)
