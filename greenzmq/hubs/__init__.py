@@ -38,6 +38,7 @@ from .detection import (
     coroutine_loop,
     detect,
     is_debugged_coroutine,
+    new_loops_debug,
     runs_elsewhere,
 )
 from .registry import Choice, KnownHub, hub_class, install_line, known_hubs, may_run_threads, runs_threads
@@ -58,6 +59,7 @@ __all__ += [
     "known_hubs",
     "lasting",
     "load_threads",
+    "new_loops_debug",
     "shares_sockets",
     "thread_choice",
     "use_hub",
@@ -256,12 +258,10 @@ def shares_sockets(choice: Choice | None = None, ask_environment: bool = True) -
     ask_environment : bool
         False spares the look at ``$GREENZMQ_HUB``, if `load_threads` has looked. That is 3 % of what a socket costs.
     """
-    if choice is not None:
-        return runs_threads(choice)
-    if not may_run_threads(os.environ.get(ENVIRONMENT) if ask_environment else None):
+    if not may_run_threads(os.environ.get(ENVIRONMENT) if ask_environment and choice is None else None):
         return False
     try:
-        return runs_threads(decide().name)
+        return runs_threads(decide().name if choice is None else choice)
     except HubError:
         return False
 

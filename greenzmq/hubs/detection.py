@@ -28,6 +28,7 @@ __all__ = [
     "coroutine_loop",
     "detect",
     "is_debugged_coroutine",
+    "new_loops_debug",
     "runs_elsewhere",
 ]
 
@@ -215,11 +216,19 @@ def is_debugged_coroutine() -> bool:
     return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, *_OURS))) is None
 
 
-def asyncio_debugs() -> bool:
-    """Whether the running asyncio loop is in debug mode; if none runs, whether a new one would be."""
+def asyncio_debugs(otherwise: bool | None = None) -> bool:
+    """Whether the running asyncio loop is in debug mode; if none runs, whether a new one would be.
+
+    `otherwise` is what `new_loops_debug` has said before: to ask it is 5 % of what a socket costs.
+    """
     loop = coroutine_loop()
     if loop is not None:
         return bool(loop.get_debug())
+    return new_loops_debug() if otherwise is None else otherwise
+
+
+def new_loops_debug() -> bool:
+    """Whether a new asyncio loop would be in debug mode."""
     environment = not sys.flags.ignore_environment and os.environ.get("PYTHONASYNCIODEBUG")
     return bool(sys.flags.dev_mode or environment)
 

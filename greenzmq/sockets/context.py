@@ -92,6 +92,7 @@ class Context(PlainContext[Made_co]):
     _greenzmq_turn: float
     _greenzmq_pyobj: bool | None
     _greenzmq_barriers: bool
+    _greenzmq_debug: bool  # whether sockets that are made while no asyncio loop runs warn; see `coroutines`
     _greenzmq_ending: NativeCall[None] | None
     _greenzmq_services: weakref.WeakSet[Any]  # what runs in it, with sockets of its own, until it ends
     _greenzmq_started = False  # it has, or has had, a socket
@@ -123,6 +124,7 @@ class Context(PlainContext[Made_co]):
             _greenzmq_barriers=(
                 getattr(other, "_greenzmq_barriers", default_barriers()) if barriers is None else bool(barriers)
             ),
+            _greenzmq_debug=hubs.new_loops_debug(),
             _greenzmq_ending=None,
             _greenzmq_services=weakref.WeakSet(),
         )

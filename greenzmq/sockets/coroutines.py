@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .directions import Direction
 
-__all__ = ["CheckedState", "new_state", "warn_once"]
+__all__ = ["CheckedState", "state_class", "warn_once"]
 
 TYPE = int(zmq.TYPE)
 #: The attribute of a loop that holds the places in the code for which the warning was given.
@@ -75,9 +75,12 @@ class CheckedState(SocketState):
             warn_once()
 
 
-def new_state(turn: float) -> SocketState:
-    """Make the state of a new socket: one that warns if asyncio's debug mode is on here and now."""
-    return CheckedState(turn) if asyncio_debugs() else SocketState(turn)
+def state_class(otherwise: bool | None) -> type[SocketState]:
+    """The class of a new socket's state: one that warns if asyncio's debug mode is on here and now.
+
+    `otherwise` is what holds where no loop runs; None asks the environment.
+    """
+    return CheckedState if asyncio_debugs(otherwise) else SocketState
 
 
 def warn_once() -> None:

@@ -30,7 +30,7 @@ from . import fast_methods, signatures
 from .accelerator import confirm, get_option
 from .barriers import Barriers, ObservedSharedState, ObservedState
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
-from .coroutines import new_state
+from .coroutines import state_class
 from .counting import count_new
 from .directions import POLLIN
 from .fairness import default_turn
@@ -127,10 +127,12 @@ class Socket(PlainSocket[Received_co], Barriers):
             before_first(ctx_or_socket)
         arguments: Any = (ctx_or_socket, socket_type)
         super().__init__(*arguments, shadow=shadow, copy_threshold=copy_threshold)  # type: ignore[misc]  # of bytes only
-        turn = getattr(self.context, "_greenzmq_turn", None)
-        make: Any = SharedState if shares_sockets(self._greenzmq_choice, turn is None) else new_state
-        if getattr(self.context, "_greenzmq_barriers", False):
-            make = ObservedSharedState if make is SharedState else ObservedState
+        context: Any = self.context
+        turn = getattr(context, "_greenzmq_turn", None)
+        shares = shares_sockets(self._greenzmq_choice, turn is None)
+        make: Any = SharedState if shares else state_class(getattr(context, "_greenzmq_debug", None))
+        if getattr(context, "_greenzmq_barriers", False):
+            make = ObservedSharedState if shares else ObservedState
         state = shared_state(self, default_turn() if turn is None else turn, make, is_new=not self._shadow)
         state.use_type(int(_get(self, TYPE)) if self._shadow else int(socket_type))
         count_new(state)
