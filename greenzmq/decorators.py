@@ -1,12 +1,13 @@
 """pyzmq's decorators with green contexts and sockets.
 
-::
-
-    from greenzmq.decorators import context, socket     # or: from greenzmq.gevent.decorators import …
-
-    @context()
-    @socket(zmq.PUSH)
-    def work(ctx, push): ...
+>>> import greenzmq as zmq
+>>> from greenzmq.decorators import context, socket  # or: from greenzmq.gevent.decorators import …
+>>> @context()
+... @socket(zmq.PUSH)
+... def work(ctx, push):
+...     return push.type.name
+>>> work()
+'PUSH'
 """
 
 from __future__ import annotations

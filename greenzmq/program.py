@@ -82,6 +82,11 @@ def main(
 
     On every hub Ctrl-C raises `KeyboardInterrupt` in the function. So it does on asyncio, where `asyncio.run` would
     cancel the task instead.
+
+    Examples
+    --------
+    >>> main(str.upper, "hello", hub="selector")
+    'HELLO'
     """
     refuse_coroutine(function)
     call = partial(function, *args, **kwargs)

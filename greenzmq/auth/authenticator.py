@@ -76,14 +76,11 @@ class Authenticator:
 
     Examples
     --------
-    ::
-
-        with Authenticator(context) as auth:
-            auth.configure_curve(location="clients")
-            server = context.socket(zmq.REP)
-            server.curve_server, server.curve_secretkey = True, secret
-            server.bind("tcp://*:5555")
-            ...
+    >>> import greenzmq as zmq
+    >>> with zmq.Context() as context, zmq.auth.Authenticator(context) as auth, context.socket(zmq.REP) as server:
+    ...     auth.configure_plain("*", {"user": "password"})
+    ...     server.plain_server = True
+    ...     port = server.bind_to_random_port("tcp://127.0.0.1")
     """
 
     _greenzmq_context_class: ClassVar[Any] = Context

@@ -47,16 +47,13 @@ def wait(things: Iterable[Any], timeout: float | None = None, *, poller: type[Po
 
     Examples
     --------
-    ::
-
-        while True:
-            for what in greenzmq.wait([socket, commands, worker]):
-                if what is socket:
-                    handle(socket.recv())
-                elif what is commands:
-                    obey(commands.get())
-                else:
-                    worker.get()
+    >>> import greenzmq
+    >>> commands, worker = greenzmq.Queue(), greenzmq.hub().spawn(len, "result")
+    >>> commands.put("stop")
+    >>> for what in greenzmq.wait([commands, worker], timeout=5):
+    ...     if what is commands:
+    ...         print(commands.get())
+    stop
     """
     limit = as_limit(timeout, "wait()")
     wanted = [_with_events(thing) for thing in things]

@@ -22,11 +22,16 @@ def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> Asyn
 
     Examples
     --------
-    ::
-
-        with monitor_events(socket, zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED) as events:
-            async for event in events:
-                print(event["event"].name, event["endpoint"])
+    >>> import asyncio
+    >>> import greenzmq.aio as zmq
+    >>> async def main():
+    ...     async with zmq.Context() as context, context.socket(zmq.REP) as socket:
+    ...         with zmq.monitor_events(socket, zmq.EVENT_LISTENING) as events:
+    ...             socket.bind("tcp://127.0.0.1:*")
+    ...             async for event in events:
+    ...                 return event["event"].name
+    >>> asyncio.run(main())
+    'LISTENING'
     """
     return AsyncMonitorEvents(socket, events)
 

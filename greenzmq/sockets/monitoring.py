@@ -48,11 +48,13 @@ def monitor_events(socket: zmq.Socket[Any], events: int = zmq.EVENT_ALL) -> Moni
 
     Examples
     --------
-    ::
-
-        with monitor_events(socket, zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED) as events:
-            for event in events:
-                print(event["event"].name, event["endpoint"])
+    >>> import greenzmq as zmq
+    >>> with zmq.Context() as context, context.socket(zmq.REP) as socket:
+    ...     with zmq.monitor_events(socket, zmq.EVENT_LISTENING | zmq.EVENT_CLOSED) as events:
+    ...         _ = socket.bind("tcp://127.0.0.1:*")
+    ...         socket.unbind(socket.last_endpoint)
+    ...         [next(events)["event"].name for _ in range(2)]
+    ['LISTENING', 'CLOSED']
     """
     return MonitorEvents(socket, events)
 

@@ -193,12 +193,14 @@ class GreenEvent(Linkable):
 
     Examples
     --------
-    A native thread, or a library that has one, wakes a greenlet::
+    A native thread, or a library that has one, wakes a greenlet:
 
-        done = greenzmq.GreenEvent()
-        library.start(on_end=done.set_threadsafe)
-        if not done.wait(timeout=5):
-            ...
+    >>> import threading
+    >>> import greenzmq
+    >>> done = greenzmq.GreenEvent()
+    >>> threading.Timer(0.01, done.set_threadsafe).start()
+    >>> done.wait(timeout=5)
+    True
     """
 
     def __init__(self) -> None:

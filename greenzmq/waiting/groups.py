@@ -50,12 +50,12 @@ class TaskGroup(Linkable):
 
     Examples
     --------
-    ::
-
-        with hub.group() as group:
-            first = group.spawn(fetch, 1)
-            second = group.spawn(fetch, 2)
-        print(first.get(), second.get())
+    >>> import greenzmq
+    >>> with greenzmq.hub().group() as group:
+    ...     first = group.spawn(pow, 2, 10)
+    ...     second = group.spawn(pow, 3, 3)
+    >>> first.get(), second.get()
+    (1024, 27)
     """
 
     def __init__(self, hub: Hub, spawn: Callable[..., Task[Any]]) -> None:

@@ -44,6 +44,13 @@ class Pool(Linkable):
     ----------
     size : int
         As above.
+
+    Examples
+    --------
+    >>> import greenzmq
+    >>> with greenzmq.Pool(10) as pool:
+    ...     pool.map(str.upper, ["one", "two"])
+    ['ONE', 'TWO']
     """
 
     def __init__(self, size: int, *, hub: Choice | GreenHub | None = None) -> None:

@@ -69,6 +69,16 @@ class Queue(Linkable, Generic[T]):
     ----------
     maxsize : int
         As above.
+
+    Examples
+    --------
+    >>> import greenzmq
+    >>> items = greenzmq.Queue()
+    >>> for number in range(3):
+    ...     items.put(number)
+    >>> items.close()
+    >>> list(items)
+    [0, 1, 2]
     """
 
     _kind: type[Items] = Items
