@@ -6,11 +6,13 @@ has, and names what it takes over from pyzmq.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +136,24 @@ def public() -> str:
     return table(("module", "names"), [*rows, (namespaces, "as `greenzmq`, each on its hub")])
 
 
+def examples(folder: str) -> str:
+    """The programs of a folder of ``examples/``, with the first sentences of their docstrings."""
+    rows = []
+    for path in sorted((ROOT / "examples" / folder).glob("*.py")):
+        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if path.stem != "children":  # what the programs of one_word share
+            link = f"[`{path.name}`](../{path.relative_to(ROOT).as_posix()})"
+            rows.append((link, " ".join(told.partition("\n\n")[0].split()).replace("``", "`")))
+    return table(("program", "what it shows"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "waits": waits,
     "waits-not": waits_not,
     "words": words,
+    "examples": partial(examples, "."),
+    "examples-one-word": partial(examples, "one_word"),
+    "examples-patterns": partial(examples, "patterns"),
     "passed-on": passed_on,
     "public": public,
 }
