@@ -221,7 +221,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict, on greenzmq itself; mypy and pyright on users' programs against what is installed."""
     install(session, "all")
-    session.install("nox", *nox.project.dependency_groups(PYPROJECT, "types"))
+    session.install("nox", "pytest", *nox.project.dependency_groups(PYPROJECT, "types"))
     config = ("--config-file", str(ROOT / "pyproject.toml"))
     session.run("mypy", *config)
     programs = users_programs(Path(session.create_tmp()).resolve())

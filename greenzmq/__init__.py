@@ -118,6 +118,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         zerocopy        a native thread for pyzmq's collector of zero-copy buffers
         context         the green Context
         monitoring      the events of a socket's connections, as an iterator
+        awaitable_signatures    the types of the methods of the awaitable Socket
         awaitable       the awaitable Socket
         awaitable_context       the awaitable Context
         awaitable_monitoring    monitoring for async for

@@ -32,13 +32,18 @@ from zmq.asyncio import ZMQEventLoop as ZMQEventLoop
 from zmq.asyncio import install as install
 
 import greenzmq as _greenzmq
-from greenzmq import *  # noqa: F403
+
+if TYPE_CHECKING:  # of names that are imported twice mypy takes the first, pyright the second
+    from greenzmq.polling.awaitable import wait as wait
+    from greenzmq.sockets.awaitable_monitoring import monitor_events as monitor_events
+
+from greenzmq import *  # type: ignore[assignment]  # noqa: F403
 from greenzmq import submodules as _submodules
 from greenzmq.hubs import hub_class as _hub_class
 from greenzmq.names import *  # noqa: F403
 from greenzmq.polling.awaitable import Poller as Poller
 from greenzmq.polling.awaitable import select as select
-from greenzmq.polling.awaitable import wait as wait  # type: ignore[assignment]
+from greenzmq.polling.awaitable import wait as wait
 from greenzmq.polling.awaitable import zmq_poll as zmq_poll
 from greenzmq.proxies.awaitable import device as device
 from greenzmq.proxies.awaitable import proxy as proxy
@@ -46,8 +51,12 @@ from greenzmq.proxies.awaitable import proxy_steerable as proxy_steerable
 from greenzmq.sockets.awaitable import Socket as Socket
 from greenzmq.sockets.awaitable_context import Context as Context
 from greenzmq.sockets.awaitable_monitoring import AsyncMonitorEvents as AsyncMonitorEvents
-from greenzmq.sockets.awaitable_monitoring import monitor_events as monitor_events  # type: ignore[assignment]
+from greenzmq.sockets.awaitable_monitoring import monitor_events as monitor_events
 from greenzmq.waiting import hub_api as _green
+from greenzmq.waiting.bridge import AwaitableTask as AwaitableTask
+from greenzmq.waiting.bridge import await_ as await_
+from greenzmq.waiting.bridge import run as run
+from greenzmq.waiting.bridge import spawn as spawn
 
 if TYPE_CHECKING:
     from greenzmq import auth as auth

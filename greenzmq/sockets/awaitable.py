@@ -19,13 +19,14 @@ from zmq.backend import Socket as BackendSocket
 from ..hubs.asyncio import Future, current_task, ensure_future, isfuture, running_loop
 from ..waiting.bridge import run_beside
 from ..waiting.futures import PendingFuture, failed_future, finished_future, loop_to_run
-from . import socket as green
+from . import awaitable_signatures as signatures
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
 from .directions import POLLIN
 from .monitors import open_monitor
 from .parts import take_parts
 from .pending import begin, begin_poll
 from .plain import PlainSocket
+from .signatures import typed_as
 from .tracker import tracked
 from .unawaited import Unawaited
 
@@ -42,7 +43,7 @@ _recv = BackendSocket.recv
 _ENDS = (int(zmq.ENOTSOCK), int(zmq.ETERM))
 
 
-class Socket(green.Socket[Any]):
+class Socket(signatures.ComposedCalls):
     """A `zmq.asyncio.Socket` that loses no message. Any number of tasks and greenlets may wait on it at once.
 
     Made by ``Context.socket``, or of a green or plain socket by ``Socket(socket)``, `from_socket` and `shadow`. Names,
@@ -105,9 +106,10 @@ class Socket(green.Socket[Any]):
 
     # -- one frame ----------------------------------------------------------------------------------------------------
 
+    @typed_as(signatures.send)
     def send(  # type: ignore[override]
         self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
-    ) -> Future[zmq.MessageTracker | None]:
+    ) -> Future[Any]:
         """Send one frame; see `zmq.asyncio.Socket.send`. It is sent also if the future is not awaited."""
         loop = running_loop() or loop_to_run(self)
         sending = self._greenzmq_sending
@@ -135,6 +137,7 @@ class Socket(green.Socket[Any]):
             return failed_future(loop, error)
         return begin(loop, self, sending, send_addressed, flags, (data, copy, track, *address))
 
+    @typed_as(signatures.recv)
     def recv(  # type: ignore[override]
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> Future[Any]:
@@ -167,9 +170,10 @@ class Socket(green.Socket[Any]):
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
+    @typed_as(signatures.send_multipart)
     def send_multipart(  # type: ignore[override]
         self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
-    ) -> Future[zmq.MessageTracker | None]:
+    ) -> Future[Any]:
         """Send a message of several frames, in one piece; see `zmq.asyncio.Socket.send_multipart`.
 
         A change of the list, or of a part, after the call changes nothing in what is sent, unless ``copy=False``.
@@ -200,6 +204,7 @@ class Socket(green.Socket[Any]):
             return failed_future(loop, error)
         return begin(loop, self, sending, send_message, index(flags), arguments)
 
+    @typed_as(signatures.recv_multipart)
     def recv_multipart(  # type: ignore[override]
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> Future[Any]:
@@ -313,7 +318,7 @@ class Socket(green.Socket[Any]):
 
     async def __anext__(self) -> list[bytes]:
         try:
-            return await self.recv_multipart()  # type: ignore[no-any-return]
+            return await self.recv_multipart()
         except zmq.ZMQError as error:
             if error.errno in _ENDS:
                 raise StopAsyncIteration from None

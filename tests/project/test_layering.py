@@ -26,8 +26,8 @@ LAYERS = {
     "time_limit bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "
     "event_wait timeouts unawaited outcomes operations pending coroutines sharing registry counting parts calls "
-    "fast_methods tracker signatures monitors locked barriers socket zerocopy context monitoring awaitable "
-    "awaitable_context awaitable_monitoring",
+    "fast_methods tracker signatures monitors locked barriers socket zerocopy context monitoring "
+    "awaitable_signatures awaitable awaitable_context awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller wait awaitable",
     "proxies": "native green awaitable",
     "decorators": "",
@@ -55,6 +55,7 @@ LAYERS = {
 # What is made of asyncio's futures.
 AWAITABLE = (
     "sockets.pending",
+    "sockets.awaitable_signatures",
     "sockets.awaitable",
     "sockets.awaitable_context",
     "sockets.awaitable_monitoring",

@@ -49,7 +49,7 @@ NAMES = sorted({*public_names()})
 
 @pytest.mark.parametrize("namespace", said.NAMESPACES)
 def test_a_namespace_has_the_names_of_the_package(namespace, request):
-    """All that `greenzmq` has, each namespace has, but for what would have no meaning there."""
+    """All that `greenzmq` has, each namespace has, but for what would have no meaning there; and all it names is there."""
     try:
         module = importlib.import_module(f"greenzmq.{namespace}")
     except greenzmq.MissingHubError as error:
@@ -58,6 +58,7 @@ def test_a_namespace_has_the_names_of_the_package(namespace, request):
         pytest.skip(str(error))
     other = {"MonitorEvents"} if namespace == "aio" else set()  # there it is AsyncMonitorEvents
     assert {*greenzmq.__all__} - {*module.__all__} == other
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 def test_each_is_there():
