@@ -67,6 +67,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         reasons         what a greenlet waits for, for diagnostics
         waiter          the one place where a greenlet parks
         counting        counts of waits, for stats
+        turns           the turn: how long a greenlet may go on before it yields to the hub
         events          GreenEvent, and what else can be waited for
         lines           waiters that are served in order, and the things that they take one at a time
         sync            Lock, RLock, Semaphore
@@ -89,7 +90,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         inherited       the error that a forked child gets from its parent's sockets
         pyobj           whether pickle is refused
         accelerator     whether the compiled fast path is used (_fastpath.c, optional), and if not, why
-        fairness        the turn: how long a greenlet may go on before it yields to the hub
+        fairness        the turn of a socket, and its runs under NOBLOCK
         messages        who is in the middle of a multipart message
         spurious        readiness that libzmq reports in error
         listeners       Pollers and Socket.poll, which wait for events and take no message
@@ -181,7 +182,7 @@ slow path
 recheck
     To read ``EVENTS`` after a call that may have cleared the signal for others, and to wake those that can go on.
 turn
-    The run of operations that one greenlet makes on one socket before it yields to the hub.
+    The run of operations that one greenlet makes on one socket, or queue, before it yields to the hub.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ LAYERS = {
     "process": "unpatched descriptors fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
     "words foreign registry",
-    "waiting": "limits reasons waiter counting events lines sync conditions items queues locks scope tasks threads "
-    "time_limit bridge futures from_threads groups hub_api pool",
+    "waiting": "limits reasons waiter counting turns events lines sync conditions items queues locks scope tasks "
+    "threads time_limit bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "
     "event_wait timeouts unawaited outcomes operations pending coroutines sharing registry counting parts calls "
     "fast_methods tracker signatures monitors locked barriers socket zerocopy context monitoring "

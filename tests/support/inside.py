@@ -40,7 +40,7 @@ from greenzmq.sockets import (
 from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
 from greenzmq.waiting import counting as waits
-from greenzmq.waiting import waiter
+from greenzmq.waiting import turns, waiter
 from greenzmq.waiting.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -182,14 +182,14 @@ def turn_of(polled: greenzmq.Socket | greenzmq.Poller) -> float:
 def every_call_yields(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every operation on the slow path yield to the hub, and every second operation take the slow path."""
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
-    for module in (directions, fairness):
+    for module in (directions, fairness, turns):
         monkeypatch.setattr(module, "FAST_CALLS", 1)
 
 
 def replace_yield(patch: pytest.MonkeyPatch, instead: Callable[[Hub], object]) -> Callable[[Hub], object]:
     """Have a socket's operation call `instead` where it yields to the hub. Returns the function it replaces."""
-    yields = fairness.yield_to_hub
-    patch.setattr(fairness, "yield_to_hub", instead)
+    yields = turns.yield_to_hub
+    patch.setattr(turns, "yield_to_hub", instead)
     return yields
 
 
