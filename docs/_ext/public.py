@@ -17,8 +17,9 @@ PUBLIC: dict[str, str | tuple[str, ...]] = {
     "greenzmq.patching": ("patch", "patched", "unpatch"),
     "greenzmq.asyncio": ("AwaitableTask", "await_", "run", "spawn"),
     "greenzmq.aio": (
-        *("AsyncMonitorEvents", "Context", "Poller", "Socket", "device", "monitor_events", "proxy", "proxy_steerable"),
-        *("select", "wait", "zmq_poll"),
+        *("AsyncMonitorEvents", "AwaitableTask", "Context", "Poller", "ProactorSelectorThreadWarning", "Socket"),
+        *("ZMQEventLoop", "await_", "device", "install", "monitor_events", "proxy", "proxy_steerable", "run", "select"),
+        *("spawn", "wait", "zmq_poll"),
     ),
     "greenzmq.errors": ALL,
     "greenzmq.diagnostics": ("ParkedGreenlet",),  # what greenzmq.waiters() returns

@@ -49,7 +49,7 @@ NAMES = sorted({*public_names()})
 
 @pytest.mark.parametrize("namespace", said.NAMESPACES)
 def test_a_namespace_has_the_names_of_the_package(namespace, request):
-    """All that `greenzmq` has, each namespace has, but for what would have no meaning there; and all it names is there."""
+    """All that `greenzmq` has, each namespace has, but for what has no meaning there; and all it names is there."""
     try:
         module = importlib.import_module(f"greenzmq.{namespace}")
     except greenzmq.MissingHubError as error:
