@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 HERE = Path(__file__).parent
 SITE = HERE / "_build"
@@ -55,3 +56,21 @@ def test_every_page_is_in_the_index():
         name = path.relative_to(HERE).with_suffix("").as_posix()
         if not name.startswith("_"):
             assert f'"{name}"' in index, name
+
+
+def test_every_link_within_leads_somewhere():
+    """Each link of each page to another page, to a place in it, or to a file leads to what is there."""
+    pages = {path: path.read_text(encoding="utf-8") for path in SITE.rglob("*.html")}
+    places = {path: {*re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()}
+    wrong, seen = [], 0
+    for path, text in pages.items():
+        for link in re.findall(r'<(?:a|img|link|script)\b[^>]*?\b(?:href|src)="([^"]+)"', text):
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            target, _, place = html.unescape(link).partition("#")
+            file = (path.parent / unquote(target.partition("?")[0])).resolve() if target else path
+            seen += 1
+            if not file.is_file() or (place and file in places and unquote(place) not in places[file]):
+                wrong.append(f"{path.relative_to(SITE)}: {link}")
+    assert seen > 1000
+    assert sorted({*wrong}) == []

@@ -126,6 +126,18 @@ def test_all_parameters_are_told():
     assert {name: wrong for name, what in DOCUMENTED.items() if (wrong := untold(what))} == {}
 
 
+def test_all_times_have_units():
+    """A time is told in seconds or milliseconds, wherever a parameter is one."""
+    times = {"timeout", "seconds", "linger", "turn", "delay", "interval"}
+    wrong = []
+    for name, what in DOCUMENTED.items():
+        if inspect.isfunction(what) and times & {*inspect.signature(what).parameters}:
+            text = inspect.getdoc(what) or ""
+            if not re.search(r"[Ss]econd", text) and not ELSEWHERE.search(text):
+                wrong.append(name)
+    assert wrong == []
+
+
 def test_all_sections_have_types():
     """Parameters and attributes stand there with their types, or with where to look."""
     sections = re.compile(r"^(?:Parameters|Attributes)\n-+\n((?:.|\n)*?)(?=\n\n\w|\Z)", re.MULTILINE)
