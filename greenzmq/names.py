@@ -9,7 +9,6 @@ from __future__ import annotations
 from zmq import COPY_THRESHOLD as COPY_THRESHOLD
 from zmq import DRAFT_API as DRAFT_API
 from zmq import IPC_PATH_MAX_LEN as IPC_PATH_MAX_LEN
-from zmq import PYZMQ_DRAFT_API as PYZMQ_DRAFT_API
 from zmq import Stopwatch as Stopwatch
 from zmq import backend as backend
 from zmq import constants as constants
@@ -30,3 +29,8 @@ from zmq.sugar.version import *  # noqa: F403
 from .sockets.tracker import Frame as Frame
 from .sockets.tracker import Frame as Message  # noqa: F401
 from .sockets.tracker import MessageTracker as MessageTracker
+
+try:
+    from zmq import PYZMQ_DRAFT_API as PYZMQ_DRAFT_API
+except ImportError:  # pyzmq 26
+    pass

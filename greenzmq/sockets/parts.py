@@ -115,8 +115,10 @@ def _lines(error: BaseException) -> dict[str, int]:
     lines = {}
     traceback = error.__traceback__
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if "zmq/backend" in code.co_filename.replace("\\", "/") and not code.co_name.endswith("_check_rc"):
-            lines[code.co_name] = traceback.tb_lineno
+        frame = traceback.tb_frame
+        # By the module's name: pyzmq 26 notes its file without a folder.
+        in_backend = str(frame.f_globals.get("__name__")).startswith("zmq.backend.")
+        if in_backend and not frame.f_code.co_name.endswith("_check_rc"):
+            lines[frame.f_code.co_name] = traceback.tb_lineno
         traceback = traceback.tb_next
     return lines

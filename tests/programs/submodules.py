@@ -71,7 +71,8 @@ SPELLINGS: dict[str, Callable[[str, str], Any]] = {
 
 def compare(spelling: str) -> None:
     """Print what is wrong with each submodule of pyzmq in each namespace, imported there first."""
-    names = [found.name.partition(".")[2] for found in pkgutil.walk_packages(zmq.__path__, "zmq.", onerror=str)]
+    found = [each.name for each in pkgutil.walk_packages(zmq.__path__, "zmq.", onerror=str)]
+    names = [name.partition(".")[2] for name in found if not name.endswith(".__main__")]  # a program, which runs
     compared = set()
     for namespace in NAMESPACES:
         for name in names:
