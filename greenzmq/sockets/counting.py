@@ -108,10 +108,13 @@ class _Counted:
     ----------
     by : tuple of counts
         Who counts it.
+    of : weak reference to a SocketState
+        The state, as another may have the same `id` later.
     """
 
     def __init__(self, state: SocketState) -> None:
         self.by: tuple[Any, ...] = ()
+        self.of = weakref.ref(state)
         self._classes: tuple[Any, Any] = (type(state), type(state.waiters))
         self._most = (0, 0)
 
@@ -160,7 +163,7 @@ def end(counts: SocketCounts | HubCounts) -> None:
             states[id(counts.state)] = counts.state
         for key, state in states.items():
             counted = _counted.get(key)
-            if counted is not None:
+            if counted is not None and counted.of() is state:
                 with _locked(state):
                     counted.remove(counts, state)
                 if not counted.by:
@@ -179,7 +182,7 @@ def _count(state: SocketState, counts: SocketCounts | HubCounts) -> None:
         return
     with changing.lock:
         counted = _counted.get(id(state))
-        if counted is None:
+        if counted is None or counted.of() is not state:
             counted = _counted[id(state)] = _counted[id(state.waiters)] = _Counted(state)
             weakref.finalize(state, _forget, id(state), id(state.waiters)).atexit = False
         if counts not in counted.by:

@@ -384,3 +384,8 @@ def asks(stats: greenzmq.Stats) -> bool:
     """Whether the thread waits for an answer of the hub."""
     ping = counts._clock._pings.get(stats._counts)
     return ping is not None and not ping.is_answered
+
+
+def forget_no_state(patch: pytest.MonkeyPatch) -> None:
+    """Have the end of a counted socket's state not be noticed."""
+    patch.setattr(counting, "_forget", lambda *keys: None)

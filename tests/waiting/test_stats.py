@@ -14,8 +14,16 @@ import zmq
 from support.aio import a_pair, finished, on_loops, until_receiving
 from support.asyncio import loop_name
 from support.children import Child, run
-from support.inside import asks, expect_eagain, fast_sends_left, is_counted, sees_signal, waits_are_counted
-from support.sockets import connected, each, open_context, parked, receives, until
+from support.inside import (
+    asks,
+    expect_eagain,
+    fast_sends_left,
+    forget_no_state,
+    is_counted,
+    sees_signal,
+    waits_are_counted,
+)
+from support.sockets import address, connected, each, open_context, parked, receives, until
 
 import greenzmq
 import greenzmq.aio
@@ -391,6 +399,23 @@ def test_a_closed_socket(hub, context):
     assert counted.sent == 1
     with pytest.raises(zmq.ZMQError):
         greenzmq.stats(push)
+
+
+def test_sockets_come_and_go(hub, monkeypatch):
+    """Of many sockets, one after the other, each is counted, though their states get the same addresses; also where a
+    signal handler's exception has kept it from being forgotten that one has gone."""
+    for forgets in (True, False):
+        if not forgets:
+            forget_no_state(monkeypatch)
+        with greenzmq.stats(hub) as counted, open_context(hub) as context:
+            for _ in range(5):
+                with context.socket(zmq.PAIR) as one, context.socket(zmq.PAIR) as other:
+                    one.bind(address("inproc"))
+                    other.connect(one.last_endpoint.decode())
+                    one.send(b"m")
+                    other.recv()
+                del one, other
+        assert (counted.sent, counted.received) == (5, 5)
 
 
 def test_wrong_arguments():
