@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -120,6 +121,15 @@ def passed_on() -> str:
     )
 
 
+def glossary() -> str:
+    """The words that the head of the package explains."""
+    import greenzmq
+
+    told = inspect.cleandoc(greenzmq.__doc__ or "").partition("written in:\n\n")[2]
+    entries = re.findall(r"^(\S.*)\n((?:    .*\n?)+)", told, re.MULTILINE)
+    return "\n\n".join(f"{word}\n: {' '.join(meaning.split()).replace('``', '`')}" for word, meaning in entries)
+
+
 def public() -> str:
     """What `PUBLIC` says."""
     rows = []
@@ -154,6 +164,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "examples": partial(examples, "."),
     "examples-one-word": partial(examples, "one_word"),
     "examples-patterns": partial(examples, "patterns"),
+    "glossary": glossary,
     "passed-on": passed_on,
     "public": public,
 }
