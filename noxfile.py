@@ -110,11 +110,14 @@ def sanitize(session: nox.Session) -> None:
     environment = {
         "LD_PRELOAD": " ".join(str(library).strip() for library in libraries),
         # Leaks are counted by `references`: Python itself does not free all at its end.
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        # Tests measure the memory that is left, in which ASan would keep much of what was freed.
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=8",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",  # Python's own allocator would hide what is read beyond an object
     }
-    run_tests(session, *(() if session.posargs else SOCKET_TESTS), env=environment)
+    # That one limits the address space, of which ASan takes terabytes.
+    without = ("--deselect", "sockets/test_pyobj.py::test_what_the_documentation_says_of_pickle")
+    run_tests(session, *without, *(() if session.posargs else SOCKET_TESTS), env=environment)
 
 
 @nox.session

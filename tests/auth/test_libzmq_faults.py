@@ -22,6 +22,7 @@ FAULTS = {
     "without a handler any key is let in": ("any_key(False)", "in"),
     "... with one it is not": ("any_key(True)", "out"),
     "a message that never ends stays in memory": ("endless_message()", "True True"),
+    "subscribers that hang up stop a publisher": ("subscribers_hang_up()", "True"),
     "a PAIR keeps what it refuses": ("crowd_at_a_pair()", "True"),
     "a frame may be of any size": ("one_huge_frame()", "True False"),
     "... or MAXMSGSIZE": ("one_huge_frame(maxmsgsize=100_000)", "False True"),

@@ -131,6 +131,34 @@ def one_huge_frame(**options: Any) -> None:
     os._exit(0)
 
 
+def subscribers_hang_up() -> None:
+    """Peers with many subscriptions go at once: how much longer a call takes that must not wait, than before."""
+    publisher, port = server(zmq.XPUB, linger=0)
+
+    def longest_call() -> float:
+        longest, end = 0.0, time.monotonic() + 1
+        while time.monotonic() < end:
+            start = time.thread_time()
+            try:
+                publisher.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                time.sleep(0.001)
+            longest = max(longest, time.thread_time() - start)
+        return longest
+
+    peers = []
+    for _ in range(120):
+        connection = peer(port, b"SUB")
+        topics = [b"\x01" + os.urandom(200) for _ in range(20)]
+        connection.sendall(b"".join(frame(topic) for topic in topics))
+        peers.append(connection)
+    before = longest_call()
+    for connection in peers:
+        connection.close()
+    print(longest_call() > 10 * before, flush=True)
+    os._exit(0)
+
+
 def crowd_at_a_pair() -> None:
     """Peers that a PAIR refuses, since it has one; what stays open when they have gone."""
     pair, port = server(zmq.PAIR)
