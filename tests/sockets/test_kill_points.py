@@ -15,7 +15,7 @@ from support.inside import every_call_yields, receivers_of, replace_yield, sende
 from support.invariants import check, idle
 from support.sockets import connected, open_context, parked, receives, sends, until
 from support.waiters import drain, fill_up, plain, signalled, waiting_receiver
-from support.ways_to_end import Target, interruptions
+from support.ways_to_end import Limit, Target, interruptions
 
 import greenzmq
 
@@ -160,7 +160,7 @@ def yield_interrupted(hub: greenzmq.GreenHub, way: Way, direction: str, patch: p
         yield_to_hub = replace_yield(patch, interrupted)
         target = way(hub, exchange)
         until(hub, lambda: target.ended)
-        assert len(pauses) >= 3
+        assert len(pauses) >= 3 or issubclass(way, Limit)  # which a busy machine may meet earlier
         expected = range(len(count)) if direction == "sending" else range(len(count), 50)
         assert drain(pull) == [[b"%d" % n] for n in expected], way.__name__
         target.check()
