@@ -272,7 +272,7 @@ def begin(
             result = state.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return finished_future(loop, result)
-        timeout = state.timeouts.get(socket, direction)
+        timeout = state.timeouts.get(socket, direction) if known is None else known
         if timeout == 0:
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
     except Exception as error:

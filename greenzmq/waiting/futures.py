@@ -29,6 +29,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import HubError, WrongHubError
@@ -83,7 +84,7 @@ class TaskWaiter(Waiter):
         future: PendingFuture[Any],
         hub: AsyncioHub,
         timeout: float | None,
-        since: float | None,
+        since: float,
         reason: Reason,
         party: Any,
     ) -> None:
@@ -92,8 +93,16 @@ class TaskWaiter(Waiter):
         self._wakeup: Any = None
         self._context: Any = None
         self._cancelled = False
-        super().__init__(hub, timeout, since, reason)
+        # In line what `Waiter` does: every call that has to wait comes by here.
         self.party = party
+        self.hub = hub
+        self.reason = reason
+        self.woken = self.expired = self.parked = self.yielded = False
+        self.queue = self._timer = self.spurious = None
+        self.timeout = timeout
+        self.since = since
+        if timeout is not None:
+            self._timer = hub.call_later(timeout + since - monotonic(), self._expire)
 
     def wake_now(self) -> None:
         """See `Waiter.wake_now`: resume the task at once."""
