@@ -157,9 +157,9 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", str(ROOT / "tests" / "fuzz" / "zap.py"), f"{seconds:.0f}", *session.posargs)
 
 
-@nox.session
+@nox.session(python=PYTHONS)
 def lowest(session: nox.Session) -> None:
-    """The tests with the oldest releases that pyproject.toml allows."""
+    """The tests with the oldest releases that pyproject.toml allows, on one of the interpreters of the classifiers."""
     pins = Path(DIST.name) / "lowest.txt"
     pins.write_text("\n".join(lowest_pins()))
     install(session, "all", "test", constraints=pins)

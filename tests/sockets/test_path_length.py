@@ -125,6 +125,7 @@ OF_A_SHARED_WAIT = {11: 840}
 STOP = 88
 
 
+@pytest.mark.runtime("asyncio", "eventlet", "gevent", "selector", "threading")  # others have their own
 def test_bytecodes_of_a_wait(hub):
     """A wait is as long on every hub, and short.
 
