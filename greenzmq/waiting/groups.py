@@ -66,7 +66,7 @@ class TaskGroup(Linkable):
         self._errors: dict[Task[Any], BaseException] = {}
         self._owner: greenlet | None = None
         self._failed = _TaskFailed()
-        self._in_block = self._aborting = self._left = False
+        self._in_block = self._aborting = self._aborted = self._left = False
 
     def ready(self) -> bool:
         """Whether no task runs. It makes this a `Waitable`."""
@@ -179,7 +179,8 @@ class TaskGroup(Linkable):
             error = task.failure()
             if error is not None:
                 self._errors[task] = error
-                self._abort()
+                if not self._aborted:  # else it would end the others' clean-up
+                    self._abort()
             self._tasks.pop(task, None)
         if not self._tasks:
             self._announce()
@@ -194,6 +195,7 @@ class TaskGroup(Linkable):
                 self._hub.call_soon(self._end_block)
             else:
                 self._hub.call_soon_threadsafe(self._end_block)
+        self._aborted = True  # last: if a signal handler's exception interrupts this, the next call does it again
 
     def _end_block(self) -> None:
         """In the hub, where the block cannot be running: its greenlet waits, or has left the block."""

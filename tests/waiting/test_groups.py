@@ -122,6 +122,34 @@ def test_a_task_that_was_killed_has_not_failed(hub):
     assert other.get() == "result"
 
 
+def test_what_fails_in_its_cleanup_ends_nobodys(hub):
+    """A task that is killed for another's failure comes to its end, also if a third one fails meanwhile.
+
+    Seen to fail: each failure killed all others anew, in the midst of their ``finally``.
+    """
+    log = []
+
+    def clean_up(text: str | None) -> None:
+        try:
+            hub.sleep(1000)
+        finally:
+            if text is not None:
+                raise OtherError(text)
+            for _ in range(10):
+                hub.sleep()
+            log.append("cleaned up")
+
+    def block() -> None:
+        with hub.group() as group:
+            for text in (None, "second", "third"):
+                group.spawn(clean_up, text)
+            hub.sleep()
+            raise OtherError("first")
+
+    assert failures(block) == ["first", "second", "third"][: 3 if hasattr(builtins, "ExceptionGroup") else 1]
+    assert log == ["cleaned up"]
+
+
 def test_groups_in_groups(hub):
     """A failure in the outer one ends the inner one's block, whose tasks end first."""
     log: list[str] = []
