@@ -1,8 +1,9 @@
 """Counts of waits: how many there are, how often they give control to the hub, and how late they go on.
 
-A wait costs nothing for that until somebody counts. The first `begin` puts a function that counts in the place of
-`Waiter.__init__`, and the last `end` takes it away. It gives a waiter that concerns somebody another class, of the same
-layout, in which each write to one of four fields is seen: `Waiter.park` and whoever wakes remain as they are.
+A wait costs nothing for that until somebody counts. The first `begin` puts a function that counts in the place of each
+``__init__`` of `Waiter` and its subclasses, and the last `end` takes it away. It gives a waiter that concerns somebody
+another class, of the same layout, in which each write to one of four fields is seen: `Waiter.park` and whoever wakes
+remain as they are.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class _Changing:
 
 changing = _Changing()
 _active: tuple[Counts, ...] = ()
-_init = Waiter.__init__
+#: Each class of waiters whose ``__init__`` is replaced, and how to put it back.
+_inits: list[tuple[Any, str, Any]] = []
 
 
 def active() -> tuple[Counts, ...]:
@@ -114,7 +116,12 @@ def begin(counts: Counts) -> None:
     global _active
     with changing.lock:
         _active = (*_active, counts)
-        setattr(Waiter, "__init__", _init_and_count)  # noqa: B010  # mypy holds methods to be final
+        if not _inits:
+            setattr(Waiter, "__init_subclass__", classmethod(_hook))  # noqa: B010  # for what is imported meanwhile
+            kinds: list[Any] = [Waiter]
+            for kind in kinds:
+                kinds += kind.__subclasses__()
+                _hook(kind)
 
 
 def end(counts: Counts) -> None:
@@ -122,19 +129,35 @@ def end(counts: Counts) -> None:
     global _active
     with changing.lock:
         _active = tuple(other for other in _active if other is not counts)
-        if not _active:
-            setattr(Waiter, "__init__", _init)  # noqa: B010
+        if _inits and not _active:
+            delattr(Waiter, "__init_subclass__")
+            while _inits:
+                setattr(*_inits.pop())
 
 
-def _init_and_count(self: Waiter, *args: Any, **kwargs: Any) -> None:
-    """`Waiter.__init__`, while something is counted."""
-    _init(self, *args, **kwargs)
-    concerned = tuple(counts for counts in _active if counts.concerns(self))
+def _hook(kind: Any) -> None:
+    """Let a class of waiters count, if it has an ``__init__`` of its own."""
+    init = vars(kind).get("__init__")
+    if init is None:
+        return
+
+    def init_and_count(self: Waiter, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if not isinstance(self, _CountedWaiter):  # by the class's base already
+            _count(self)
+
+    _inits.append((kind, "__init__", init))
+    kind.__init__ = init_and_count
+
+
+def _count(waiter: Waiter) -> None:
+    """Count what this waiter does, which was made just now, if it concerns anybody."""
+    concerned = tuple(counts for counts in _active if counts.concerns(waiter))
     if concerned:
-        seen = _Seen(self.reason, concerned)
-        kind: Any = type(self)
-        self.__class__ = _counting(kind)
-        _reason.__set__(self, seen)
+        seen = _Seen(waiter.reason, concerned)
+        kind: Any = type(waiter)
+        waiter.__class__ = _counting(kind)
+        _reason.__set__(waiter, seen)
 
 
 @cache

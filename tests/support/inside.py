@@ -372,7 +372,7 @@ def is_counted(socket: greenzmq.Socket) -> bool:
 
 def waits_are_counted() -> bool:
     """Whether anything is counted in the process."""
-    return bool(waits.active()) or Waiter.__init__ is not waits._init
+    return bool(waits.active() or waits._inits)
 
 
 def sees_signal(stats: greenzmq.Stats) -> bool:

@@ -27,6 +27,7 @@ from support.sockets import address, connected, each, open_context, parked, rece
 
 import greenzmq
 import greenzmq.aio
+from greenzmq.waiting.waiter import Waiter
 
 __all__ = ["loop_name"]
 
@@ -312,6 +313,27 @@ def test_threads(hub, context):
     assert (of_push.sent, of_pull.received) == (400, 400)
     assert (of_hub.sent, of_hub.received) == (400, 400)
     assert of_push.waits + of_pull.waits <= of_hub.waits
+
+
+def test_another_kind_of_waiter(hub):
+    """A subclass that sets its fields itself is counted, also if its module is imported later; and once, if not."""
+    inits = Waiter.__init__
+    with greenzmq.stats(hub) as counted:
+
+        class OwnWaiter(Waiter):
+            __slots__ = ()
+
+            def __init__(self, hub: Any) -> None:
+                super().__init__(hub, 0.0)
+
+        waiter = OwnWaiter(hub.hub)
+        waiter.park()
+        waiter.close()
+    assert (counted.waits, counted.switches) == (1, 1)
+    assert Waiter.__init__ is inits
+    waiter = OwnWaiter(hub.hub)
+    waiter.close()
+    assert counted.waits == 1
 
 
 # -- asyncio ----------------------------------------------------------------------------------------------------------
