@@ -102,13 +102,13 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         unawaited       the futures of an awaitable socket that nobody waits for yet
         outcomes        what follows an attempt without a result
         operations      the slow path: try, enter, park, try again, leave
-        pending         the same for asyncio tasks: calls that return a future
         coroutines      the warnings of asyncio's debug mode
         sharing         a socket that several native threads use: the lock, and waiters on many hubs
         registry        the state of each libzmq socket, by its address
         counting        counts of messages and of reads of EVENTS, for stats
         parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
+        pending         operations for asyncio tasks: calls that return a future
         fast_methods    the methods that have a compiled fast path
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers

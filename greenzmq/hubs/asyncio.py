@@ -123,6 +123,7 @@ class AsyncioHub(Hub):
         self.stepping: asyncio.Task[Any] | None = None
         self.idle: list[Worker] = []
         self.deferred_cancellations: dict[Any, int] = {}
+        self._unfinished: dict[weakref.ref[Any], None] = {}
         self.in_watch_callback = False
         self.on_return: tuple[Any, ...] | None = None
         self.timers = TimerHeap()
@@ -399,6 +400,14 @@ class AsyncioHub(Hub):
             await self._left.wait()
         self._left = None
         self.idle.clear()
+        for reference in [*self._unfinished]:
+            if (unfinished := reference()) is not None:
+                unfinished.end_with_loop()
+        self._unfinished.clear()
+
+    def note_unfinished(self, unfinished: Any) -> None:
+        """Have ``unfinished.end_with_loop()`` called when the loop ends, if it still exists then."""
+        self._unfinished[weakref.ref(unfinished, self._unfinished.__delitem__)] = None
 
     def _throw_loop_ended(self, reference: weakref.ref[Any]) -> None:
         target = reference()

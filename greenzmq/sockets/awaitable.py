@@ -53,7 +53,8 @@ class Socket(signatures.ComposedCalls):
     - The task that awaits receives the message itself. A cancellation, of whatever kind and at whatever time, loses
       none; one that comes too late comes out of the task's next ``await``.
     - A future that nobody awaits takes a message when it is asked for `done` or `result`, or when the message comes, if
-      it has a callback; after it was dropped it takes none. What is to be sent is sent in any case.
+      it has a callback; after it was dropped it takes none. What is to be sent is sent in any case; a send that still
+      waits for room when its loop ends, and that no task awaits, is told to the loop's exception handler.
     - After 2 ms a task whose calls need not wait lets the loop go round, when it awaits the next one
       (``Context(turn=...)``).
     - `close` raises ``ZMQError(ENOTSOCK)`` in tasks that wait; with `zmq.asyncio` they are cancelled. A future that

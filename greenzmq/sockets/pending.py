@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from ..hubs.asyncio import Future, current_task
 from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
 from ..waiting.reasons import POLL
+from .calls import send_message
 from .directions import POLLIN
 from .event_wait import EventWait
 from .operations import DONTWAIT
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .directions import Direction
     from .operations import Args, Call, SocketState
 
-__all__ = ["PendingCall", "PendingPoll", "begin", "begin_poll"]
+__all__ = ["PendingCall", "PendingPoll", "PendingSend", "begin", "begin_poll"]
 
 
 class _OfSocket(PendingFuture[Any]):
@@ -91,12 +92,13 @@ class _OfSocket(PendingFuture[Any]):
 
 
 class PendingCall(_OfSocket):
-    """A `send` or `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`.
+    """A `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`.
 
     `has_to_try` says that the call was not made only because the turn was over.
     """
 
-    __slots__ = ("_args", "_call", "_direction", "_flags", "_has_to_try", "is_eager", "takes")
+    __slots__ = ("_args", "_call", "_direction", "_flags", "_has_to_try")
+    takes = True
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class PendingCall(_OfSocket):
         self._awaited = self._yields = False
         self._who = who
         self._socket = socket
-        self._socket_state = state = socket._greenzmq_state
+        self._socket_state = socket._greenzmq_state
         self._seconds = seconds
         self._began_at = began_at
         self._direction = direction
@@ -124,8 +126,6 @@ class PendingCall(_OfSocket):
         self._flags = flags | DONTWAIT
         self._args = args
         self._has_to_try = has_to_try
-        self.is_eager = direction is state.sending  # what is to be sent is sent, awaited or not
-        self.takes = not self.is_eager
 
     def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
         state = self._socket_state
@@ -209,6 +209,52 @@ class PendingCall(_OfSocket):
             raise zmq.Again()
 
 
+class PendingSend(PendingCall):
+    """A `send` that has to wait. What is to be sent is sent, awaited or not; what cannot be sent any more is told."""
+
+    __slots__ = ()
+    is_eager = True
+    takes = False
+
+    def _enter(self, waiter: TaskWaiter) -> None:
+        waiter.hub.note_unfinished(self)
+        super()._enter(waiter)
+
+    def end_with_loop(self) -> None:
+        """The loop ends: make a last attempt. If there is no room, tell that this is not sent, and cancel it."""
+        waiter = self._waiter
+        if waiter is None or self._awaited or PendingFuture.is_done(self):
+            return
+        waiter.wake()
+        self._try(waiter)
+        if PendingFuture.is_done(self):
+            self._quit(waiter)
+        else:
+            self._tell_unsent()
+            self.cancel()
+
+    def __del__(self) -> None:
+        if PendingFuture.is_done(self):
+            super().__del__()  # tells of an error that nobody has asked for
+        elif not self._socket_state.waiters.inherited:
+            self._tell_unsent()
+
+    def _tell_unsent(self) -> None:
+        """Tell the loop's exception handler, as asyncio does of a pending task that is destroyed.
+
+        Not with the future itself: a handler that keeps it would bring back a socket that is being collected.
+        """
+        parts = len(self._args[0]) if self._call is send_message else 1
+        traceback = getattr(self, "_source_traceback", None)
+        self.get_loop().call_exception_handler(
+            {
+                "message": f"a send of {parts} part{'s' * (parts > 1)} still waited for room on {self._socket!r} when "
+                "its loop ended, so it was not sent; await each send before the end, or cancel it",
+                **({"source_traceback": traceback} if traceback else {}),
+            }
+        )
+
+
 class PendingPoll(_OfSocket):
     """A `Socket.poll` that has to wait. It takes nothing, so it stands in no line with calls."""
 
@@ -279,7 +325,8 @@ def begin(
         return failed_future(loop, error)
     seconds = timeout / 1000 if timeout > 0 else None
     has_to_try = not (met_again or state.turn.calls_left)
-    future = PendingCall(loop, who, socket, seconds, began_at, direction, call, flags, args, has_to_try)
+    kind = PendingCall if takes else PendingSend
+    future = kind(loop, who, socket, seconds, began_at, direction, call, flags, args, has_to_try)
     if not takes:
         future.begin_unawaited()
     elif unawaited is not None:

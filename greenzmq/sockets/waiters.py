@@ -486,10 +486,10 @@ class SocketWaiters:
 
     def detach_after_fork(self) -> None:
         """In a forked child: forget all waiters. They are copies of the parent's greenlets, which never run here."""
+        self.inherited = True  # first: a send that is forgotten here is no loss, the parent makes it
         self.receiving.forget_all()
         self.sending.forget_all()
         self.polling.forget_all()
         self.listeners.clear()
         self.fd_watch.detach_after_fork()
         self.socket = self.poll_set = None
-        self.inherited = True

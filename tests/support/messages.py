@@ -63,6 +63,9 @@ def _spoken(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
         yield next((kind for kind in kinds if kind.endswith("Warning")), "UserWarning"), call.args[0]
     elif called == "tell" and call.args and ast.unparse(call.args[0]) in {"logging.WARNING", "logging.ERROR"}:
         yield "log", call.args[1]
+    elif called == "call_exception_handler" and isinstance(call.args[0], ast.Dict):  # asyncio's, which logs it
+        said = dict(zip((getattr(key, "value", None) for key in call.args[0].keys), call.args[0].values, strict=True))
+        yield "log", said["message"]
     elif _is_error(called) and called not in WITHOUT_TEXT:
         yield from ((called, argument) for argument in call.args)
 
