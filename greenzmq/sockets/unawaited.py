@@ -59,13 +59,18 @@ class Unawaited(list["weakref.ref[UnawaitedFuture]"]):
         return [other for _, other in before if other is not None and other.takes]
 
     def serve_before(self, future: UnawaitedFuture | None = None) -> bool:
-        """Have the receives before `future`, or all, take what is there. Returns whether none of them is left."""
+        """Have the receives before `future`, or all, take what is there. Returns whether none of them is left.
+
+        All those that have ended are forgotten then, since no call is fast while there are others to ask.
+        """
         for reference in list(self):
             if future is not None and reference() is future:
                 return True
             other = _living(reference)
             if other is not None and other.takes and not other.work_now():
                 return False
+        if future is None:
+            self[:] = [reference for reference in self if _living(reference) is not None]
         return True
 
     def living(self) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.aio import a_pair, finished, on_loops, rounds, until_receiving, until_sending
 from support.asyncio import loop_name
-from support.inside import receivers_of, senders_of
+from support.inside import receivers_of, senders_of, unawaited_of
 
 __all__ = ["loop_name"]
 
@@ -206,6 +206,23 @@ async def test_a_ready_await_takes_no_round_of_the_loop() -> None:
             await push.send(b"x")
             assert await pull.recv() == b"x"
         assert not ran
+
+
+@on_loops
+async def test_calls_that_have_ended_leave_the_fast_path_open() -> None:
+    """A poll that had to wait, and futures that were dropped or asked, slow no later call down.
+
+    Seen to fail: after such a poll every `recv` that need not wait took the slow path.
+    """
+    async with a_pair() as (push, pull):
+        asked = pull.recv()
+        pull.recv()
+        asyncio.get_running_loop().call_soon(push.send, b"x")
+        assert await pull.poll(5000)
+        assert asked.result() == b"x"
+        push.send(b"y")
+        assert await pull.recv() == b"y"
+        assert unawaited_of(pull) == []
 
 
 @on_loops

@@ -54,6 +54,11 @@ def state_of(socket: greenzmq.Socket) -> Any:
     return socket._greenzmq_state
 
 
+def unawaited_of(socket: Any) -> list[Any]:
+    """References to the futures of an awaitable socket that nobody waits for; while there are some, no call is fast."""
+    return [*socket._greenzmq_state.futures]
+
+
 def receivers_of(socket: greenzmq.Socket) -> list[Waiter]:
     """The waiters in the queue to receive, in order."""
     return [*socket._greenzmq_state.receiving]
