@@ -267,7 +267,7 @@ class PendingFuture(Future[T]):
                         waiter = self._begin()
                     else:
                         waiter.attend()
-                    if self._yields:
+                    if self._yields and waiter is not None:
                         self._yields = False
                         waiter.note_yield()
                         yield

@@ -240,6 +240,26 @@ async def test_a_call_that_fails_when_the_turn_is_over() -> None:
 
 
 @on_loops
+async def test_a_poll_that_cannot_wait_when_the_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's error comes out, as it does before the turn is over. Seen to be an `AttributeError` in its place."""
+
+    def refuse(*args: object) -> None:
+        raise OSError("no more descriptors")
+
+    loop = asyncio.get_running_loop()
+    async with a_pair() as (_, pull):
+        with greenzmq.aio.Poller() as poller:
+            poller.register(pull, zmq.POLLIN)
+            monkeypatch.setattr(loop, "add_reader", refuse)
+            for over in (False, True):
+                if over:
+                    end_turn(poller)
+                with pytest.raises(OSError, match="no more descriptors"):
+                    await poller.poll()
+        monkeypatch.undo()
+
+
+@on_loops
 async def test_a_loop_that_never_awaits_does_not_pile_up() -> None:
     """Sends that are not awaited go out at once, and in order, however long they go on."""
     async with a_pair(sndhwm=0, rcvhwm=0) as (push, pull):
