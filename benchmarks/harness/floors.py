@@ -1,4 +1,7 @@
-"""What greenzmq has to reach, on every hub or on every loop: ratios of medians of one run."""
+"""What greenzmq has to reach, on every hub or on every loop: ratios of medians of one run.
+
+A floor has two numbers: one with the compiled fast path, one without. The results say which it was.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .cells.contenders import AWAITABLE, OURS
+from .cells.workloads import METRICS
+from .figures import Ratio, compare
 
 if TYPE_CHECKING:
-    from .figures import Ratio
     from .results import Results
 
 __all__ = ["FLOORS", "Floor", "Verdict", "evaluate", "workloads"]
@@ -20,14 +24,28 @@ class Floor(NamedTuple):
     workload: str
     metric: str
     than: str
-    """A contender, on the same loop if it has one; or, behind ``=``, another workload of the same contender."""
+    """A contender, on the same loop if it has one; behind ``=`` another workload of the same contender; or a number."""
     at_least: float
     """So many times better. 0: nothing was demanded, the ratio is shown."""
     words: str
+    """In which ``{}`` stands for `at_least`."""
+    pure: float | None = None
+    """The same for greenzmq without its compiled fast path. None: it is no other."""
     is_share: bool = False
     """It is shown as a share of the other's cost, not as how many times better it is."""
     of: tuple[str, ...] = OURS
     """Who has to reach it."""
+
+    def for_run(self, compiled: bool) -> Floor:
+        """What holds for a run with the compiled fast path, or for one without it. The words have the number."""
+        wanted = self.at_least if compiled or self.pure is None else self.pure
+        words = self.words.format(f"{wanted:g}") if wanted else self.words.removeprefix("{} × ")
+        return self._replace(at_least=wanted, words=words, pure=None)
+
+    @property
+    def limit(self) -> float | None:
+        """The number that is not to be exceeded, if the other one is no contender."""
+        return float(self.than) if self.than.isdigit() else None
 
     def other(self, ours: str) -> str:
         """The contender with which one of ours is compared."""
@@ -52,31 +70,40 @@ class Verdict(NamedTuple):
         return self.ratio is not None and self.ratio.value >= self.floor.at_least
 
 
+GREEN, EVENTLET, THREADS, ASYNCIO = "zmq.green", "eventlet.green.zmq", "threads", "zmq.asyncio"
+QUICK_TO_CALL = ("greenzmq-gevent", "greenzmq-selector")
+"""Hubs whose loops take about 1 µs to call back for a descriptor."""
+OTHERS = tuple(name for name in OURS if name not in QUICK_TO_CALL)
+
 FLOORS = (
-    Floor("one-way/tcp/100B", "rate", "zmq.green", 12, "12 × zmq.green"),
-    Floor("one-way/tcp/100B", "rate", "eventlet.green.zmq", 6, "6 × eventlet.green.zmq"),
-    Floor("one-way/tcp/100B", "rate", "threads", 1, "1.0 × pyzmq in two threads"),
-    Floor("ready", "rate", "noblock", 0.65, "0.65 × zmq.Socket's NOBLOCK calls"),
-    Floor("ready", "rate", "backend", 0, "the backend class's NOBLOCK calls"),
-    Floor("multipart/tcp/3x100B", "rate", "zmq.green", 5, "5 × zmq.green"),
-    Floor("multipart/tcp/3x100B", "rate", "eventlet.green.zmq", 5, "5 × eventlet.green.zmq"),
-    Floor("multipart/tcp/3x100B", "rate", "threads", 1.5, "1.5 × pyzmq in two threads"),
-    Floor("round-trip/inproc", "rate", "zmq.green", 3, "3 × zmq.green"),
-    Floor("round-trip/tcp/2-processes", "rate", "zmq.green", 1.5, "1.5 × zmq.green"),
-    Floor("round-trip/tcp/2-processes", "rate", "threads", 0.8, "0.8 × blocking pyzmq"),
-    Floor("clients/200", "rate", "zmq.green", 3, "3 × zmq.green"),
-    Floor("clients/200", "rate", "threads", 2, "2 × pyzmq in threads"),
-    Floor("ring/500", "rate", "zmq.green", 2, "2 × zmq.green"),
-    Floor("poller/500", "us", "zmq.green", 20, "20 × zmq.green"),
-    Floor("poller/10000", "us", "=poller/100", 1 / 1.5, "at most 1.5 × its time with 100 sockets", True),
-    Floor("proxy/tcp/2x100B", "rate", "zmq.green", 4, "4 × zmq.green (its device)"),
-    Floor("waiters/1000", "KiB", "zmq.green", 2, "at most 0.5 × zmq.green's", True),
-    Floor("waiters/1000", "KiB", "noblock", 0, "the sockets alone, nobody waiting", True),
-    Floor("ready", "recv ns", "zmq.asyncio", 8, "recv: 8 × zmq.asyncio", of=AWAITABLE),
-    Floor("round-trip/inproc", "rate", "zmq.asyncio", 2.5, "2.5 × zmq.asyncio", of=AWAITABLE),
-    Floor("one-way/tcp/100B", "rate", "zmq.asyncio", 6, "6 × zmq.asyncio", of=AWAITABLE),
-    Floor("stall/ready", "stall ms", "zmq.asyncio", 20, "a twentieth of zmq.asyncio's", of=AWAITABLE),
-    Floor("waiters/1000", "KiB", "zmq.asyncio", 0, "zmq.asyncio", True, of=AWAITABLE),
+    Floor("one-way/tcp/100B", "rate", GREEN, 12, "{} × zmq.green", pure=7),
+    Floor("one-way/tcp/100B", "rate", EVENTLET, 6, "{} × eventlet.green.zmq", pure=4),
+    Floor("one-way/tcp/100B", "rate", THREADS, 1.5, "{} × pyzmq in two threads", pure=1),
+    Floor("ready", "rate", "noblock", 1.7, "{} × zmq.Socket's NOBLOCK calls", pure=0.65),
+    Floor("ready", "rate", "backend", 1.3, "{} × the backend class's NOBLOCK calls", pure=0),
+    Floor("multipart/tcp/3x100B", "rate", GREEN, 12, "{} × zmq.green", pure=5),
+    Floor("multipart/tcp/3x100B", "rate", EVENTLET, 5, "{} × eventlet.green.zmq"),
+    Floor("multipart/tcp/3x100B", "rate", THREADS, 6, "{} × pyzmq in two threads", pure=1.5),
+    Floor("round-trip/inproc", "rate", GREEN, 3, "{} × zmq.green", of=QUICK_TO_CALL),
+    Floor("round-trip/inproc", "rate", GREEN, 2.3, "{} × zmq.green", of=OTHERS),
+    Floor("round-trip/tcp/2-processes", "rate", GREEN, 1.7, "{} × zmq.green", pure=1.5),
+    Floor("round-trip/tcp/2-processes", "rate", THREADS, 0, "blocking pyzmq"),
+    Floor("clients/200", "rate", GREEN, 3, "{} × zmq.green"),
+    Floor("clients/200", "rate", THREADS, 2, "{} × pyzmq in threads"),
+    Floor("ring/500", "rate", GREEN, 2.5, "{} × zmq.green", pure=2),
+    Floor("poller/500", "us", GREEN, 25, "{} × zmq.green", pure=20),
+    Floor("poller/10000", "us", "=poller/100", 1 / 1.5, "at most 1.5 × its time with 100 sockets", is_share=True),
+    Floor("descriptors/1000", "us", "noblock", 1 / 3, "at most 3 × pyzmq's time", is_share=True),
+    Floor("proxy/tcp/2x100B", "rate", GREEN, 6, "{} × zmq.green (its device)", pure=4),
+    Floor("proxy/tcp/2x100B", "rate", THREADS, 1, "{} × libzmq's own in C", pure=0),
+    Floor("waiters/1000", "KiB", GREEN, 2, "at most 0.5 × zmq.green's", is_share=True),
+    Floor("waiters/1000", "KiB", "noblock", 0, "the sockets alone, nobody waiting", is_share=True),
+    Floor("ready", "recv ns", ASYNCIO, 8, "recv: {} × zmq.asyncio", of=AWAITABLE),
+    Floor("round-trip/inproc", "rate", ASYNCIO, 2.5, "{} × zmq.asyncio", of=AWAITABLE),
+    Floor("one-way/tcp/100B", "rate", ASYNCIO, 6, "{} × zmq.asyncio", of=AWAITABLE),
+    Floor("stall/ready", "stall ms", "5", 1, "at most 5 ms, as a share of these", is_share=True, of=AWAITABLE),
+    Floor("stall/ready", "stall ms", ASYNCIO, 20, "a twentieth of zmq.asyncio's", of=AWAITABLE),
+    Floor("waiters/1000", "KiB", ASYNCIO, 0, "zmq.asyncio", is_share=True, of=AWAITABLE),
 )
 
 
@@ -86,9 +113,17 @@ def workloads() -> list[str]:
 
 
 def evaluate(results: Results, floors: Sequence[Floor] = FLOORS) -> Iterator[Verdict]:
-    """Each floor on each of ours that was measured."""
-    for floor in floors:
+    """Each floor on each of ours that was measured, with the number for this run: with the fast path or without."""
+    for floor in (one.for_run(results.compiled) for one in floors):
         for ours in floor.of:
             if ours in results.contenders:
-                theirs = (floor.other_workload, floor.other(ours))
-                yield Verdict(floor, ours, results.ratio(floor.metric, (floor.workload, ours), theirs))
+                yield Verdict(floor, ours, _ratio(results, floor, ours))
+
+
+def _ratio(results: Results, floor: Floor, ours: str) -> Ratio | None:
+    if floor.limit is None:
+        theirs = (floor.other_workload, floor.other(ours))
+        return results.ratio(floor.metric, (floor.workload, ours), theirs)
+    rounds = results.rounds(floor.workload, ours, floor.metric)
+    better = METRICS[floor.metric].more_is_better
+    return compare(rounds, [floor.limit] * len(rounds), more_is_better=better) if rounds else None

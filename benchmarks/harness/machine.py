@@ -11,8 +11,13 @@ from typing import Any
 import zmq
 
 import greenzmq
+from greenzmq.sockets import accelerator as fast_path
 
-__all__ = ["machine", "versions"]
+__all__ = ["COMPILED", "FAST_PATH", "machine", "versions"]
+
+FAST_PATH = "fast path"
+"""Where `versions` says whether the compiled fast path is used."""
+COMPILED = "compiled"
 
 PACKAGES = ("pyzmq", "greenlet", "gevent", "eventlet", "uvloop")
 
@@ -32,6 +37,7 @@ def versions() -> dict[str, str]:
     """Of everything that is measured; what is not installed is left out."""
     found = {
         "greenzmq": greenzmq.__version__,
+        FAST_PATH: fast_path.status(),
         "Python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.python_compiler()})",
         "libzmq": zmq.zmq_version(),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from .cells.workloads import METRICS
 from .figures import Figure, Ratio, compare, summarize
+from .machine import COMPILED, FAST_PATH
 
 __all__ = ["FORMAT", "Results", "ResultsError"]
 
@@ -67,6 +68,11 @@ class Results:
     def workloads(self) -> list[dict[str, Any]]:
         """Those that were measured, in order: ``name``, ``group``, ``metrics``, ``x``."""
         return list(self.document["workloads"])
+
+    @property
+    def compiled(self) -> bool:
+        """Whether greenzmq had its compiled fast path; documents from before there was one do not say so."""
+        return bool(self.document["versions"].get(FAST_PATH) == COMPILED)
 
     @property
     def contenders(self) -> list[str]:

@@ -44,7 +44,7 @@ def _ours(hub: str, module: str, needs: tuple[str, ...] = (), loop: str = "") ->
 
 CONTENDERS = (
     Contender("threads", "Threads", "calls", "zmq", about="pyzmq's blocking calls, a native thread for each task"),
-    Contender("noblock", "Bare", "bare", "zmq", about="pyzmq with NOBLOCK, one thread, no waiting: the limit"),
+    Contender("noblock", "Bare", "bare", "zmq", about="pyzmq with NOBLOCK, one thread, no waiting: pyzmq's limit"),
     Contender("backend", "Bare", "bare", "zmq", about="the same on the class behind zmq.Socket, zmq.backend.Socket"),
     Contender("zmq.green", "Gevent", "calls", "zmq.green", ("gevent",), about="pyzmq's own, on gevent"),
     Contender("eventlet.green.zmq", "Eventlet", "calls", "eventlet.green.zmq", ("eventlet",), about="eventlet's own"),

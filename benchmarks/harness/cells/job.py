@@ -12,7 +12,7 @@ import zmq
 if TYPE_CHECKING:
     from .runtimes import Runtime
 
-__all__ = ["HWM", "Job", "Task", "connect", "listen", "pair"]
+__all__ = ["HWM", "Job", "Task", "connect", "listen", "pair", "pin_to_one_core"]
 
 HWM = 1000
 """Every socket's high-water mark, both ways, unless a workload says otherwise. libzmq's own default."""
@@ -37,6 +37,14 @@ class Job(NamedTuple):
     """What runs beside, from the start."""
     peer: dict[str, Any] | None = None
     """Parameters for a process of its own that plays the other side."""
+
+
+def pin_to_one_core() -> None:
+    """Keep this thread, and all that it starts from now on, on one core, which is the same in every process.
+
+    libzmq starts its I/O thread with the first socket of a context. So call this before there is a socket.
+    """
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def listen(runtime: Runtime, kind: str, transport: str, *, hwm: int = HWM, **options: int) -> tuple[Any, str]:

@@ -138,9 +138,9 @@ def alternate_parts(push: Any, pull: Any, parts: Sequence[bytes], count: int, no
                 wait_for_either(push, pull, sent < count)
 
 
-def multipart(runtime: Runtime, *, transport: str, frames: int, size: int, count: int) -> Job:
+def multipart(runtime: Runtime, *, transport: str, frames: int, size: int, count: int, hwm: int = HWM) -> Job:
     """`count` messages of `frames` frames from a PUSH to a PULL, by the methods for whole messages."""
-    push, pull = pair(runtime, "PUSH", "PULL", transport)
+    push, pull = pair(runtime, "PUSH", "PULL", transport, hwm=hwm)
     parts = [bytes(size)] * frames
     tasks: list[Task]
     if runtime.contender.style == "bare":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Sequence
@@ -31,6 +32,15 @@ class Peer:
     def go(self) -> None:
         """Make it run once more."""
         self._tell("go")
+
+    def close(self) -> None:
+        """End the process, and wait until it has ended."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in self.stdin, self.process.stdout:
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def _tell(self, line: str) -> None:
         self.stdin.write(line.encode("ascii") + b"\n")

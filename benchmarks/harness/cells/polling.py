@@ -1,7 +1,8 @@
-"""Pollers: the cost of one poll with many sockets registered and one of them ready."""
+"""Pollers: the cost of one poll with many sockets or descriptors registered and one of them ready."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from .job import Job, connect, listen, pair
 if TYPE_CHECKING:
     from .runtimes import Runtime
 
-__all__ = ["poll_ready", "poll_waiting"]
+__all__ = ["poll_descriptors", "poll_ready", "poll_waiting"]
 
 
 def take_turns(push: Any, poller: Any, pull: Any, count: int, spent: list[float]) -> None:
@@ -78,6 +79,37 @@ def poll_waiting(runtime: Runtime, *, sockets: int, count: int) -> Job:
         (runtime.pick(send_and_wait, send_and_wait_async), push, answered, count),
     ]
     return Job(tasks, lambda seconds: _per_turn(seconds, count))
+
+
+def poll_often(poller: Any, count: int, spent: list[float]) -> None:
+    began = time.perf_counter()
+    for _ in range(count):
+        ready = poller.poll()
+        if len(ready) != 1:
+            raise AssertionError(f"{len(ready)} descriptors are ready, not one")
+    spent[0] = time.perf_counter() - began
+
+
+async def poll_often_async(poller: Any, count: int, spent: list[float]) -> None:
+    began = time.perf_counter()
+    for _ in range(count):
+        ready = await poller.poll()
+        if len(ready) != 1:
+            raise AssertionError(f"{len(ready)} descriptors are ready, not one")
+    spent[0] = time.perf_counter() - began
+
+
+def poll_descriptors(runtime: Runtime, *, descriptors: int, count: int) -> Job:
+    """One task: poll many plain descriptors, one of which is readable all the time."""
+    poller = runtime.zmq.Poller()
+    # Not copies of one descriptor: the kernel refuses a set that has the same file more than 500 times, in another set.
+    pipes = [os.pipe() for _ in range(descriptors)]
+    os.write(pipes[descriptors // 2][1], b"x")
+    for descriptor, _ in pipes:
+        poller.register(descriptor, zmq.POLLIN)
+    spent = [0.0]
+    body = runtime.pick(poll_often, poll_often_async, poll_often)
+    return Job([(body, poller, count, spent)], lambda seconds: _per_turn(spent[0], count))
 
 
 def _registered(runtime: Runtime, sockets: int) -> tuple[Any, Any, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from .job import Job, Task, connect, listen, pair
+from .job import Job, Task, connect, listen, pair, pin_to_one_core
 
 if TYPE_CHECKING:
     from .runtimes import Runtime
 
-__all__ = ["beside", "clients", "ring", "round_trip"]
+__all__ = ["beside", "clients", "ring", "round_trip", "serve_for_ever"]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -73,9 +74,22 @@ def ask_oneself(req: Any, rep: Any, message: bytes, count: int, times: list[floa
 
 
 def round_trip(
-    runtime: Runtime, *, transport: str, count: int, size: int = 100, processes: int = 1, address: str = ""
+    runtime: Runtime,
+    *,
+    transport: str,
+    count: int,
+    size: int = 100,
+    processes: int = 1,
+    one_core: bool = False,
+    address: str = "",
 ) -> Job:
-    """`count` requests from a REQ to a REP, one after the other."""
+    """`count` requests from a REQ to a REP, one after the other.
+
+    With `one_core` both processes share a core. Else two processes have four threads, two of them libzmq's, and the
+    figure says where the kernel puts these, not what a round trip costs.
+    """
+    if one_core:
+        pin_to_one_core()
     body = runtime.pick(serve, serve_async, serve)
     if address:
         return Job([(body, connect(runtime, "REP", address), count)], lambda seconds: {})
@@ -153,6 +167,13 @@ async def start_async(source: Any, target: Any, token: bytes, count: int) -> Non
     for _ in range(count):
         await target.send(token)
         await source.recv()
+
+
+def serve_for_ever(runtime: Runtime, *, requests: str, answers: str) -> Job:
+    """Send each message that comes from one address to another: a service for a load generator in another process."""
+    source = connect(runtime, "PULL", requests)
+    target = connect(runtime, "PUSH", answers)
+    return Job([(runtime.pick(relay, relay_async), source, target, sys.maxsize)], lambda seconds: {})
 
 
 def ring(runtime: Runtime, *, tasks: int, count: int) -> Job:

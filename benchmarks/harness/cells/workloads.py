@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -70,6 +71,7 @@ GROUPS = {
     "ring": "a token in a ring of 500 tasks",
     "receivers": "tasks that receive from one socket",
     "poller": "Poller, one of many sockets ready",
+    "descriptors": "Poller of plain descriptors, one ready",
     "poller-waiting": "Poller, waiting until one of many sockets is ready",
     "proxy": "a proxy between two pairs of sockets",
     "ready": "a send and a recv that need not wait",
@@ -89,6 +91,9 @@ NO_GREEN_POLLER = "its Poller blocks the hub"
 TOO_MANY_THREADS = "so many native threads"
 SLOW_POLLER = "a poll takes 0.15 s"
 SELECT = "its Poller waits in select(), which takes no descriptor above 1023"
+
+CAN_PIN = hasattr(os, "sched_setaffinity")
+CANNOT_PIN = "this system cannot keep processes on one core (os.sched_setaffinity)"
 
 SIZES = {"10B": (10, 10_000), "100B": (100, 20_000), "10KB": (10_000, 5_000), "1MB": (1_000_000, 100)}
 LARGE = 100
@@ -114,8 +119,11 @@ def _one_way() -> Iterator[Workload]:
 def _round_trips() -> Iterator[Workload]:
     for transport, processes in (("inproc", 1), ("tcp", 1), ("tcp", 2), ("ipc", 2)):
         name = f"round-trip/{transport}" + "/2-processes" * (processes == 2)
-        parameters = {"transport": transport, "count": 1000} | ({"processes": 2} if processes == 2 else {})
-        without = BARE if processes == 2 else SAME
+        parameters: dict[str, Any] = {"transport": transport, "count": 1000}
+        without: Mapping[str, str] = SAME
+        if processes == 2:
+            parameters |= {"processes": 2, "one_core": True}
+            without = BARE if CAN_PIN else {"*": CANNOT_PIN}
         yield Workload(name, "round-trip", "round_trips.round_trip", parameters, ("rate", "p50 us", "p99 us"), without)
 
 
@@ -134,6 +142,14 @@ def _pollers() -> Iterator[Workload]:
             yield Workload(
                 name, "poller-waiting", "polling.poll_waiting", parameters, ("us",), without, limit=1000, x=sockets
             )
+
+
+def _descriptors() -> Iterator[Workload]:
+    for number, count in ((100, 500), (1000, 100)):
+        without = SAME | ({"zmq.green": SELECT} if number >= 1000 else {})
+        parameters = {"descriptors": number, "count": count}
+        name = f"descriptors/{number}"
+        yield Workload(name, "descriptors", "polling.poll_descriptors", parameters, ("us",), without, x=number)
 
 
 def _waiting() -> Iterator[Workload]:
@@ -212,6 +228,7 @@ WORKLOADS = (
         for tasks in (1, 10, 100, 1000)
     ),
     *_pollers(),
+    *_descriptors(),
     Workload(
         "proxy/tcp/2x100B",
         "proxy",
