@@ -4,7 +4,7 @@ pytest loads every plugin that is installed, in every run. So this module stands
 nothing of it until a test uses one of the fixtures: greenzmq imports zmq and greenlet, and these have to be imported
 after what a program patches.
 
-The fixtures, the mark, the options and the settings are listed in the README, at "For authors of hubs and of tests".
+The fixtures, the mark, the options and the settings are listed in docs/testing.md.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Decision:
     name : str
         The hub's name in the registry; or the class or hub that was given instead of a name.
     rule : int
-        The number of the rule that decided, as in "How the hub is chosen" in the README.
+        The number of the rule that decided, as in "How the hub is found" in docs/choose.md.
     why : str
         The reason in words.
     speaker : str

@@ -20,7 +20,7 @@ Tools for tests on any hub:
 - `wait_all_parked`: return when all other greenlets wait;
 - `check_socket`: test the invariants of a green socket.
 
-pytest has them as fixtures, by the plugin ``pytest_greenzmq``, which comes with greenzmq; the README tells of it.
+pytest has them as fixtures, by the plugin ``pytest_greenzmq``, which comes with greenzmq; docs/testing.md tells of it.
 
 `SteppingHub` is a hub whose steps, clock and order the test controls; see `greenzmq.testing.stepping`.
 """

@@ -2,8 +2,8 @@
 
     python tests/peers/zmq_asyncio.py [asyncio | uvloop]
 
-``tests/peers/asyncio_cancel.py`` shows what a cancellation costs, this program the rest of what the README says of
-`zmq.asyncio` under "What is different". Each fact is found in a loop of its own.
+``tests/peers/asyncio_cancel.py`` shows what a cancellation costs, this program the rest of what docs/differences.md
+says of `zmq.asyncio`. Each fact is found in a loop of its own.
 """
 
 from __future__ import annotations
