@@ -84,8 +84,10 @@ class Generator:
         while received < count:
             while sent < min(count, received + window) and self._send(sent):
                 sent += 1
-            received += len(self._receive_all())
-            self._wait(began, limit, received, count)
+            if came := self._receive_all():
+                received += len(came)
+            else:
+                self._wait(began, limit, received, count)
         return count / (time.perf_counter() - began)
 
     def run(self, due: Sequence[int], limit: float) -> Passed:
