@@ -228,6 +228,39 @@ def zero_copy_without_thread() -> None:
     stage.right.close(0)
 
 
+#: Where one allocation after the other fails. Not where greenlets switch: greenlet itself ends the process then.
+ALLOCATING = ("new_socket", "poller", "zero_copy", "term", "native_proxy", "authenticator", "monitor")
+
+
+def failed_allocations() -> None:
+    """As if there were no memory for the k-th allocation of Python, for each k, until none is met any more."""
+    import _testcapi
+
+    stage = Stage()
+    stage.goes_on()
+    for place in ALLOCATING:
+        call = getattr(stage, place)
+        call()
+        met, at, good = set(), 0, 0
+        while good < 2:
+            error = ""
+            _testcapi.set_nomemory(at, at + 1)
+            try:
+                call()
+            except BaseException as raised:
+                _testcapi.remove_mem_hooks()  # first of all
+                error = type(raised).__name__
+            _testcapi.remove_mem_hooks()
+            at, good = at + 1, 0 if error else good + 1
+            met.add(error)
+            while stage.later:
+                stage.later.pop()()
+        stage.goes_on()
+        print(place, *sorted(met - {""}), flush=True)
+    stage.left.close(0)
+    stage.right.close(0)
+
+
 @contextmanager
 def little_memory(megabytes: int) -> Iterator[None]:
     """As if the process might have so much more address space, and none beyond."""
