@@ -56,6 +56,11 @@ __all__ = ["PendingFuture", "TaskWaiter", "failed_future", "finished_future", "l
 
 T = TypeVar("T")
 
+#: Rounds of the loop for which a task yields when its turn is over. A task that sleeps runs three rounds after its time
+#: has come: in the first the loop finds the timer, in the second the timer resolves the task's future. If this one
+#: yielded for one round, it would have a whole turn before each of them.
+ROUNDS = 3
+
 _is_done = Future.done
 _result = Future.result
 _cancel = Future.cancel
@@ -270,7 +275,8 @@ class PendingFuture(Future[T]):
                     if self._yields and waiter is not None:
                         self._yields = False
                         waiter.note_yield()
-                        yield
+                        for _ in range(ROUNDS):
+                            yield
                     while not (waiter is None or _is_done(self)):
                         while not (waiter.woken or waiter.expired):
                             waiter._asyncio_future_blocking = True

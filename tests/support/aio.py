@@ -73,7 +73,7 @@ async def until_waiting(condition: Callable[[], object]) -> None:
     """Let the loop go round until it is so."""
     while not condition():
         await asyncio.sleep(0)
-    await rounds(2)
+    await rounds()  # a task whose turn is over yields for a few before it stops
 
 
 async def until_receiving(socket: Any, number: int = 1) -> None:
