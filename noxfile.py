@@ -10,8 +10,10 @@ Arguments after ``--`` go to pytest, to the demo or to the benchmarks: ``nox -s 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 import zipfile
@@ -24,11 +26,15 @@ ROOT = Path(__file__).resolve().parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 DIST = tempfile.TemporaryDirectory(prefix="greenzmq-dist-")
+#: The hashes of what `release` has built in this run of nox, by name: on each interpreter the sdist has to be the same.
+RELEASED: dict[str, str] = {}
 
 #: Runs greenzmq, or builds its wheel, without the compiled fast path.
 WITHOUT_C = {"GREENZMQ_PURE": "1", "GREENZMQ_TEST_FAST_PATH": "pure Python"}
 SOCKET_TESTS = ("sockets",)
 HUB_TESTS = ("hubs", "waiting", "sockets", "polling")
+#: What shows in a few seconds that an installed greenzmq works.
+RELEASE_TESTS = ("project/test_packaging.py", "sockets/test_messages.py", "sockets/test_timeouts.py")
 CHECKS = "-fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g"
 
 nox.needs_version = ">=2025.2.9"
@@ -211,6 +217,33 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "-o", "faulthandler_timeout=170", "-p", "no:cacheprovider", *workers, *arguments)
 
 
+@nox.session(python=PYTHONS)
+def release(session: nox.Session) -> None:
+    """Sdist, wheels, SBOM of the last commit, into dist/: built twice, installed with a compiler and without, tried."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "release"))
+    scratch = Path(session.create_tmp()).resolve()
+    shutil.rmtree(scratch)
+    scratch.mkdir()
+    epoch, archives = build_twice(session, scratch)
+    session.run("twine", "check", "--strict", *map(str, archives))
+    (sdist,) = (path for path in archives if path.name.endswith(".tar.gz"))
+    compiled, pure = sorted((path for path in archives if path.suffix == ".whl"), key=has_c, reverse=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(scratch, filter="data")
+    sources = scratch / sdist.name.removesuffix(".tar.gz")
+    no_compiler = {"CC": str(shutil.which("false"))}
+    python = install_alone(session, compiled, no_compiler)
+    bill = bill_of_materials(session, python, sources, epoch)
+    run_release_tests(session, python, sources, "compiled")
+    for path, env, fast_path in (
+        (sdist, {}, "compiled"),
+        (sdist, no_compiler, "pure Python"),
+        (pure, no_compiler, "pure Python"),
+    ):
+        run_release_tests(session, install_alone(session, path, env), sources, fast_path)
+    publish([*archives, bill], ROOT / "dist")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: its rules and its format."""
@@ -272,6 +305,86 @@ def leave_checkout(session: nox.Session) -> None:
     elsewhere = Path(session.virtualenv.location).resolve() / "cwd"
     elsewhere.mkdir(exist_ok=True)
     session.chdir(elsewhere)
+
+
+def build_twice(session: nox.Session, scratch: Path) -> tuple[str, list[Path]]:
+    """The last commit's time, and its sdist and wheels: the same from two folders, of two users with other umasks."""
+    git = ("git", "-C", str(ROOT))
+    if session.run(*git, "status", "--porcelain", external=True, silent=True):
+        session.warn("what is not committed is not in the release")
+    epoch = str(session.run(*git, "log", "-1", "--format=%ct", external=True, silent=True)).strip()
+    built = []
+    for number, umask in enumerate((0o022, 0o077)):
+        copy, archives = scratch / ("copy" * (number + 1)), scratch / f"dist-{number}"
+        previous = os.umask(umask)
+        try:
+            session.run("git", "clone", "--quiet", str(ROOT), str(copy), external=True)
+            for env in ({"GREENZMQ_PURE": "0"}, WITHOUT_C):
+                session.run(
+                    *("python", "-m", "build", "--outdir", str(archives), str(copy)),
+                    env={"SOURCE_DATE_EPOCH": epoch, **env},
+                    silent=True,
+                )
+        finally:
+            os.umask(previous)
+        built.append(sorted(archives.iterdir()))
+    for path in (*built[0], *built[1]):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if RELEASED.setdefault(path.name, digest) != digest:
+            session.error(f"{path} is not what was built before: compare it with the one of the other folder")
+    return epoch, built[0]
+
+
+def install_alone(session: nox.Session, archive: Path, env: dict[str, str]) -> str:
+    """Install an sdist or a wheel where nothing else is, not even pip; return the Python there."""
+    empty = Path(session.virtualenv.location).resolve() / "empty"
+    python = str(empty / "bin" / "python")
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(empty))
+    # Without the cache: pip would keep the wheel that it makes of an sdist, and take it for the next of this name.
+    session.run(*pip_for(python), "--no-cache-dir", str(archive), env={"GREENZMQ_PURE": "0", **env})
+    return python
+
+
+def pip_for(python: str) -> tuple[str, ...]:
+    """The session's own pip, which installs for another Python."""
+    return "python", "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"
+
+
+def bill_of_materials(session: nox.Session, python: str, sources: Path, epoch: str) -> Path:
+    """The SBOM, in CycloneDX: greenzmq, and what was installed with it."""
+    project, bill = sources.with_name("sbom.toml"), Path(f"{sources}.cdx.json")
+    version = sources.name.partition("-")[2]
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    # The tool does not ask setuptools for what is dynamic.
+    project.write_text(text.replace('dynamic = ["version"]', f'version = "{version}"'), encoding="utf-8")
+    session.run(
+        *("cyclonedx-py", "environment", "--output-reproducible", "--mc-type", "library"),
+        *("--pyproject", str(project), "--output-file", str(bill), python),
+        env={"SOURCE_DATE_EPOCH": epoch},
+    )
+    return bill
+
+
+def run_release_tests(session: nox.Session, python: str, sources: Path, fast_path: str) -> None:
+    """A few of the sdist's own tests, on the hubs that need nothing else installed."""
+    session.run(*pip_for(python), "pytest", "pytest-xdist")
+    session.chdir(sources / "tests")
+    session.run(
+        *(python, "-m", "pytest", "-q", "-r", "fE", "-p", "no:cacheprovider", "-n", str(os.cpu_count() or 1)),
+        *("--skip-missing-hubs", *(session.posargs or RELEASE_TESTS)),
+        env={"GREENZMQ_TEST_INSTALLED": "1", "GREENZMQ_TEST_FAST_PATH": fast_path},
+        external=True,
+    )
+
+
+def publish(files: list[Path], folder: Path) -> None:
+    """Put files where a release is taken from, with their hashes beside them."""
+    folder.mkdir(exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+        RELEASED[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    sums = (f"{digest}  {name}\n" for name, digest in sorted(RELEASED.items()))
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def users_programs(folder: Path) -> list[str]:
