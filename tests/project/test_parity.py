@@ -11,10 +11,12 @@ import typing
 import pytest
 import zmq
 from support.inside import choice_of
+from support.ways_to_wait import WAITS
 from zmq.backend import Context as BackendContext
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
+from greenzmq.sockets.inherited import REFUSED
 
 COPIED = "composed by pyzmq of a method that is green"
 ALIAS = "another name, by pyzmq, for a method that "
@@ -120,6 +122,16 @@ def test_public_names(ours, theirs, backend, kept):
 
 #: The public methods that are our own.
 ADDED = {"wait_connected", "wait_drained", "wait_subscribed"}
+
+
+def test_what_waits_is_refused_after_a_fork():
+    """Of the methods that wait, the socket's own are those that a forked child cannot call on its parent's socket.
+
+    In the child libzmq would spin. Seen to fail with a new method.
+    """
+    waits = {name.partition(",")[0].partition(".")[2] for name in WAITS if name.startswith("Socket.")}
+    composed = {"recv_pyobj", "send_pyobj"}
+    assert waits & {*vars(greenzmq.Socket)} - composed == waits & {*REFUSED, "poll"}
 
 
 def attributes(module, name):
