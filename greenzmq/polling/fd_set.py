@@ -171,16 +171,19 @@ class FdSet:
             self._enter_selector(fd, events & (POLLIN | POLLOUT))
             return
         mask = to_poll(events)
-        try:
-            if known:
-                self._kernel.modify(fd, mask)
+        while True:  # more than twice only if a finalizer, as of another Poller, enters it or takes it out meanwhile
+            try:
+                if known:
+                    self._kernel.modify(fd, mask)
+                else:
+                    self._kernel.register(fd, mask)
+            except FileNotFoundError:  # the number means another file now; the earlier one may be stale
+                self._stray.add(fd)
+                known = False
+            except FileExistsError:  # a stale file is under its old number again, as after dup2
+                known = True
             else:
-                self._kernel.register(fd, mask)
-        except FileNotFoundError:  # the number means another file now; the earlier one may be stale
-            self._stray.add(fd)
-            self._kernel.register(fd, mask)
-        except FileExistsError:  # a stale file is under its old number again, as after dup2
-            self._kernel.modify(fd, mask)
+                return
 
     def _enter_selector(self, fd: int, events: int) -> None:
         """Register `fd` anew. A selector does not notice if the number means another file, and takes no empty mask."""
