@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import queue
+import re
 import subprocess
 import sys
 import time
@@ -28,7 +29,8 @@ class Log(io.StringIO):
 
     def reports(self, of: str) -> list[str]:
         """Those that contain this. Hubs that a test before has left behind may be told, too."""
-        return [report for report in self.getvalue().split("greenzmq: ") if of in report]
+        reports = re.split("^greenzmq: ", self.getvalue(), flags=re.MULTILINE)  # a stack may show this very line
+        return [report for report in reports if of in report]
 
 
 @pytest.fixture
