@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from dataclasses import asdict, dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zmq
 
@@ -38,8 +37,7 @@ _LOOK = 0.01
 _READABLE = 1
 
 
-@dataclass(frozen=True)
-class Lag:
+class Lag(NamedTuple):
     """From a signal to the resumption of the greenlet that it is for: how often, and how long, in seconds.
 
     Attributes
@@ -50,7 +48,7 @@ class Lag:
         The mean and the longest, in seconds; 0.0 if there were none.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # in the place of the method of tuples
     mean: float
     max: float
 
@@ -149,7 +147,7 @@ class Stats:
     def as_dict(self) -> dict[str, float]:
         """The counts by their names, and the lag as ``lag_count``, ``lag_mean`` and ``lag_max``. Switches: never."""
         counts: dict[str, float] = {name: getattr(self, name) for name in (*_NAMES, "seconds")}
-        return counts | {f"lag_{name}": value for name, value in asdict(self.lag).items()}
+        return counts | {f"lag_{name}": value for name, value in self.lag._asdict().items()}
 
     def __enter__(self) -> Self:
         return self

@@ -20,10 +20,9 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import zmq
 from greenlet import getcurrent
@@ -68,8 +67,7 @@ _FRAMES = 12
 _UNCATCHABLE = ("SIGKILL", "SIGSTOP")
 
 
-@dataclass(frozen=True)
-class ParkedGreenlet:
+class ParkedGreenlet(NamedTuple):
     """A parked greenlet, as it was when `waiters` was called.
 
     Attributes
@@ -394,8 +392,7 @@ def _summary(frame: FrameType) -> traceback.FrameSummary:
 # -- what they wait for ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _WaitedFor:
+class _WaitedFor(NamedTuple):
     """The reason of a wait, in words."""
 
     what: str

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,12 @@ import zmq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.abc import Loader, MetaPathFinder
     from types import CodeType, ModuleType
+else:
+    # The import system asks for methods, not for these classes; and up to Python 3.11 `importlib.abc` imports
+    # `tempfile`, `urllib.parse` and 20 more, which take a fifth of the import of greenzmq.
+    Loader = MetaPathFinder = object
 
 __all__ = ["alias", "open_namespace"]
 
@@ -114,6 +118,9 @@ class _Alias(Loader):
 
     def __init__(self, target: ModuleSpec) -> None:
         self._target = target
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Return None: the module is made as usual."""
 
     def exec_module(self, module: ModuleType) -> None:
         sys.modules[module.__name__] = import_module(self._target.name)

@@ -22,9 +22,8 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FunctionType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from greenlet import getcurrent
 
@@ -75,8 +74,7 @@ T = TypeVar("T")
 LateChoice = Callable[[], Choice | None]
 
 
-@dataclass(frozen=True)
-class _Said:
+class _Said(NamedTuple):
     """What `use_hub` was given, and where it was called."""
 
     choice: Choice | LateChoice

@@ -12,8 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenlet import getcurrent
 
@@ -37,8 +36,7 @@ __all__ = [
 DEFAULT_RULE = 6
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A hub's name, and why it is this one.
 
     Attributes
@@ -59,8 +57,7 @@ class Decision:
     speaker: str = ""
 
 
-@dataclass(frozen=True)
-class _Probe:
+class _Probe(NamedTuple):
     """Functions that inspect one runtime.
 
     They return its hub's greenlet in this thread, whether it has monkey-patched the process, and whether its hub is

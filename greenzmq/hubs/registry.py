@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ..errors import MissingHubError, UnknownHubError
 from .base import Hub
@@ -27,8 +25,7 @@ __all__ += ["runs_threads"]
 Choice = Union[str, "type[Hub]", Hub]
 
 
-@dataclass(frozen=True)
-class KnownHub:
+class KnownHub(NamedTuple):
     """A hub that the registry knows by name.
 
     Attributes
@@ -121,8 +118,7 @@ def may_run_threads(name: str | None = None) -> bool:
 def _checked(found: object, shown: str) -> type[Hub]:
     if not (isinstance(found, type) and issubclass(found, Hub)):
         raise UnknownHubError(f"{shown} is not a hub: give a name, 'package.module:Class', or a subclass of Hub")
-    if inspect.isabstract(found):
-        lacking = ", ".join(sorted(found.__abstractmethods__))
+    if lacking := ", ".join(sorted(found.__abstractmethods__)):
         raise UnknownHubError(
             f"{shown} is no complete hub: {found.__module__}:{found.__qualname__} is abstract and lacks {lacking}"
         )

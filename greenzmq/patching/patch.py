@@ -25,10 +25,10 @@ from zmq import sugar
 from ..errors import HubError, PatchWarning
 from . import late
 from .namespaces import WAITING, Finder, in_place
-from .stand_ins import StandIns, awaitable_stand_ins, shown, stand_ins
 
 if TYPE_CHECKING:
     from ..hubs import Choice
+    from .stand_ins import StandIns
 
 __all__ = ["begin_as", "patch", "patched", "unpatch"]
 
@@ -100,6 +100,8 @@ class _Patch:
 
     def begin_awaitable(self) -> None:
         """Replace the names in `zmq.asyncio` as well."""
+        from .stand_ins import awaitable_stand_ins
+
         for name, new in awaitable_stand_ins().items():
             for member, value in new.items():
                 self._replace(importlib.import_module(name), member, value)
@@ -179,6 +181,8 @@ def begin_as(speaker: str, hub: Choice | None, *, aio: bool) -> None:
 
 def _patch(hub: Choice | None, aio: bool, level: int, speaker: str = "") -> None:
     global _active
+    from .stand_ins import shown, stand_ins  # only now: with it come `zmq.devices`, and so `multiprocessing`
+
     made = stand_ins(hub)
     caller = sys._getframe(level - 1)
     call = speaker or f"greenzmq.patch({shown(hub)}) at {caller.f_code.co_filename}:{caller.f_lineno}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +213,21 @@ def test_each_runtime_is_imported_at_home():
         if home in sources:
             found = {name.partition(".")[0] for _, name in imports(home, sources[home], set(sources))}
             assert runtime in found, f"{home} does not import {runtime}"
+
+
+def test_what_the_import_does_not_bring():
+    """Each of these takes some milliseconds, and imports others; pyzmq and the standard library may need them anyway.
+
+    Seen to fail on each with the import back at the top of the module that had it.
+    """
+    expensive = {"dataclasses", "importlib.abc", "importlib.resources", "inspect", "multiprocessing", "zmq.devices"}
+    said = "import sys; print(*sys.modules)"
+    without, with_us = (
+        {*subprocess.run([sys.executable, "-c", f"{first}; {said}"], capture_output=True, text=True).stdout.split()}
+        for first in ("import zmq, greenlet, concurrent.futures, logging", "import greenzmq.selector")
+    )
+    assert "greenzmq.selector" in with_us
+    assert (with_us - without) & expensive == set()
 
 
 def test_the_order_has_no_stale_lines():

@@ -88,15 +88,15 @@ class HubThread:
 
     def _wait_for_nothing(self) -> str:
         end = time.monotonic() + SETTLE
-        gc.collect()
-        while pending := self._pending():
+        while True:
+            gc.collect()  # each time: another thread that is about to end may be the last to let go of a cycle
+            pending = self._pending()
             if pending == self._before:
                 return ""
             if time.monotonic() > end:
                 return f"{pending}; before: {self._before}"
             self.hub.call_later(0.005, getcurrent().switch)
             self.hub.switch()
-        return ""
 
     def _pending(self) -> dict[str, Any]:
         known = (getcurrent(), self._main, self.hub.greenlet)
