@@ -156,6 +156,16 @@ static PyObject *use(PyObject *Py_UNUSED(module), PyObject *args) {
 #define NOT_INLINED __attribute__((noinline)) /* see `one call` */
 #define SLOT(object, slot) (*(PyObject **)((char *)(object) + green.offset[slot]))
 
+/* Whether an object is of a class or a subclass. `seen` is the first type that was: most programs use no other, and to
+   walk along the bases for each call would take longer than all else here. */
+static int is_a(PyObject *object, PyTypeObject *class, PyTypeObject **seen) {
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == *seen) return 1;
+    if (class == NULL || !PyType_IsSubtype(type, class)) return 0;
+    if (*seen == NULL) *seen = (PyTypeObject *)Py_NewRef(type); /* kept, or another might come to stand in its place */
+    return 1;
+}
+
 /* Whether pyzmq says that its socket is closed. A failure counts as closed: Python finds out. */
 static int is_closed(PyObject *socket) {
     PyObject *closed = pyzmq.closed->d_getset->get(socket, pyzmq.closed->d_getset->closure);
@@ -166,9 +176,10 @@ static int is_closed(PyObject *socket) {
 
 /* The address of a green socket, if it may be used here; else NULL, without an error. */
 static void *address_of(PyObject *socket) {
-    if (green.socket == NULL || !PyObject_TypeCheck(socket, green.socket)) return NULL;
+    static PyTypeObject *socket_seen, *state_seen;
+    if (!is_a(socket, green.socket, &socket_seen)) return NULL;
     PyObject *state = SLOT(socket, STATE);
-    if (state == NULL || !PyObject_TypeCheck(state, green.state)) return NULL;
+    if (state == NULL || !is_a(state, green.state, &state_seen)) return NULL;
     PyObject *address = SLOT(state, ADDRESS);
     if (address == NULL || !PyLong_CheckExact(address) || is_closed(socket)) return NULL;
     return PyLong_AsVoidPtr(address);
@@ -186,30 +197,27 @@ static int is_last_receiver(PyObject *direction) {
     return last != NULL && last == here;
 }
 
-/* How many calls may still take the fast path. */
-static long calls_left(PyObject *direction) {
-    PyObject *left = SLOT(direction, CALLS_LEFT);
-    return left != NULL && PyLong_CheckExact(left) ? PyLong_AsLong(left) : 0;
-}
+/* What the gate has let through, all of it borrowed, and true until Python code runs. */
+typedef struct {
+    void *address;
+    PyObject *direction;
+    long calls_left;
+} Gate;
 
-/* Whether the next call may take the fast path: its direction, and the address. Borrowed, and true until Python code
-   runs. */
-static PyObject *open_gate(PyObject *socket, int way, void **address) {
-    *address = address_of(socket);
-    if (*address == NULL) return NULL;
-    PyObject *direction = SLOT(socket, way);
-    if (direction == NULL || !PyObject_TypeCheck(direction, green.direction) || calls_left(direction) <= 0) return NULL;
-    int receives = way == RECEIVING || way == MESSAGE_RECEIVING;
-    return receives && !is_last_receiver(direction) ? NULL : direction;
+/* Whether the next call may take the fast path. */
+static int open_gate(Gate *gate, PyObject *socket, int way) {
+    static PyTypeObject *seen[STATE];
+    if ((gate->address = address_of(socket)) == NULL) return 0;
+    gate->direction = SLOT(socket, way);
+    if (gate->direction == NULL || !is_a(gate->direction, green.direction, &seen[way])) return 0;
+    PyObject *left = SLOT(gate->direction, CALLS_LEFT);
+    gate->calls_left = left != NULL && PyLong_CheckExact(left) ? PyLong_AsLong(left) : 0;
+    return gate->calls_left > 0 && (way == SENDING || way == MESSAGE_SENDING || is_last_receiver(gate->direction));
 }
 
 /* A call is made, or has met EAGAIN: it counts. */
-static void count_down(PyObject *direction) {
-    PyObject *left = PyLong_FromLong(calls_left(direction) - 1);
-    if (left == NULL)
-        PyErr_Clear(); /* there is always memory for the small numbers that are used */
-    else
-        Py_XSETREF(SLOT(direction, CALLS_LEFT), left);
+static void count_down(const Gate *gate) {
+    Py_XSETREF(SLOT(gate->direction, CALLS_LEFT), PyLong_FromLong(gate->calls_left - 1)); /* CPython keeps small ones */
 }
 
 /* --- one call ------------------------------------------------------------------------------------------------------
@@ -251,18 +259,17 @@ static int make_message(Message *message, PyObject *bytes, int *released) {
 
 static NOT_INLINED int try_send(PyObject *socket, PyObject *bytes) {
     Message message;
-    void *address;
+    Gate gate;
     int released = 0;
-    PyObject *direction = open_gate(socket, SENDING, &address);
-    if (direction == NULL || make_message(&message, bytes, &released) != 0) return PYTHON;
-    if (released) direction = open_gate(socket, SENDING, &address);
-    if (direction != NULL && zmq.msg_send_(&message, address, DONTWAIT) >= 0) {
-        count_down(direction); /* libzmq has emptied the message: nothing is left to close */
+    if (!open_gate(&gate, socket, SENDING) || make_message(&message, bytes, &released) != 0) return PYTHON;
+    int is_open = !released || open_gate(&gate, socket, SENDING);
+    if (is_open && zmq.msg_send_(&message, gate.address, DONTWAIT) >= 0) {
+        count_down(&gate); /* libzmq has emptied the message: nothing is left to close */
         return DONE;
     }
-    int again = direction != NULL && zmq.errno_() == EAGAIN;
+    int again = is_open && zmq.errno_() == EAGAIN;
     zmq.msg_close_(&message);
-    if (again) count_down(direction);
+    if (again) count_down(&gate);
     return again ? AGAIN : PYTHON;
 }
 
@@ -270,21 +277,21 @@ static NOT_INLINED int try_send(PyObject *socket, PyObject *bytes) {
 static NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
     Message in_place[MESSAGES_IN_PLACE], *messages = in_place;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(parts), made = 0, next = 0;
-    void *address;
+    Gate gate;
     int released = 0, outcome = PYTHON;
-    PyObject *direction = open_gate(socket, MESSAGE_SENDING, &address);
-    if (direction == NULL) return PYTHON;
+    if (!open_gate(&gate, socket, MESSAGE_SENDING)) return PYTHON;
     if (count > MESSAGES_IN_PLACE) messages = PyMem_RawCalloc(count, sizeof *messages);
     if (messages == NULL) return PYTHON;
     while (made < count && make_message(&messages[made], PySequence_Fast_GET_ITEM(parts, made), &released) == 0) made++;
-    if (released) direction = open_gate(socket, MESSAGE_SENDING, &address);
-    if (direction != NULL && made == count) {
-        while (next < count && zmq.msg_send_(&messages[next], address, DONTWAIT | (next + 1 < count) * SNDMORE) >= 0)
+    int is_open = !released || open_gate(&gate, socket, MESSAGE_SENDING);
+    if (is_open && made == count) {
+        while (next < count &&
+               zmq.msg_send_(&messages[next], gate.address, DONTWAIT | (next + 1 < count) * SNDMORE) >= 0)
             next++;
         stopped.error = next < count ? zmq.errno_() : 0;
         stopped.sent = next;
         outcome = next == count ? DONE : next > 0 || stopped.error == EAGAIN ? AGAIN : PYTHON;
-        if (outcome != PYTHON) count_down(direction);
+        if (outcome != PYTHON) count_down(&gate);
     }
     for (Py_ssize_t i = next; i < made; i++) zmq.msg_close_(&messages[i]);
     if (messages != in_place) PyMem_RawFree(messages);
@@ -313,29 +320,26 @@ static PyObject *receive(void *address, int *more, int *released, int *error) {
 static PyObject *taken;
 
 static NOT_INLINED int try_recv(PyObject *socket) {
-    void *address;
+    Gate gate;
     int more, released = 0, error = 0;
-    PyObject *direction = open_gate(socket, RECEIVING, &address);
-    if (direction == NULL) return PYTHON;
-    count_down(direction); /* before other threads may run; if Python has to call again it counts twice */
-    PyObject *bytes = receive(address, &more, &released, &error);
-    taken = bytes; /* and no other thread has run since */
-    return bytes != NULL ? DONE : error == EAGAIN ? AGAIN : error != 0 ? PYTHON : FAILED;
+    if (!open_gate(&gate, socket, RECEIVING)) return PYTHON;
+    count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
+    taken = receive(gate.address, &more, &released, &error); /* no other thread runs from here to where it is read */
+    return taken != NULL ? DONE : error == EAGAIN ? AGAIN : error != 0 ? PYTHON : FAILED;
 }
 
 /* Receive all parts into an empty list. */
 static NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
-    void *address;
+    Gate gate;
     int more = 1, released = 0, error = 0;
-    PyObject *direction = open_gate(socket, MESSAGE_RECEIVING, &address);
-    if (direction == NULL) return PYTHON;
-    count_down(direction);
+    if (!open_gate(&gate, socket, MESSAGE_RECEIVING)) return PYTHON;
+    count_down(&gate);
     while (more) {
         PyObject *bytes = NULL;
-        if (released) address = address_of(socket); /* another thread may have closed it meanwhile */
+        if (released) gate.address = address_of(socket); /* another thread may have closed it meanwhile */
         released = 0;
         error = ENOTSOCK;
-        if (address != NULL) bytes = receive(address, &more, &released, &error);
+        if (gate.address != NULL) bytes = receive(gate.address, &more, &released, &error);
         if (bytes == NULL && error != 0 && PyList_GET_SIZE(parts) == 0) return error == EAGAIN ? AGAIN : PYTHON;
         if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
             Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
@@ -422,14 +426,10 @@ static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, 
         Py_INCREF(parts);
     }
     int outcome = plain ? try_send_parts(args[0], parts) : PYTHON;
-    PyObject *result;
-    if (outcome == DONE)
-        result = Py_NewRef(Py_None);
-    else if (outcome == AGAIN)
-        result =
-            PyObject_CallFunction(((FastMethod *)callable)->again, "OOni", args[0], parts, stopped.sent, stopped.error);
-    else
-        result = IN_PYTHON;
+    PyObject *again = ((FastMethod *)callable)->again, *result = NULL;
+    if (outcome == DONE) result = Py_NewRef(Py_None);
+    if (outcome == AGAIN) result = PyObject_CallFunction(again, "OOni", args[0], parts, stopped.sent, stopped.error);
+    if (outcome == PYTHON) result = IN_PYTHON;
     Py_DECREF(parts);
     return result;
 }
