@@ -128,6 +128,10 @@ def eventlet_variant(name: str, loop: str) -> Variant:
 
         from greenzmq.hubs.eventlet import EventletHub
 
+        if loop == "asyncio":
+            # The first such hub of a process imports this module, which asks for a hub. Before 0.41 eventlet makes a
+            # second one then, and nobody closes its loop. Imported here, the module gets a hub without a loop.
+            importlib.import_module("eventlet.green.builtin")
         eventlet.hubs.use_hub(loop)
         return EventletHub.get()
 
