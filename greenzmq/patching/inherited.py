@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import HubError
 from .patch import begin_as
 
 __all__ = ["VARIABLE", "begin", "environment"]
@@ -23,6 +24,9 @@ _FOLDER = str(Path(__file__).resolve().with_name("startup"))
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 #: The module and function by which each runtime patches the standard library.
 _MONKEY = {"gevent": ("gevent.monkey", "patch_all"), "eventlet": ("eventlet", "monkey_patch")}
+
+#: What `multiprocessing` has an interpreter run as its fork server.
+_FORK_SERVER = "from multiprocessing.forkserver import main"
 
 
 def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool, aio: bool) -> dict[str, str]:
@@ -51,6 +55,27 @@ def environment(before: Mapping[str, str], hub: str | None, *, monkey: bool, aio
 
 
 def begin(told: dict[str, Any]) -> None:
-    """Make the patch in the new interpreter. `told` is the content of ``GREENZMQ_RUN``."""
+    """Make the patch in the new interpreter. `told` is the content of ``GREENZMQ_RUN``.
+
+    Raises
+    ------
+    HubError
+        This is a fork server that would hang.
+    """
     hub = told["hub"]
+    if told["monkey"] and any(_FORK_SERVER in argument for argument in sys.orig_argv):
+        _refuse_fork_server()
     begin_as(f"python -m greenzmq run{f' --hub {hub}' if hub else ''}", hub, aio=told["aio"])
+
+
+def _refuse_fork_server() -> None:
+    """Raise if gevent's patch, which is made, keeps a fork server from learning that a process of its own has ended.
+
+    The fork server waits for that by `signal.set_wakeup_fd`, and older releases of gevent do not patch this function.
+    """
+    gevents = sys.modules.get("gevent.signal")
+    if gevents is not None and "set_wakeup_fd" not in gevents.__implements__:
+        raise HubError(
+            "under the monkey patch of gevent before 25.8.1 processes of multiprocessing's start method 'forkserver' "
+            "would never end; install gevent>=25.8.1, or say multiprocessing.set_start_method('spawn')"
+        )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.cli import LIMIT
 
 import greenzmq
 from greenzmq.cli.run import split
+from greenzmq.errors import HubError
+from greenzmq.patching.inherited import begin
 
 RUN = ("-m", "greenzmq", "run")
 
@@ -196,14 +201,43 @@ def test_child_processes_inherit_it(folder: Path, said: str, request: pytest.Fix
     if said.partition(" ")[0] in {"gevent", "eventlet"} and request.config.getoption("--skip-missing-hubs"):
         pytest.importorskip(said.partition(" ")[0])
     methods = ["fork", "spawn", "forkserver"]
-    if said == "eventlet and monkey":
-        methods.remove("forkserver")  # which there is none of after eventlet's patch: `socket` lacks what it needs
+    if said == "eventlet and monkey" or (said == "gevent and monkey" and old_gevent()):
+        # There is none after eventlet's patch: `socket` lacks what it needs. For gevent see the next test.
+        methods.remove("forkserver")
     program = Program(CHILDREN.replace("METHODS", repr(methods)))
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("PYTHONWARNINGS", "ignore")  # eventlet warns of itself in every process
         status, out, err = outcome(folder, program, *RUN, *ours)
     labels = ["program", "subprocess", "subprocess in C", *methods]
     assert (status, out.splitlines(), err) == (0, [f"{label} {shown}" for label in labels], "")
+
+
+def old_gevent() -> bool:
+    """Whether a fork server would hang under this gevent's patch."""
+    return tuple(map(int, importlib.metadata.version("gevent").split(".")[:3])) < (25, 8, 1)
+
+
+def test_a_fork_server_that_would_hang_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """gevent before 25.8.1 does not patch what a fork server waits with: it ends at once, and prints the cure.
+
+    Seen to hang for good, on gevent 24.10.1. Newer ones are made to look as old ones do, in this process.
+    """
+    cure = "install gevent>=25.8.1, or say multiprocessing.set_start_method('spawn')"
+    if request.config.getoption("--skip-missing-hubs"):
+        pytest.importorskip("gevent")
+    if old_gevent():
+        program = Program(CHILDREN.replace("METHODS", "['forkserver']"))
+        status, _, err = outcome(folder, program, *RUN, "--hub", "gevent", "--monkey")
+        assert status == 1
+        assert cure in err
+    server = "from multiprocessing.forkserver import main; main(5, 6, [])"
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", server])
+    monkeypatch.setitem(sys.modules, "gevent.signal", SimpleNamespace(__implements__=["signal", "getsignal"]))
+    told = {"hub": "gevent", "monkey": ["gevent.monkey", "patch_all"], "aio": False}
+    with pytest.raises(HubError, match=re.escape(cure)):
+        begin(told)
 
 
 #: Two greenlets of the runtime talk to each other. Without the patch the first wait stops the process for good.
