@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import zmq
+from zmq.backend import Socket as BackendSocket
 
 from ..process import unpatched
 
@@ -56,14 +57,23 @@ def open_monitor(
         monitor = context.socket(zmq.PAIR, socket_class=own or (type(socket) if isinstance(socket, green) else green))
     finally:
         _thread.opening = False
+    began = False
     try:
         monitor.set(zmq.RCVHWM, 0)
         socket.monitor(addr, zmq.EVENT_ALL if events is None else events)
+        began = True
         monitor.__dict__["_greenzmq_monitored"] = weakref.ref(socket)
         socket._monitor_socket = monitor
         monitor.connect(addr)
     except BaseException:
-        monitor.close(linger=0)
+        try:
+            if began:
+                # An exception, such as that of a signal handler, has come before the connection. libzmq would wait
+                # for a peer that it can tell of the end of the monitoring, and block this thread for good.
+                BackendSocket.connect(monitor, addr)
+                socket.disable_monitor()
+        finally:
+            monitor.close(linger=0)
         raise
     return monitor
 

@@ -292,6 +292,24 @@ def test_a_monitor_that_cannot_be_made(hub):
             bind_and_unbind(socket, 3)
 
 
+def test_a_monitor_that_cannot_be_connected(hub):
+    """The error comes out, and all goes on. Seen to block the thread for good as the monitoring was ended."""
+
+    class Unconnected(greenzmq.Socket):
+        def connect(self, addr):
+            raise MemoryError
+
+    with open_context(hub) as context:
+        socket = context.socket(zmq.PAIR, socket_class=Unconnected)
+        context._socket_class = Unconnected
+        with pytest.raises(MemoryError):
+            socket.get_monitor_socket()
+        del context._socket_class
+        assert socket._monitor_socket is None
+        bind_and_unbind(socket)
+        assert passes_messages(context)
+
+
 def test_the_end_of_a_context_with_monitors(hub):
     """destroy() closes monitors and their sockets in any order, while clients come and go."""
     for _ in range(10):
