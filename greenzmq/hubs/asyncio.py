@@ -439,12 +439,12 @@ class _AsyncioWatch(Watch):
         hub = self.hub
         hub.check_open()
         stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write) if hub.on_libuv else None
-        fire = self._fire_soon if hub.on_libuv else self._fire
         if stand_in is None:
-            (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, fire)
+            add = hub.loop.add_writer if self.write else hub.loop.add_reader
+            add(self.fd, self._fire_soon if hub.on_libuv else self)
             return
         try:
-            hub.loop.add_reader(stand_in.fd, fire)
+            hub.loop.add_reader(stand_in.fd, self._fire_soon)
         finally:
             if self._stand_in is not stand_in:  # a signal handler has closed this watch, before `add_reader` worked
                 hub.loop.remove_reader(stand_in.fd)
@@ -458,7 +458,7 @@ class _AsyncioWatch(Watch):
                     loop.remove_reader(stand_in.fd)
                 else:
                     (loop.remove_writer if self.write else loop.remove_reader)(self.fd)
-                    other = self.hub.watching.get((self.fd, self.write))
+                    other = (self.hub.writers if self.write else self.hub.readers).get(self.fd)
                     # A signal handler has closed this watch and started another one. The loop has one place for each
                     # descriptor, so the line above has removed the other one: register that again.
                     if other is not None:
@@ -484,7 +484,6 @@ class _AsyncioWatch(Watch):
     def _fire(self, *_: object) -> None:
         if self.lazily_stopped:
             self.stop()
-            return
         if not self.started:
             return
         hub = self.hub
@@ -497,3 +496,5 @@ class _AsyncioWatch(Watch):
             if hub.on_return is not None:
                 (context, callback, argument), hub.on_return = hub.on_return, None
                 context.run(callback, argument)
+
+    __call__ = _fire  # so that the loop keeps the watch itself: a bound method would take 64 bytes more

@@ -57,6 +57,7 @@ from greenlet import getcurrent
 
 from ..errors import WatchError
 from ..process import unpatched
+from ..process.fork import living
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -89,8 +90,9 @@ class Hub(abc.ABC):
         The native thread of the loop, as numbered by `_thread.get_ident`.
     thread_name : str
         The thread's name, for messages.
-    watching : dict
-        The started watches, lazily stopped ones included, by ``(fd, write)``. Written by `Watch`; backends may read it.
+    readers, writers : dict
+        The started watches by descriptor, lazily stopped ones included: those that wait until it is readable, and those
+        that wait until it is writable. Written by `Watch`; backends may read them.
     inherited : bool
         This is a forked child and the loop is the parent's, which cannot be used here. Set by backends that cannot take
         the loop over.
@@ -109,7 +111,8 @@ class Hub(abc.ABC):
     def __init__(self) -> None:
         self.thread_id: int = unpatched.get_ident()
         self.thread_name: str = unpatched.thread_name()
-        self.watching: dict[tuple[int, bool], Watch] = {}
+        self.readers: dict[int, Watch] = {}
+        self.writers: dict[int, Watch] = {}
         self.inherited = False
         self.local: dict[Any, Any] = {}
         _live.add(self)
@@ -235,18 +238,12 @@ class Hub(abc.ABC):
 
 
 _live: weakref.WeakSet[Hub] = weakref.WeakSet()
+_guests: weakref.WeakSet[Hub] = weakref.WeakSet()
 
 
 def live_hubs() -> list[Hub]:
     """The hubs of all threads that exist now. Any thread may ask."""
-    while True:
-        try:
-            return list(_live)
-        except RuntimeError:  # another thread has made one meanwhile
-            continue
-
-
-_guests: weakref.WeakSet[Hub] = weakref.WeakSet()
+    return living(_live)
 
 
 def guests_here() -> list[Hub]:
@@ -254,8 +251,7 @@ def guests_here() -> list[Hub]:
     if not _guests:
         return []
     here = unpatched.get_ident()
-    known = [hub for hub in live_hubs() if hub in _guests]
-    return [hub for hub in known if hub.thread_id == here and not (hub.inherited or hub.has_ended())]
+    return [hub for hub in living(_guests) if hub.thread_id == here and not (hub.inherited or hub.has_ended())]
 
 
 class Watch(abc.ABC):
@@ -273,7 +269,7 @@ class Watch(abc.ABC):
     Attributes
     ----------
     started : bool
-        ``hub.watching[fd, write] is self`` exactly while this is true.
+        ``hub.readers[fd] is self``, or ``hub.writers[fd] is self``, exactly while this is true.
     can_stop_lazily : bool
         It has called back since it was started, so the loop has registered the descriptor by now. Always False on a hub
         that does not support lazy stops.
@@ -319,12 +315,12 @@ class Watch(abc.ABC):
             return
         if self.closed:
             raise WatchError(f"the watch on file descriptor {self.fd} is closed; make a new one with hub.watch()")
-        key = (self.fd, self.write)
-        for write in (False, True):  # a lazily stopped watch may be left from an earlier file with this number
-            other = self.hub.watching.get((self.fd, write))
+        hub, fd = self.hub, self.fd
+        for watches in (hub.readers, hub.writers):  # a lazily stopped one may be left from an earlier file
+            other = watches.get(fd)
             if other is not None and other.lazily_stopped:
                 other.stop()
-        if self.hub.watching.setdefault(key, self) is not self:
+        if (hub.writers if self.write else hub.readers).setdefault(fd, self) is not self:
             direction = "writing" if self.write else "reading"
             raise WatchError(
                 f"file descriptor {self.fd} is already watched for {direction} in {self.hub!r}; "
@@ -343,17 +339,17 @@ class Watch(abc.ABC):
 
     def stop(self) -> None:
         """Stop calling the callback. Does nothing if the watch is stopped already."""
-        if self.started or self.hub.watching.get((self.fd, self.write)) is self:
+        if self.started or (self.hub.writers if self.write else self.hub.readers).get(self.fd) is self:
             self._drop()
 
     def _drop(self) -> None:
-        """Leave `Hub.watching` and the loop. Idempotent; a signal handler may call it in the middle of another call."""
+        """Leave the hub and its loop. Idempotent; a signal handler may call it in the middle of another call."""
         self.lazily_stopped = self.can_stop_lazily = False
-        watching, key = self.hub.watching, (self.fd, self.write)
-        if watching.get(key) is self:
-            found = watching.pop(key, None)
+        watches, fd = self.hub.writers if self.write else self.hub.readers, self.fd
+        if watches.get(fd) is self:
+            found = watches.pop(fd, None)
             if found is not self and found is not None:  # a signal handler has put another watch there: put it back
-                watching[key] = found
+                watches[fd] = found
         self._disarm()
         self.started = False  # last: if an exception interrupts this, a second `stop` does the rest
 

@@ -132,7 +132,7 @@ class EventletHub(Hub):
         if not self._needed:
             listener, self._listener = self._listener, None
             _remove(self._hub, listener)
-            for watch in [watch for watch in self.watching.values() if watch.lazily_stopped]:
+            for watch in [watch for watch in (*self.readers.values(), *self.writers.values()) if watch.lazily_stopped]:
                 watch.stop()
 
     def _is_interrupted(self) -> bool:
@@ -252,7 +252,7 @@ class _EventletWatch(Watch):
             )
         self._check()
         try:
-            listener = hub.add(kind, self.fd, self._fire, _ignore, self._obsolete)
+            listener = hub.add(kind, self.fd, self, _ignore, self._obsolete)
         except RuntimeError as error:  # a signal handler has added a listener since the check above
             raise WatchError(str(error)) from error
         listener.greenlet = hub.greenlet  # as in `_listen`: do not keep the greenlet that has called `start`
@@ -272,7 +272,7 @@ class _EventletWatch(Watch):
         """The hub's listener for this watch, also one that `add` left there when it failed. None if there is none."""
         hub = self.hub._hub
         listener = hub.listeners[hub.WRITE if self.write else hub.READ].get(self.fd)
-        return listener if listener is not None and listener.cb == self._fire else None
+        return listener if listener is not None and listener.cb is self else None
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`. While no greenlet is parked or holds, it is `stop`, to leave nothing in the hub."""
@@ -287,6 +287,8 @@ class _EventletWatch(Watch):
         elif self.started:
             self.can_stop_lazily = self.hub.supports_lazy_stop
             self.hub._run(self.callback)
+
+    __call__ = _fire  # so that the hub keeps the watch itself: a bound method would take 64 bytes more
 
     def _obsolete(self) -> None:
         """Called by eventlet when a socket was opened with this number: eventlet takes the listener for outdated.

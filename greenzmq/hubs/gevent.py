@@ -186,7 +186,7 @@ class _GeventWatch(Watch):
                 fd, events = stand_in.fd, _READ
             io = self._io = self.hub._loop.io(fd, events)
         try:
-            io.start(self._fire)
+            io.start(self)
         except (AttributeError, TypeError):  # raised by cffi if a signal handler has closed it
             if self._io is io:
                 raise
@@ -218,6 +218,8 @@ class _GeventWatch(Watch):
                 self.callback()
             except BaseException:
                 self.hub._report(self)
+
+    __call__ = _fire  # so that the loop keeps the watch itself: a bound method would take 64 bytes more
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`.

@@ -195,7 +195,7 @@ class SelectorHub(Hub):
                 self._fire(fd, True)
 
     def _fire(self, fd: int, write: bool) -> None:
-        watch = self.watching.get((fd, write))
+        watch = (self.writers if write else self.readers).get(fd)
         if watch is None:
             if fd == self._wakeup.fd:
                 self._wakeup.drain()
@@ -221,7 +221,7 @@ class SelectorHub(Hub):
             self._registered[fd] = wanted
 
     def _wanted(self, fd: int) -> int:
-        return (IN if (fd, False) in self.watching else 0) | (OUT if (fd, True) in self.watching else 0)
+        return (IN if fd in self.readers else 0) | (OUT if fd in self.writers else 0)
 
     def _forget(self, fd: int) -> None:
         if fd in self._registered:
@@ -247,7 +247,7 @@ class SelectorHub(Hub):
         self._wakeup = Wakeup(self._take_from_threads)
         self._selector.register(self._wakeup.fd, IN)
         self._registered.clear()
-        for fd, _ in list(self.watching):
+        for fd in {*self.readers, *self.writers}:
             self._register(fd)
 
 

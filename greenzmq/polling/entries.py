@@ -133,7 +133,7 @@ class SocketEntry(Entry):
         state = self.what._greenzmq_state
         state.waiters.forget(self)
         # A socket that is not exclusive may be closed without our notice, and must not stay in the set for nothing.
-        if not (state.waiters.fd_watch.exclusive or state.waiters.listeners):
+        if not (state.waiters.exclusive or state.waiters.listeners):
             state.waiters.leave_poll_set()
 
 

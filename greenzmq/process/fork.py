@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["Inheritable", "register_after_fork", "registered_objects", "unregister_after_fork"]
+from . import unpatched
+
+__all__ = ["ForkSafeLock", "Inheritable", "living", "register_after_fork", "registered_objects"]
+__all__ += ["unregister_after_fork"]
+
+T = TypeVar("T")
 
 
 class Inheritable(Protocol):
@@ -47,11 +52,35 @@ def unregister_after_fork(inheritable: Inheritable) -> None:
 
 def registered_objects() -> list[Any]:
     """What is registered now, without the hubs. Any thread may ask."""
+    return living(_others)
+
+
+def living(members: weakref.WeakSet[T]) -> list[T]:
+    """The members that live now. Any thread may ask."""
     while True:
         try:
-            return list(_others)
-        except RuntimeError:  # another thread has registered one meanwhile
+            return list(members)
+        except RuntimeError:  # another thread has added one meanwhile
             continue
+
+
+class ForkSafeLock:
+    """A native lock that is free in a forked child, whoever held it in the parent.
+
+    Attributes
+    ----------
+    lock : lock
+        The lock, which its owner may take again.
+    """
+
+    __slots__ = ("__weakref__", "lock")
+
+    def __init__(self) -> None:
+        self.lock: Any = unpatched.new_rlock()
+        register_after_fork(self)
+
+    def _greenzmq_after_fork(self) -> None:
+        self.lock = unpatched.new_rlock()
 
 
 def _tell() -> None:

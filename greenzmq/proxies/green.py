@@ -338,7 +338,7 @@ class _Proxy:
         # A Poller for each combination of events that was needed, so that none has to be registered anew each time.
         self.pollers: dict[tuple[int, ...], Poller] = {}
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
-        self.turn = Turn(green[0]._greenzmq_state.turn.seconds if green else default_turn())
+        self.turn = Turn(green[0]._greenzmq_state.waiters.turn_seconds if green else default_turn())
 
     def run(self) -> int:
         try:

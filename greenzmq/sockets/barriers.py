@@ -383,7 +383,7 @@ class _Probe:
         woken if this one may have consumed a signal, and not if it met none: they would wake each other for ever.
         """
         waiters = self._socket._greenzmq_state.waiters
-        signalled = waiters.fd_watch.is_signalled()
+        signalled = waiters.is_signalled()
         found = any(self._is_subscribed(self._topic[:length]) for length in range(len(self._topic) + 1))
         seen, self._seen = self._seen, self._count()
         if signalled or seen != self._seen:

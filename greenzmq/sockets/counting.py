@@ -70,7 +70,7 @@ class SocketCounts(Counts):
     def parked_on(self) -> int:
         """The descriptor on which somebody is parked, to look for signals; -1 if nobody is."""
         waiters = self.state.waiters
-        return -1 if waiters.socket is None else waiters.fd_watch.fd
+        return -1 if waiters.socket is None else waiters.fd
 
 
 class HubCounts(Counts):

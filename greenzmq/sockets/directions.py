@@ -40,8 +40,8 @@ class Direction(WaitQueue):
         ``POLLIN`` or ``POLLOUT``.
     timeout_option : int
         ``RCVTIMEO`` or ``SNDTIMEO``.
-    index : int
-        0 or 1: the place of this direction in a list with one item for each.
+    timeout : int or None
+        The value of this option, in milliseconds, where it is known; see `greenzmq.sockets.timeouts`.
     fast_calls_left : int
         How many calls may still take the fast path. Above 0 only while nobody waits on the socket, nobody is in the
         middle of a message of this direction, the turn is not over and the last call did not have to wait. Written by
@@ -58,10 +58,9 @@ class Direction(WaitQueue):
         The message that a greenlet is sending or receiving part by part. Other greenlets wait until it is complete.
     """
 
-    __slots__ = ("expect_eagain", "fast_calls_left", "fast_calls_max", "last_receiver", "mid_message")
+    __slots__ = ("expect_eagain", "fast_calls_left", "fast_calls_max", "last_receiver", "mid_message", "timeout")
     event: ClassVar[int]
     timeout_option: ClassVar[int]
-    index: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,6 +68,7 @@ class Direction(WaitQueue):
         self.expect_eagain = False
         self.last_receiver: Callable[[], Party | None] = _nobody
         self.mid_message: PartialMessage | None = None
+        self.timeout: int | None = None
 
     # -- the fast path ------------------------------------------------------------------------------------------------
 
@@ -110,6 +110,16 @@ class Direction(WaitQueue):
     def need_not_wait(self) -> None:
         """A call did not have to wait: expect that the next one need not wait either."""
         self.expect_eagain = False
+
+    # -- the time limit -----------------------------------------------------------------------------------------------
+
+    def keep_timeout(self, milliseconds: int) -> None:
+        """The option has this value, until `forget_timeout`."""
+        self.timeout = milliseconds
+
+    def forget_timeout(self) -> None:
+        """The option may have another value by now."""
+        self.timeout = None
 
     # -- whose message it is ------------------------------------------------------------------------------------------
 
@@ -166,7 +176,6 @@ class Receiving(Direction):
 
     __slots__ = ()
     event = POLLIN
-    index = 0
     timeout_option = int(zmq.RCVTIMEO)
 
 
@@ -175,7 +184,6 @@ class Sending(Direction):
 
     __slots__ = ()
     event = POLLOUT
-    index = 1
     timeout_option = int(zmq.SNDTIMEO)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import WatchError
 from ..process import unpatched
@@ -54,20 +54,18 @@ class Duplicate:
             _socket.close(self.fd)
 
 
-class Owner(Protocol):
-    """The part of `SocketWaiters` that is used here."""
+class SignalSource(Protocol):
+    """The part of `greenzmq.polling.poll_set.PollSet` that is used here: it wakes a socket's listeners at a signal."""
 
-    def on_readable(self) -> None:
-        """The callback of the watch."""
+    def leave(self, waiters: Any) -> None:
+        """Take the socket's descriptor out of the set."""
 
 
 class FdWatch:
-    """The watch on one socket's ZMQ_FD.
+    """The part of `SocketWaiters` that has the watch on the socket's ZMQ_FD.
 
-    Parameters
-    ----------
-    owner : Owner
-        Its `on_readable` is what the watch calls when the descriptor is readable.
+    It is no object of its own, and the object itself is what the watch calls back: every waiting socket has these, and
+    another object and a bound method would take 140 bytes more.
 
     Attributes
     ----------
@@ -78,22 +76,35 @@ class FdWatch:
     hub : Hub or None
         The hub of the watch.
     watch : Watch or None
-        None before the first wait and after `close`.
+        None before the first wait and after `close_watch`.
+    poll_set : PollSet or None
+        The set of descriptors in which Pollers watch the socket, if they do.
+    poll_fd : int
+        The number of the socket's descriptor in that set.
     """
 
-    __slots__ = ("_owner", "exclusive", "fd", "hub", "watch")
+    __slots__ = ("exclusive", "fd", "hub", "poll_fd", "poll_set", "watch")
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+    def __init__(self) -> None:
         self.exclusive = False
         self.fd = -1
         self.hub: Hub | None = None
         self.watch: Watch | None = None
+        self.poll_set: SignalSource | None = None
+        self.poll_fd = -1
 
-    def bind(self, hub: Hub, fd: int) -> None:
+    def is_parked_on(self) -> bool:
+        """Whether the watch has to call back."""
+        raise NotImplementedError
+
+    def __call__(self) -> None:
+        """The callback of the watch: the descriptor is readable."""
+        raise NotImplementedError
+
+    def bind_watch(self, hub: Hub, fd: int) -> None:
         """Have a watch on `hub`, which is not started yet; one on another hub is closed."""
         if hub is not self.hub:
-            self.close()
+            self.close_watch()
             self.hub = hub
         if self.watch is None:
             self.fd = fd
@@ -101,11 +112,11 @@ class FdWatch:
 
     def _new_watch(self, hub: Hub) -> Watch:
         if self.exclusive:
-            return hub.watch(self.fd, self._owner.on_readable)
-        duplicate = Duplicate(self.fd, self._owner.on_readable)
+            return hub.watch(self.fd, self)
+        duplicate = Duplicate(self.fd, self)
         return hub.watch(duplicate.fd, duplicate)
 
-    def start(self) -> None:
+    def start_watch(self) -> None:
         """Call back from now on. Does nothing if the socket is closed, even by a signal handler during this call.
 
         Raises
@@ -124,9 +135,9 @@ class FdWatch:
             # Else a signal handler has closed the socket, and so the descriptor, during `start`. That is no error of
             # the hub: the caller's next attempt meets ENOTSOCK.
 
-    def close(self) -> None:
+    def close_watch(self) -> None:
         """Close the watch: before the socket is closed, or when it goes to another hub. Then wake its waiters."""
-        watch, self.watch = self.watch, None  # first, since `start` and `expose` compare it after an interruption
+        watch, self.watch = self.watch, None  # first, since the methods around compare it after an interruption
         if watch is None:
             return
         if self.is_foreign_thread():
@@ -134,22 +145,18 @@ class FdWatch:
         else:
             watch.close()
 
-    def be_exclusive(self) -> None:
-        """The socket is new: only its green object knows it."""
-        self.exclusive = True
+    def set_exclusive(self, exclusive: bool) -> None:
+        """The socket is new, and only its green object knows it; or the program has got its address or descriptor."""
+        self.exclusive = exclusive
 
-    def expose(self, is_needed: Callable[[], bool]) -> None:
-        """The program has got the socket's address or descriptor: move the watch to a `Duplicate`.
-
-        `is_needed` says whether the watch has to be started there, because somebody waits.
-        """
-        self.exclusive = False
+    def expose_watch(self) -> None:
+        """The socket is not exclusive any more: move the watch to a `Duplicate`."""
         if self.hub is not None and self.is_foreign_thread():
-            self.hub.call_soon_threadsafe(self._move_to_duplicate, is_needed)
+            self.hub.call_soon_threadsafe(self._move_to_duplicate)
         else:
-            self._move_to_duplicate(is_needed)
+            self._move_to_duplicate()
 
-    def _move_to_duplicate(self, is_needed: Callable[[], bool]) -> None:
+    def _move_to_duplicate(self) -> None:
         """In the thread of the hub, also while greenlets wait."""
         before = self.watch
         if before is None or self.hub is None:
@@ -159,8 +166,8 @@ class FdWatch:
             return
         self.watch = moved
         before.close()
-        if is_needed():
-            self.start()
+        if self.is_parked_on():
+            self.start_watch()
 
     def is_foreign_thread(self) -> bool:
         """Whether the caller is in another thread than the hub. Calls that need not wait may be made in any thread."""
@@ -171,8 +178,23 @@ class FdWatch:
         watch = self.watch
         return watch is None or unpatched.is_readable(watch.fd)
 
-    def detach_after_fork(self) -> None:
+    def detach_watch(self) -> None:
         """In a forked child: forget the watch, without a change to what the parent watches."""
-        watch, self.watch, self.hub = self.watch, None, None
+        watch, self.watch, self.hub, self.poll_set = self.watch, None, None, None
         if watch is not None:
             watch.detach_after_fork()
+
+    # -- the set of the Pollers ---------------------------------------------------------------------------------------
+
+    def enter_poll_set(self, poll_set: SignalSource, fd: int) -> None:
+        """`poll_set` wakes the listeners at a signal from now on; it watches the socket's descriptor as `fd`."""
+        self.poll_set, self.poll_fd = poll_set, fd
+
+    def forget_poll_set(self, poll_set: SignalSource) -> None:
+        """Undo `enter_poll_set`. The descriptor is no longer in the set."""
+        self.poll_set = None
+
+    def leave_poll_set(self) -> None:
+        """Take the descriptor out of the Pollers' set. Called before the socket is closed."""
+        if self.poll_set is not None:
+            self.poll_set.leave(self)

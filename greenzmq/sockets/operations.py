@@ -29,7 +29,7 @@ from .fairness import FAST_CALLS, SocketTurn
 from .messages import Party, has_ended
 from .outcomes import MUST_WAIT, end_run, in_vain, reserved
 from .spurious import SpuriousReadiness
-from .timeouts import TimeoutCache
+from .timeouts import ask_timeout, forget_timeouts
 from .waiters import SocketWaiters, get_option
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ SNDMORE = int(zmq.SNDMORE)
 RCVMORE = int(zmq.RCVMORE)
 FD = int(zmq.FD)
 ALTERNATING = (int(zmq.REQ), int(zmq.REP))
-ONLY_RECEIVE = (int(zmq.PULL), int(zmq.SUB))
 ONLY_SEND = (int(zmq.PUSH), int(zmq.PUB))
 #: Errors on which a woken greenlet waits on. It meets EFSM if another one has changed a REQ's or REP's state since.
 NOT_NOW = (int(zmq.EAGAIN), int(zmq.EFSM))
@@ -62,12 +61,8 @@ class SocketState(CompiledPath):
     ----------
     waiters : SocketWaiters
         The greenlets and Pollers that wait, and the choice of which to wake.
-    receiving, sending : Direction
-        The two queues in `waiters`.
-    turn : SocketTurn
-        How long a greenlet may go on with the socket.
-    timeouts : TimeoutCache
-        ``RCVTIMEO`` and ``SNDTIMEO``.
+    receiving : Direction
+        The queue of those who receive, in `waiters`.
     alternates : bool
         The socket is a REQ or REP; see `SocketState._use_alternation`.
     lease : greenzmq.proxies.native.Lease or None
@@ -76,29 +71,33 @@ class SocketState(CompiledPath):
         The futures of an awaitable socket's calls that nobody waits for; None if there is no such socket.
     """
 
-    __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "sending", "timeouts", "turn", "waiters")
-    turn_class: ClassVar[type[SocketTurn]] = SocketTurn
+    __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "waiters")
     waiters_class: ClassVar[type[SocketWaiters]] = SocketWaiters
 
     def __init__(self, turn: float) -> None:
-        self.turn = self.turn_class(turn)
-        self.waiters = self.waiters_class(self.turn)
+        self.waiters = self.waiters_class(turn)
         self.receiving = self.waiters.receiving
-        self.sending = self.waiters.sending
-        self.timeouts = TimeoutCache(self.waiters)
         self.alternates = False
         self.lease: Any = None
         self.futures: Unawaited | None = None
 
+    @property
+    def sending(self) -> Direction:
+        """The queue of those who send, in `waiters`; made by the first call."""
+        return self.waiters.begin_sending()
+
+    @property
+    def turn(self) -> SocketTurn:
+        """How long a greenlet may go on with the socket."""
+        return self.waiters.begun_turn or self.waiters.first_turn()
+
     def use_type(self, socket_type: int) -> None:
         """Close the fast path for good where a socket of this type cannot use it.
 
-        A PULL or SUB does not send, a PUSH or PUB does not receive; for REQ and REP see `_use_alternation`.
+        A PUSH or PUB does not receive; for REQ and REP see `_use_alternation`.
         """
         if socket_type in ALTERNATING:
             self._use_alternation()
-        elif socket_type in ONLY_RECEIVE:
-            self.sending.never_fast()
         elif socket_type in ONLY_SEND:
             self.receiving.never_fast()
 
@@ -112,17 +111,12 @@ class SocketState(CompiledPath):
         self.alternates = True
         self.receiving.never_fast()
 
-    def be_exclusive(self) -> None:
-        """The socket is new, and only green objects know it: nobody else closes it or sets its options."""
-        self.waiters.fd_watch.be_exclusive()
-        self.timeouts.keep()
-
     def expose(self) -> None:
         """The program has got the socket's address or descriptor: others may watch it, set its options, or close it."""
-        fd_watch = self.waiters.fd_watch
-        if fd_watch.exclusive:
-            self.timeouts.expose()
-            fd_watch.expose(self.waiters.is_parked_on)
+        if self.waiters.exclusive:
+            self.waiters.set_exclusive(False)
+            forget_timeouts(self.waiters)
+            self.waiters.expose_watch()
 
     def lend(self, lease: Any) -> None:
         """Lend the socket to a native thread; None takes it back."""
@@ -134,17 +128,17 @@ class SocketState(CompiledPath):
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
-        fd_watch = self.waiters.fd_watch
-        return self.waiters.closed or (fd_watch.watch is not None and fd_watch.fd != fd)
+        waiters = self.waiters
+        return waiters.closed or (waiters.watch is not None and waiters.fd != fd)
 
     def close(self) -> None:
         """Prepare for the close of the socket. The caller closes it, and then calls `SocketWaiters.wake_all`."""
-        self.timeouts.forget()
+        forget_timeouts(self.waiters)
         self.waiters.close()
 
     def detach_after_fork(self) -> None:
         """In a forked child, where libzmq refuses calls on the parent's socket: forget the parent's waiters."""
-        self.timeouts.forget()
+        forget_timeouts(self.waiters)
         self.waiters.detach_after_fork()
 
     # -- one operation ------------------------------------------------------------------------------------------------
@@ -160,7 +154,7 @@ class SocketState(CompiledPath):
         The greenlet parks in this frame, not in a helper: each extra frame costs a parked greenlet about 300 bytes.
         """
         who = getcurrent()
-        known = self.timeouts.known[direction.index]  # in line; None if libzmq has to be asked
+        known = direction.timeout  # None if libzmq has to be asked
         if flags & DONTWAIT or known == 0:
             return self.within_no_time(who, socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         began_at = monotonic()
@@ -168,7 +162,7 @@ class SocketState(CompiledPath):
             result: Result = self.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return result
-        timeout = self.timeouts.get(socket, direction) if known is None else known
+        timeout = ask_timeout(self.waiters, socket, direction) if known is None else known
         if timeout == 0:
             return self.within_no_time(who, socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         try:
@@ -211,10 +205,11 @@ class SocketState(CompiledPath):
         # others stand in the queue, this call has to go behind them anyway.
         if direction.first is not None or direction.expect_eagain:
             return MUST_WAIT
-        if self.alternates and direction is self.receiving and 0 < self.sending.fast_calls_left < FAST_CALLS:
+        if self.alternates and direction is self.receiving and 0 < self.waiters.sending.fast_calls_left < FAST_CALLS:
             return MUST_WAIT  # a send has come before this recv: see `_use_alternation`
         exhausted = direction.fast_calls_max > direction.fast_calls_left == 0 and not self.waiters.has_waiters
-        if self.turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
+        turn = self.waiters.begun_turn
+        if turn and turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
             return MUST_WAIT
         result = self._attempt(who, socket, direction, call, flags, args)
         if result is not MUST_WAIT:
@@ -230,14 +225,16 @@ class SocketState(CompiledPath):
             # The fast path has counted this call as a send, but it has not sent: see `_use_alternation`.
             direction.close_fast_path()
             raise zmq.Again()
-        turn = self.turn
-        in_run = turn.run_calls >= 0 and direction is self.receiving
-        if in_run and turn.run_is_over_after(1 if flags & DONTWAIT else FAST_CALLS) and end_run(self, who, socket):
-            raise zmq.Again()
+        turn = self.waiters.begun_turn if direction is self.receiving else None
+        if turn is not None and turn.run_calls < 0:
+            turn = None  # no run to end
+        if turn is not None and turn.run_is_over_after(1 if flags & DONTWAIT else FAST_CALLS):
+            if end_run(self, who, socket):
+                raise zmq.Again()
         try:
             result = self.try_first(who, socket, direction, call, flags | DONTWAIT, args)
         except zmq.Again:
-            if in_run:
+            if turn is not None:
                 turn.end_run()
             raise
         if not flags & DONTWAIT:
@@ -315,23 +312,23 @@ class SocketState(CompiledPath):
 
     def bind_to(self, hub: Hub, socket: Any) -> None:
         """Put the socket's watch on `hub`. Raises `WrongHubError` as `bind_hub`."""
-        fd_watch = self.waiters.fd_watch
-        other = fd_watch.hub
-        if hub is not other and other is not None and self.waiters.is_parked_on():
+        waiters = self.waiters
+        other = waiters.hub
+        if hub is not other and other is not None and waiters.is_parked_on():
             if not other.has_ended():
                 message = f"two hubs wait on {socket!r}: {other!r} and {hub!r}; give each thread and hub its own socket"
                 raise WrongHubError(message)
-            self.waiters.forget_queues()  # what waits on a loop that is closed is never resumed
-        fd_watch.bind(hub, get_option(socket, FD))
+            waiters.forget_queues()  # what waits on a loop that is closed is never resumed
+        waiters.bind_watch(hub, get_option(socket, FD))
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
         """Make the waiter of a call that began at `began_at`. `timeout` is in milliseconds; negative waits for ever.
 
         Raises `HubError` where this greenlet cannot wait.
         """
-        fd_watch = self.waiters.fd_watch
-        hub = fd_watch.hub
-        if hub is None or fd_watch.watch is None or hub.greenlet is not getcurrent().parent:
+        waiters = self.waiters
+        hub = waiters.hub
+        if hub is None or waiters.watch is None or hub.greenlet is not getcurrent().parent:
             hub = self.bind_hub(socket)
         elif direction.first is not None:
             hub.check_switch()
@@ -361,7 +358,7 @@ class SocketState(CompiledPath):
             may_try = woken or direction.first is waiter
             if not waiters.closed and (direction.reserved_for_other(waiter.party) or not may_try):
                 return in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
-        if direction.first is not waiter and direction is self.sending and waiters.fd_watch.is_signalled():
+        if direction.first is not waiter and direction is waiters.sending and waiters.is_signalled():
             # This call may consume a signal of room for the senders before this one, which were refused: let them try.
             waiters.count_signal()
         try:
@@ -388,7 +385,7 @@ class SocketState(CompiledPath):
         spurious = waiter.spurious
         if spurious is None:
             spurious = waiter.remember(SpuriousReadiness())
-        if waiters.fd_watch.is_signalled():
+        if waiters.is_signalled():
             # The attempt did not process these commands, since libzmq throttles that. They are a new observation, for
             # which this sender, too, has to try again.
             spurious.refused_at(waiters.generation)
@@ -405,13 +402,13 @@ class SocketState(CompiledPath):
 
     def _note_message_end(self, who: Party, socket: Any, direction: Direction, flags: int) -> None:
         """After a part was sent or received: reserve the direction for `who` until the last part."""
-        if direction is self.sending:
+        if direction is not self.receiving:
             inside = bool(flags & SNDMORE)
         else:
             if direction.last_receiver() is not who:
                 direction.note_receiver(who)
             if self.alternates:
-                self.sending.refill()
+                self.waiters.sending.refill()
             # To read RCVMORE after each recv would be slow. It is needed only if others stand in the queue; otherwise
             # the next greenlet that calls reads it (`_reserve_for_last_receiver`).
             first = direction.first
@@ -436,7 +433,7 @@ class SocketState(CompiledPath):
 
     def _message_abandoned(self, _: object) -> None:
         """The greenlet in the middle of a message has ended: wake those who waited for it. Called in any thread."""
-        hub = self.waiters.fd_watch.hub
+        hub = self.waiters.hub
         if self.waiters.socket is not None and hub is not None:
             # `on_readable` wakes whoever can go on, now that the direction is no longer reserved.
             hub.call_soon_threadsafe(self.waiters.on_readable)
@@ -445,7 +442,8 @@ class SocketState(CompiledPath):
 
     def _open_fast_path(self, direction: Direction, used: int = 1) -> None:
         """Open the fast path of `direction`, unless somebody waits or the turn is over."""
-        if self.turn.calls_left > 0 and not self.waiters.has_waiters:
+        turn = self.waiters.begun_turn or self.waiters.first_turn()
+        if turn.calls_left > 0 and not self.waiters.has_waiters:
             direction.open_fast_path(used)
 
     def _begin_turn(self, who: Party, socket: Any, direction: Direction) -> bool:
@@ -454,7 +452,7 @@ class SocketState(CompiledPath):
         It may not if another greenlet has joined the queue, or begun a message, in the meantime. A task cannot yield
         here: it does so where it awaits.
         """
-        if self.timeouts.get(socket, direction) == 0:
+        if (direction.timeout or ask_timeout(self.waiters, socket, direction)) == 0:
             return True
         if who is not getcurrent():
             self.turn.put_off_its_end()
@@ -491,7 +489,7 @@ class SocketState(CompiledPath):
             self._yield_to_hub(socket, self.receiving)
         ready = self.waiters.check_events(socket) & events
         if seconds == 0 or not events:
-            self.turn.end_run()
+            self.waiters.end_run()
             return ready
         if not ready:
             ready = wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)

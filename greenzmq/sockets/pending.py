@@ -27,6 +27,7 @@ from .directions import POLLIN
 from .event_wait import EventWait
 from .operations import DONTWAIT
 from .outcomes import MUST_WAIT
+from .timeouts import ask_timeout
 
 if TYPE_CHECKING:
     from ..hubs.asyncio import AsyncioHub
@@ -65,8 +66,8 @@ class _OfSocket(PendingFuture[Any]):
         self._began_at = began_at
 
     def _bind(self, hub: AsyncioHub) -> None:
-        fd_watch = self._socket_state.waiters.fd_watch
-        if hub is not fd_watch.hub or fd_watch.watch is None:
+        waiters = self._socket_state.waiters
+        if hub is not waiters.hub or waiters.watch is None:
             self._socket_state.bind_to(hub, self._socket)
 
     def _is_late(self) -> bool:
@@ -129,8 +130,8 @@ class PendingCall(_OfSocket):
 
     def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
         state = self._socket_state
-        fd_watch = state.waiters.fd_watch
-        if hub is not fd_watch.hub or fd_watch.watch is None:
+        waiters = state.waiters
+        if hub is not waiters.hub or waiters.watch is None:
             state.bind_to(hub, self._socket)
         unawaited = state.futures
         if unawaited:
@@ -306,7 +307,7 @@ def begin(
     state: SocketState = socket._greenzmq_state
     who = current_task(loop) or getcurrent()
     try:
-        known = state.timeouts.known[direction.index]
+        known = direction.timeout
         if flags & DONTWAIT or known == 0:
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
         began_at = monotonic()
@@ -318,13 +319,14 @@ def begin(
             result = state.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return finished_future(loop, result)
-        timeout = state.timeouts.get(socket, direction) if known is None else known
+        timeout = ask_timeout(state.waiters, socket, direction) if known is None else known
         if timeout == 0:
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
     except Exception as error:
         return failed_future(loop, error)
     seconds = timeout / 1000 if timeout > 0 else None
-    has_to_try = not (met_again or state.turn.calls_left)
+    turn = state.waiters.begun_turn
+    has_to_try = not (met_again or turn is None or turn.calls_left)
     kind = PendingCall if takes else PendingSend
     future = kind(loop, who, socket, seconds, began_at, direction, call, flags, args, has_to_try)
     if not takes:
@@ -345,7 +347,7 @@ def begin_poll(loop: Any, socket: Any, events: int, seconds: float | None) -> Fu
                 if ready & POLLIN and seconds != 0:
                     state.turn.begin_run()
                 else:
-                    state.turn.end_run()
+                    state.waiters.end_run()
                 return finished_future(loop, ready)
         else:
             state.turn.put_off_its_end()

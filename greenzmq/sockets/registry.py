@@ -14,8 +14,7 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as BackendSocket
 
-from ..process import unpatched
-from ..process.fork import register_after_fork, registered_objects
+from ..process.fork import ForkSafeLock, registered_objects
 from .operations import SocketState
 from .waiters import get_option
 
@@ -27,18 +26,7 @@ FD = int(zmq.FD)
 address_of: Callable[[Any], int] = BackendSocket.underlying.__get__
 
 
-class _Looking:
-    """A lock that is free in a forked child, whoever held it in the parent."""
-
-    def __init__(self) -> None:
-        self.lock: Any = unpatched.new_rlock()
-        register_after_fork(self)
-
-    def _greenzmq_after_fork(self) -> None:
-        self.lock = unpatched.new_rlock()
-
-
-_looking = _Looking()
+_looking = ForkSafeLock()
 
 # Weak: a state is kept by the `Socket` objects that share it.
 _states: weakref.WeakValueDictionary[int, SocketState] = weakref.WeakValueDictionary()
@@ -56,7 +44,7 @@ def shared_state(
     """
     if is_new:
         state = make(turn)
-        state.be_exclusive()
+        state.waiters.set_exclusive(True)
         return state
     address = address_of(socket)
     with _looking.lock:  # two threads may shadow the same socket at once

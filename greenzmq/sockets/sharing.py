@@ -25,7 +25,6 @@ A Poller waits by means of its thread's own set of descriptors, so each thread's
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
@@ -38,14 +37,13 @@ from ..waiting.events import wake_anywhere
 from ..waiting.waiter import Waiter, refuse_to_wait
 from .directions import whom_to_wake
 from .fairness import SocketTurn
-from .fd_watch import FdWatch
 from .operations import DONTWAIT, FD, Args, Call, Result, SocketState
-from .waiters import SignalSource, SocketWaiters, get_option
+from .waiters import SocketWaiters, get_option
 
 if TYPE_CHECKING:
     from ..hubs import Hub, Watch
-    from .directions import Direction
-    from .fairness import Turn
+    from .directions import Direction, Sending
+    from .fd_watch import SignalSource
     from .listeners import Listener
     from .messages import Party
 
@@ -55,36 +53,13 @@ __all__ = ["SharedState"]
 _NONE: dict[Any, None] = {}
 
 
-class SharedFdWatch(FdWatch):
-    """The watch of a shared socket, which goes from hub to hub. All methods are called with the socket's lock held."""
+class SharedTurn(SocketTurn):
+    """The turns of a shared socket. Threads that drain it need not make room for each other: the system does that."""
 
     __slots__ = ()
-    _owner: SharedWaiters
 
-    def move(self, hub: Hub) -> None:
-        """Make `hub`, where somebody is parked, the home, and start the watch there."""
-        self.close()
-        self.bind(hub, self.fd)
-        if self.is_foreign_thread():
-            hub.call_soon_threadsafe(self._start_here, self.watch)
-        else:
-            self.start()
-
-    def expose(self, is_needed: Callable[[], bool]) -> None:
-        """See `FdWatch.expose`."""
-        self.exclusive = False
-        if self.hub is None or self.watch is None:
-            return
-        if is_needed():
-            self.move(self.hub)
-        else:
-            self.close()
-
-    def _start_here(self, watch: Watch) -> None:
-        """In the thread of the new home. The home may have changed meanwhile, or have nobody left."""
-        with self._owner.lock:
-            if self.watch is watch and self._owner.waits_on(watch.hub):
-                self.start()
+    def begin_run(self) -> None:
+        """Count nothing. Several threads may poll and drain the socket, each at its own pace."""
 
 
 class SharedWaiters(SocketWaiters):
@@ -102,13 +77,13 @@ class SharedWaiters(SocketWaiters):
     """
 
     __slots__ = ("announced", "lock", "poll_sets")
+    turn_class = SharedTurn
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn_seconds: float) -> None:
         self.lock = unpatched.new_rlock()
         self.announced: dict[Waiter, None] = _NONE
         self.poll_sets: tuple[weakref.ref[Any], ...] = ()
-        super().__init__(turn)
-        self.fd_watch = SharedFdWatch(self)
+        super().__init__(turn_seconds)
 
     def waits_on(self, hub: Hub) -> bool:
         """Whether anybody is parked on the socket on `hub`."""
@@ -123,8 +98,7 @@ class SharedWaiters(SocketWaiters):
         """See `SocketWaiters.enter`. The first one's hub is the home of the watch."""
         with self.lock:
             if self.socket is None and not self.closed:
-                fd_watch = self.fd_watch
-                fd_watch.bind(waiter.hub, fd_watch.fd if fd_watch.fd >= 0 else get_option(socket, FD))
+                self.bind_watch(waiter.hub, self.fd if self.fd >= 0 else get_option(socket, FD))
             super().enter(socket, waiter, direction)
 
     def leave(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:
@@ -132,15 +106,38 @@ class SharedWaiters(SocketWaiters):
         with self.lock:
             self.announced.pop(waiter, None)
             super().leave(socket, waiter, direction)
-            if self.socket is not None and self.fd_watch.hub is waiter.hub and not self.waits_on(waiter.hub):
+            if self.socket is not None and self.hub is waiter.hub and not self.waits_on(waiter.hub):
                 self._move_watch()
 
     def _move_watch(self) -> None:
-        fd_watch: Any = self.fd_watch
         if self.closed:  # all were woken for that, so none needs a watch
-            fd_watch.close()
+            self.close_watch()
         else:
-            fd_watch.move(self._next_home().hub)
+            self._move_watch_to(self._next_home().hub)
+
+    def _move_watch_to(self, hub: Hub) -> None:
+        """Make `hub`, where somebody is parked, the home, and start the watch there."""
+        self.close_watch()
+        self.bind_watch(hub, self.fd)
+        if self.is_foreign_thread():
+            hub.call_soon_threadsafe(self._start_here, self.watch)
+        else:
+            self.start_watch()
+
+    def _start_here(self, watch: Watch) -> None:
+        """In the thread of the new home. The home may have changed meanwhile, or have nobody left."""
+        with self.lock:
+            if self.watch is watch and self.waits_on(watch.hub):
+                self.start_watch()
+
+    def expose_watch(self) -> None:
+        """See `FdWatch.expose_watch`. Called with the lock held."""
+        if self.hub is None or self.watch is None:
+            return
+        if self.is_parked_on():
+            self._move_watch_to(self.hub)
+        else:
+            self.close_watch()
 
     def _next_home(self) -> Waiter:
         """The first waiter, which a signal then wakes most directly. If it is about to go anyway, the one that waits
@@ -149,6 +146,11 @@ class SharedWaiters(SocketWaiters):
         queue = next(queue for queue in self._queues() if queue.first is not None)
         first: Waiter = queue.first
         return queue.last if first in self.announced else first
+
+    def begin_sending(self) -> Sending:
+        """See `SocketWaiters.begin_sending`."""
+        with self.lock:
+            return super().begin_sending()
 
     def listen(self, listener: Listener) -> None:
         """See `SocketWaiters.listen`."""
@@ -224,6 +226,8 @@ class SharedWaiters(SocketWaiters):
                     self._announce(waiter)
         if at_once is not None:  # only this thread lets it park, or ends its wait
             at_once.wake_now()
+
+    __call__ = on_readable
 
     def _whom_to_wake_now(self) -> list[Waiter]:
         if self.socket is None:
@@ -320,21 +324,11 @@ class SharedWaiters(SocketWaiters):
         super().detach_after_fork()
 
 
-class SharedTurn(SocketTurn):
-    """The turns of a shared socket. Threads that drain it need not make room for each other: the system does that."""
-
-    __slots__ = ()
-
-    def begin_run(self) -> None:
-        """Count nothing. Several threads may poll and drain the socket, each at its own pace."""
-
-
 class SharedState(SocketState):
     """See `SocketState`. Each step of an operation holds the lock, but for the waits."""
 
     __slots__ = ()
     waiters: SharedWaiters
-    turn_class = SharedTurn
     waiters_class = SharedWaiters
 
     @property

@@ -43,6 +43,7 @@ from .pyobj import refuse_pyobj
 from .registry import address_of, forget_state, publish_state, shared_state
 from .sharing import SharedState
 from .signatures import Received_co, typed_as
+from .timeouts import forget_timeouts
 from .tracker import tracked
 from .waiters import EVENTS
 
@@ -140,9 +141,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         keep = partial(object.__setattr__, self)
         keep("_greenzmq_state", state)
         keep("_greenzmq_receiving", state.receiving)
-        keep("_greenzmq_sending", state.sending)
         keep("_greenzmq_message_receiving", PART_BY_PART if self._greenzmq_own_recv else state.receiving)
-        keep("_greenzmq_message_sending", PART_BY_PART if self._greenzmq_own_send else state.sending)
         if isinstance(state, SharedState):
             self.__dict__["_greenzmq_lock"] = state.lock
             object.__setattr__(self, "__class__", shared_class(type(self)))
@@ -157,6 +156,15 @@ class Socket(PlainSocket[Received_co], Barriers):
         green: Any = LockedCalls if issubclass(cls, LockedCalls) else Socket
         cls._greenzmq_own_send = own.send is not green.send
         cls._greenzmq_own_recv = own.recv is not green.recv or own.getsockopt is not green.getsockopt
+
+    def __getattr__(self, name: str) -> Any:
+        """The slots for sending are filled by the first send. All other names are pyzmq's: options by attribute."""
+        if name not in ("_greenzmq_sending", "_greenzmq_message_sending"):
+            return super().__getattr__(name)
+        sending = self._greenzmq_state.sending
+        object.__setattr__(self, "_greenzmq_sending", sending)
+        object.__setattr__(self, "_greenzmq_message_sending", PART_BY_PART if self._greenzmq_own_send else sending)
+        return object.__getattribute__(self, name)
 
     if TYPE_CHECKING:  # pyzmq's has a type that is partly unknown
 
@@ -234,8 +242,10 @@ class Socket(PlainSocket[Received_co], Barriers):
                 return _recv(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._greenzmq_state.perform(self, receiving, _recv, 0, (copy, track), True)
-        return self._greenzmq_state.perform(self, receiving, _recv, index(flags), (copy, track))
+            args = (copy, track) if track or copy is not True else (True, False)
+            return self._greenzmq_state.perform(self, receiving, _recv, 0, args, True)
+        args = (copy, track) if track or copy is not True else (True, False)  # a constant takes no memory
+        return self._greenzmq_state.perform(self, receiving, _recv, index(flags), args)
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive one frame into a buffer; see `zmq.Socket.recv_into`. Switches: as `recv`."""
@@ -296,10 +306,12 @@ class Socket(PlainSocket[Received_co], Barriers):
                 return receive_message(self, DONTWAIT, copy, track)
             except zmq.Again:
                 pass
-            return self._greenzmq_state.perform(self, receiving, receive_message, 0, (copy, track), True)
+            args = (copy, track) if track or copy is not True else (True, False)
+            return self._greenzmq_state.perform(self, receiving, receive_message, 0, args, True)
         if receiving is PART_BY_PART:
             return PlainSocket.recv_multipart(self, flags, copy, track)
-        return self._greenzmq_state.perform(self, receiving, receive_message, index(flags), (copy, track))
+        args = (copy, track) if track or copy is not True else (True, False)  # a constant takes no memory
+        return self._greenzmq_state.perform(self, receiving, receive_message, index(flags), args)
 
     def send_pyobj(self, obj: object, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, **kwargs: Any) -> Any:
         """Pickle an object and send it as one frame; see `zmq.Socket.send_pyobj`, and `recv_pyobj` for the danger.
@@ -349,7 +361,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         try:
             self._greenzmq_and_recheck(super().set, option, optval)
         finally:
-            self._greenzmq_state.timeouts.forget()
+            forget_timeouts(self._greenzmq_state.waiters)
 
     setsockopt = set  # noqa: A003
 

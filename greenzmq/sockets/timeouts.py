@@ -1,4 +1,8 @@
-"""``RCVTIMEO`` and ``SNDTIMEO`` of one socket, cached, since to read one from libzmq is 5 % of a short wait's cost."""
+"""``RCVTIMEO`` and ``SNDTIMEO`` of one socket, cached, since to read one from libzmq is 5 % of a short wait's cost.
+
+They are cached in `Direction.timeout`, and only while green objects alone know the socket (`FdWatch.exclusive`): then
+no option is set past `Socket.set`, which forgets them.
+"""
 
 from __future__ import annotations
 
@@ -12,68 +16,29 @@ if TYPE_CHECKING:
     from .directions import Direction
     from .waiters import SocketWaiters
 
-__all__ = ["TimeoutCache"]
+__all__ = ["ask_timeout", "forget_timeouts"]
 
 
-#: Both timeouts where libzmq has to be asked for them.
-UNKNOWN: tuple[int | None, int | None] = (None, None)
+def ask_timeout(waiters: SocketWaiters, socket: Any, direction: Direction) -> int:
+    """Ask libzmq for the timeout of a direction, in milliseconds; negative waits for ever. Never switches.
 
-
-class TimeoutCache:
-    """A socket's two timeouts, in milliseconds.
-
-    Parameters
-    ----------
-    waiters : SocketWaiters
-        The socket's waiters: all are woken if libzmq cannot read an option, because the context has ended or the socket
-        is closed.
-
-    Attributes
-    ----------
-    known : tuple of two int or None
-        The cached timeouts, by `Direction.index`; None where libzmq has to be asked.
-    keeps : bool
-        Whether timeouts are cached. Only while green objects alone know the socket: then no option is set past
-        `Socket.set`, which calls `forget`.
+    If libzmq cannot tell, because the context has ended or the socket is closed, everybody who waits is woken.
     """
+    try:
+        milliseconds = get_option(socket, direction.timeout_option)
+        if waiters.exclusive:
+            direction.keep_timeout(milliseconds)
+            # A signal handler, or another thread, may have set it, or got the socket's address, after libzmq was asked
+            # and before the answer was kept. What happens from here on forgets the answer.
+            if get_option(socket, direction.timeout_option) != milliseconds or not waiters.exclusive:
+                direction.forget_timeout()
+    except zmq.ZMQError:
+        waiters.wake_all()
+        raise
+    return milliseconds
 
-    __slots__ = ("_version", "_waiters", "keeps", "known")
 
-    def __init__(self, waiters: SocketWaiters) -> None:
-        self._waiters = waiters
-        self.keeps = False
-        self.known = UNKNOWN
-        self._version = 0
-
-    def get(self, socket: Any, direction: Direction) -> int:
-        """The timeout of a direction, in milliseconds; negative waits for ever. Never switches."""
-        known = self.known[direction.index]
-        return self._ask(socket, direction) if known is None else known
-
-    def _ask(self, socket: Any, direction: Direction) -> int:
-        version = self._version
-        try:
-            milliseconds = get_option(socket, direction.timeout_option)
-        except zmq.ZMQError:
-            self._waiters.wake_all()
-            raise
-        if self.keeps:
-            receiving, sending = self.known
-            self.known = (receiving, milliseconds) if direction.index else (milliseconds, sending)
-            if self._version != version:  # a signal handler has set it after libzmq was asked
-                self.forget()
-        return milliseconds
-
-    def keep(self) -> None:
-        """Cache timeouts from now on."""
-        self.keeps = True
-
-    def expose(self) -> None:
-        """Cache nothing any more: others have the socket's address, and may set its options unnoticed."""
-        self.keeps = False
-        self.forget()
-
-    def forget(self) -> None:
-        """Empty the cache, because an option was set or the socket has ended."""
-        self._version += 1
-        self.known = UNKNOWN
+def forget_timeouts(waiters: SocketWaiters) -> None:
+    """Ask libzmq again: an option was set, the socket has ended, or others have its address and may set its options."""
+    waiters.receiving.forget_timeout()
+    waiters.sending.forget_timeout()

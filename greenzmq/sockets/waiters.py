@@ -66,7 +66,7 @@ method                  reads ``EVENTS``       wakes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
@@ -74,13 +74,13 @@ from ..waiting.events import wake_anywhere
 from ..waiting.waiter import WaitQueue
 from .accelerator import get_option
 from .directions import POLLIN, POLLOUT, Direction, Receiving, Sending, whom_to_wake
+from .fairness import SocketTurn
 from .fd_watch import FdWatch
 from .inherited import inherited_message
 from .listeners import Listener, Listeners
 
 if TYPE_CHECKING:
     from ..waiting.waiter import Waiter
-    from .fairness import Turn
 
 __all__ = ["EVENTS", "SocketWaiters", "get_option"]
 
@@ -90,16 +90,13 @@ EVENTS = int(zmq.EVENTS)
 #: Shared by all sockets that have none of their own, to save memory. Never changed.
 _NO_LISTENERS = Listeners()
 _NO_QUEUE = WaitQueue()
+_NO_SENDS = Sending()
+_NO_SENDS.never_fast()
+#: By the `id` of waiters: the direction that some call is about to give them.
+_being_made: dict[int, Sending] = {}
 
 
-class SignalSource(Protocol):
-    """The part of `greenzmq.polling.poll_set.PollSet` that is used here: it wakes a socket's listeners at a signal."""
-
-    def leave(self, waiters: SocketWaiters) -> None:
-        """Take the socket's descriptor out of the set."""
-
-
-class SocketWaiters:
+class SocketWaiters(FdWatch):
     """Who waits on one libzmq socket.
 
     Invariants, between any two calls of these methods:
@@ -110,13 +107,17 @@ class SocketWaiters:
 
     Parameters
     ----------
-    turn : Turn
-        The socket's turn, which begins anew when a greenlet has waited.
+    turn_seconds : float
+        How long a turn of the socket lasts.
 
     Attributes
     ----------
     receiving, sending : Direction
-        The queues of greenlets that receive and that send.
+        The queues of greenlets that receive and that send. That of the senders is made by `begin_sending`, for the
+        first send; before, it is one that all sockets share, which stays empty.
+    begun_turn : SocketTurn or None
+        The socket's turn, which begins anew when a greenlet has waited. The first one begins with the first call that
+        need not wait: a socket whose calls all wait has none.
     listeners : Listeners
         Each `Socket.poll` and each Poller that waits for events of the socket.
     has_waiters : bool
@@ -126,12 +127,6 @@ class SocketWaiters:
     socket : Socket or None
         The green object through which `on_readable` reads ``EVENTS``. This reference does not prolong its life: the
         frame of a parked greenlet refers to it as well.
-    fd_watch : FdWatch
-        The watch on the socket's ZMQ_FD.
-    poll_set : PollSet or None
-        The set of descriptors in which Pollers watch the socket, if they do.
-    poll_fd : int
-        The number of the socket's descriptor in that set.
     generation : int
         Incremented at each observation of ``EVENTS``, and for each signal; see `greenzmq.sockets.spurious`.
     closed : bool
@@ -144,32 +139,30 @@ class SocketWaiters:
 
     __slots__ = (
         "all_woken",
+        "begun_turn",
         "closed",
-        "fd_watch",
         "generation",
         "has_waiters",
         "inherited",
         "listeners",
-        "poll_fd",
-        "poll_set",
         "polling",
         "receiving",
         "sending",
         "socket",
-        "turn",
+        "turn_seconds",
     )
+    turn_class: ClassVar[type[SocketTurn]] = SocketTurn
 
-    def __init__(self, turn: Turn) -> None:
-        self.turn = turn
+    def __init__(self, turn_seconds: float) -> None:
+        super().__init__()
+        self.turn_seconds = turn_seconds
+        self.begun_turn: SocketTurn | None = None
         self.receiving = Receiving()
-        self.sending = Sending()
+        self.sending = _NO_SENDS
         self.listeners = _NO_LISTENERS
         self.has_waiters = False
         self.polling = _NO_QUEUE
         self.socket: Any = None
-        self.fd_watch = FdWatch(self)
-        self.poll_set: SignalSource | None = None
-        self.poll_fd = -1
         self.generation = 0
         self.closed = False
         self.all_woken = False
@@ -204,7 +197,7 @@ class SocketWaiters:
         if self.closed:
             waiter.wake()  # closed before it joined; a close from now on finds it in the queue
         elif is_first:
-            self.fd_watch.start()
+            self.start_watch()
         if direction is not None:
             try:  # `read_events`, in line: every wait comes by here
                 events = get_option(socket, EVENTS)
@@ -220,23 +213,23 @@ class SocketWaiters:
         Idempotent: if a signal handler's exception interrupts this call, the caller repeats it.
         """
         waiter.close()
-        if waiter.yielded:
-            self.turn.begin()  # the hub has run others meanwhile
-        elif direction is not None:
+        turn = self.begun_turn
+        if turn is not None and waiter.yielded:
+            turn.begin()  # the hub has run others meanwhile
+        elif direction is not None and not waiter.yielded:
             direction.need_not_wait()
         receiving, sending = self.receiving, self.sending
         if receiving.first is None and sending.first is None and self.polling.first is None:
             self.socket = None
-            fd_watch = self.fd_watch
-            watch = fd_watch.watch
+            watch = self.watch
             if watch is not None:  # stop it, in line, since every wait comes by here
-                if fd_watch.exclusive:  # nobody else can watch the same descriptor
+                if self.exclusive:  # nobody else can watch the same descriptor
                     watch.stop_lazily()
                 else:
                     watch.stop()
             if not self.listeners:
                 self.has_waiters = False
-                if self.turn.calls_left > 0:
+                if turn is None or turn.calls_left > 0:
                     if receiving.fast_calls_max and not receiving.expect_eagain:
                         receiving.open_fast_path()
                     if sending.fast_calls_max and not sending.expect_eagain:
@@ -244,6 +237,31 @@ class SocketWaiters:
                 return
         # Others wait. This waiter may have consumed the signal, or have been woken by it and not used it.
         self.recheck_for_others(socket)
+
+    def begin_sending(self) -> Sending:
+        """Return the direction of the senders, which is made by the first call."""
+        if self.sending is not _NO_SENDS:
+            return self.sending
+        # Another thread, or a signal handler, may call this between any two steps. Only one direction is ever used: the
+        # one that is in the dict while it is given, or that was given before.
+        made = Sending()
+        made.close_fast_path()
+        made = _being_made.setdefault(id(self), made)
+        if self.sending is _NO_SENDS:
+            self.sending = made
+            self._gate_fast_path()
+        _being_made.pop(id(self), None)
+        return self.sending
+
+    def first_turn(self) -> SocketTurn:
+        """Begin the socket's first turn."""
+        self.begun_turn = turn = self.turn_class(self.turn_seconds)
+        return turn
+
+    def end_run(self) -> None:
+        """Count no more calls of a run under NOBLOCK; see `SocketTurn.end_run`."""
+        if self.begun_turn is not None:
+            self.begun_turn.end_run()
 
     def is_parked_on(self) -> bool:
         """Whether a greenlet is parked on the socket itself."""
@@ -272,7 +290,7 @@ class SocketWaiters:
                 sending.close_fast_path()
             return
         self.has_waiters = False
-        if self.turn.calls_left > 0:
+        if self.begun_turn is None or self.begun_turn.calls_left > 0:
             if receiving.fast_calls_max:
                 receiving.open_fast_path()
             if sending.fast_calls_max:
@@ -294,21 +312,6 @@ class SocketWaiters:
         """Undo `listen`."""
         if self.listeners.discard(listener):
             self._gate_fast_path()
-
-    # -- the set of the Pollers ---------------------------------------------------------------------------------------
-
-    def enter_poll_set(self, poll_set: SignalSource, fd: int) -> None:
-        """`poll_set` wakes the listeners at a signal from now on; it watches the socket's descriptor as `fd`."""
-        self.poll_set, self.poll_fd = poll_set, fd
-
-    def forget_poll_set(self, poll_set: SignalSource) -> None:
-        """Undo `enter_poll_set`. The descriptor is no longer in the set."""
-        self.poll_set = None
-
-    def leave_poll_set(self) -> None:
-        """Take the descriptor out of the Pollers' set. Called before the socket is closed."""
-        if self.poll_set is not None:
-            self.poll_set.leave(self)
 
     # -- whom to wake -------------------------------------------------------------------------------------------------
 
@@ -427,6 +430,8 @@ class SocketWaiters:
         elif writer is not None:
             writer.wake_now()
 
+    __call__ = on_readable
+
     def tell_all_listeners(self) -> None:
         """Wake all listeners: an event may have come, or the descriptor is not watched any more where it was.
 
@@ -452,7 +457,7 @@ class SocketWaiters:
         The caller closes the socket and then calls `wake_all`.
         """
         self.closed = True  # first: a greenlet that a signal handler makes wait here must not park
-        self.fd_watch.close()  # libzmq frees the descriptor at any time from now on
+        self.close_watch()  # libzmq frees the descriptor at any time from now on
         self.leave_poll_set()
 
     def wake_all(self) -> None:
@@ -464,8 +469,8 @@ class SocketWaiters:
         the queues (`all_woken`), so that n waiters cost n wake-ups and not n².
         """
         self.closed = True
-        if self.fd_watch.hub is not None and self.fd_watch.is_foreign_thread():
-            self.fd_watch.hub.call_soon_threadsafe(self._wake_queues)
+        if self.hub is not None and self.is_foreign_thread():
+            self.hub.call_soon_threadsafe(self._wake_queues)
         else:
             self._wake_queues()
         self._tell_listeners(-1)
@@ -491,5 +496,5 @@ class SocketWaiters:
         self.sending.forget_all()
         self.polling.forget_all()
         self.listeners.clear()
-        self.fd_watch.detach_after_fork()
-        self.socket = self.poll_set = None
+        self.detach_watch()
+        self.socket = None

@@ -45,7 +45,7 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
     if idle:
         require(not waiters.is_parked_on(), f"greenlets wait on {socket!r}")
         require(not waiters.listeners, f"{len(waiters.listeners)} listeners wait for {socket!r}")
-        watch = waiters.fd_watch.watch
+        watch = waiters.watch
         require(watch is None or watch.lazily_stopped or not watch.started, f"{socket!r} is watched, but nobody waits")
 
 
@@ -54,13 +54,13 @@ def _check_waiters(waiters: SocketWaiters) -> None:
     has_waiters = parked or bool(waiters.listeners)
     require(waiters.has_waiters == has_waiters, "`has_waiters` is true exactly while somebody waits")
     require((waiters.socket is not None) == parked, "`socket` is set exactly while a greenlet is parked")
-    watch = waiters.fd_watch.watch
+    watch = waiters.watch
     if watch is None or waiters.closed:
         return  # nobody has waited yet; or the socket is closed, and its waiters, woken by that, have yet to leave
     require((watch.started and not watch.lazily_stopped) == parked, "a watch calls back while a greenlet is parked")
-    require(watch.hub is waiters.fd_watch.hub, "the watch is on the hub on which greenlets wait")
-    known = watch.hub.watching.get((watch.fd, False)) is watch
-    require(known or not watch.started, "a started watch is in hub.watching")
+    require(watch.hub is waiters.hub, "the watch is on the hub on which greenlets wait")
+    known = watch.hub.readers.get(watch.fd) is watch
+    require(known or not watch.started, "a started watch is in hub.readers")
 
 
 def _check_queue(queue: WaitQueue, waiters: SocketWaiters) -> None:
@@ -68,7 +68,7 @@ def _check_queue(queue: WaitQueue, waiters: SocketWaiters) -> None:
     for waiter in queue:
         require(waiter not in seen, "each waiter stands in the queue once")
         require(waiter.previous is (seen[-1] if seen else None), "`previous` is the waiter before it in the queue")
-        require(waiter.hub is waiters.fd_watch.hub, "every greenlet waits on the socket's hub")
+        require(waiter.hub is waiters.hub, "every greenlet waits on the socket's hub")
         require(not has_ended(waiter.party), "a greenlet that has ended does not stand in a queue")
         seen.append(waiter)
     require(queue.last is (seen[-1] if seen else None), "`last` is the last waiter in the queue")

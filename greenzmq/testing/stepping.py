@@ -302,8 +302,8 @@ class SteppingHub(Hub):
             if key.fd == self._wakeup.fd:
                 self._wakeup.drain()
                 continue
-            for write, bit in ((False, _READ), (True, _WRITE)):
-                watch = self.watching.get((key.fd, write)) if mask & bit else None
+            for watches, bit in ((self.readers, _READ), (self.writers, _WRITE)):
+                watch = watches.get(key.fd) if mask & bit else None
                 if watch is not None:
                     self._ready.append((watch._fire, ()))
         self._round = len(self._ready)
@@ -319,7 +319,7 @@ class SteppingHub(Hub):
 
     def _register(self, fd: int) -> None:
         """Tell the selector for which events `fd` is watched now."""
-        wanted = (_READ if (fd, False) in self.watching else 0) | (_WRITE if (fd, True) in self.watching else 0)
+        wanted = (_READ if fd in self.readers else 0) | (_WRITE if fd in self.writers else 0)
         try:
             self._selector.unregister(fd)
         except (KeyError, OSError, ValueError):  # not yet registered, or closed meanwhile

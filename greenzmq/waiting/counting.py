@@ -8,12 +8,12 @@ remain as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..process import unpatched
-from ..process.fork import register_after_fork
+from ..process.fork import ForkSafeLock
 from .reasons import NEXT_TURN
 from .waiter import Waiter
 
@@ -49,27 +49,26 @@ class Counts:
     """
 
     def __init__(self) -> None:
-        self._adding = unpatched.new_rlock()  # a signal handler may count, too
+        self._adding = ForkSafeLock()
         self.signalled_at: float | None = None
         self.of_waits = True
         self.reset()
-        register_after_fork(self)
 
     def reset(self) -> None:
         """Set all counts to 0."""
-        with self._adding:
+        with self._adding.lock:
             self.sent = self.received = self.waits = self.switches = self.events_reads = self.lags = 0
             self.lag_total = self.lag_max = 0.0
             self.began_at = monotonic()
 
     def add(self, field: str) -> None:
         """Add 1 to a count."""
-        with self._adding:
+        with self._adding.lock:
             setattr(self, field, getattr(self, field) + 1)
 
     def add_lag(self, seconds: float) -> None:
         """Add one lag."""
-        with self._adding:
+        with self._adding.lock:
             self.lags += 1
             self.lag_total += seconds
             self.lag_max = max(self.lag_max, seconds)
@@ -85,22 +84,9 @@ class Counts:
         """Whether to count this wait, which is about to begin."""
         raise NotImplementedError
 
-    def _greenzmq_after_fork(self) -> None:
-        self._adding = unpatched.new_rlock()  # another thread of the parent may have held the old one
 
-
-class _Changing:
-    """The lock of those who begin and end counting; free in a forked child, whoever held it in the parent."""
-
-    def __init__(self) -> None:
-        self.lock: Any = unpatched.new_rlock()
-        register_after_fork(self)
-
-    def _greenzmq_after_fork(self) -> None:
-        self.lock = unpatched.new_rlock()
-
-
-changing = _Changing()
+#: The lock of those who begin and end counting.
+changing = ForkSafeLock()
 _active: tuple[Counts, ...] = ()
 #: Each class of waiters whose ``__init__`` is replaced, and how to put it back.
 _inits: list[tuple[Any, str, Any]] = []
@@ -208,12 +194,8 @@ class _Seen:
                     counts.add_lag(lag)
 
 
-# The slots of `Waiter` by themselves, past the properties below.
+#: The slot of `Waiter` by itself, past the property below.
 _reason: Any = Waiter.__dict__["reason"]
-_woken: Any = Waiter.__dict__["woken"]
-_expired: Any = Waiter.__dict__["expired"]
-_parked: Any = Waiter.__dict__["parked"]
-_yielded: Any = Waiter.__dict__["yielded"]
 
 
 def _seen(waiter: Any) -> _Seen | None:
@@ -222,10 +204,45 @@ def _seen(waiter: Any) -> _Seen | None:
     return found if type(found) is _Seen else None
 
 
+def _watched(field: str, see: Callable[[Any, _Seen, bool], None]) -> Any:
+    """A property in the place of a slot of `Waiter`: before a value is written, `see` is called with it."""
+    slot: Any = Waiter.__dict__[field]
+
+    def write(waiter: Any, value: bool) -> None:
+        seen = _seen(waiter)
+        if seen is not None:
+            see(waiter, seen, value)
+        slot.__set__(waiter, value)
+
+    return property(slot.__get__, write)
+
+
+def _see_woken(waiter: Waiter, seen: _Seen, woken: bool) -> None:
+    if woken:
+        seen.signal(monotonic())
+
+
+def _see_expired(waiter: Any, seen: _Seen, expired: bool) -> None:
+    seen.signal(waiter.since + waiter.timeout)
+
+
+def _see_parked(waiter: Waiter, seen: _Seen, parked: bool) -> None:
+    if not parked and (waiter.woken or waiter.expired):
+        seen.resume()
+
+
+def _see_yielded(waiter: Waiter, seen: _Seen, yielded: bool) -> None:
+    seen.switch()
+
+
 class _CountedWaiter(Waiter if TYPE_CHECKING else object):  # type: ignore[misc]
     """A waiter that is counted: writes to its fields are seen on their way into the slots."""
 
     __slots__ = ()
+    woken = _watched("woken", _see_woken)
+    expired = _watched("expired", _see_expired)
+    parked = _watched("parked", _see_parked)
+    yielded = _watched("yielded", _see_yielded)
 
     @property
     def reason(self) -> Reason:
@@ -235,50 +252,6 @@ class _CountedWaiter(Waiter if TYPE_CHECKING else object):  # type: ignore[misc]
     @reason.setter
     def reason(self, reason: Reason) -> None:
         _reason.__set__(self, reason)
-
-    @property
-    def woken(self) -> bool:
-        woken: bool = _woken.__get__(self)
-        return woken
-
-    @woken.setter
-    def woken(self, woken: bool) -> None:
-        if woken and (seen := _seen(self)) is not None:
-            seen.signal(monotonic())
-        _woken.__set__(self, woken)
-
-    @property
-    def expired(self) -> bool:
-        expired: bool = _expired.__get__(self)
-        return expired
-
-    @expired.setter
-    def expired(self, expired: bool) -> None:
-        if (seen := _seen(self)) is not None:
-            seen.signal(self.since + self.timeout)
-        _expired.__set__(self, expired)
-
-    @property
-    def parked(self) -> bool:
-        parked: bool = _parked.__get__(self)
-        return parked
-
-    @parked.setter
-    def parked(self, parked: bool) -> None:
-        if not parked and (self.woken or self.expired) and (seen := _seen(self)) is not None:
-            seen.resume()
-        _parked.__set__(self, parked)
-
-    @property
-    def yielded(self) -> bool:
-        yielded: bool = _yielded.__get__(self)
-        return yielded
-
-    @yielded.setter
-    def yielded(self, yielded: bool) -> None:
-        if (seen := _seen(self)) is not None:
-            seen.switch()
-        _yielded.__set__(self, yielded)
 
     def close(self) -> None:
         """See `Waiter.close`. The wait has ended."""

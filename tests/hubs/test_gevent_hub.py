@@ -96,7 +96,7 @@ def test_destroyed_hub(variant: Variant) -> None:
             timer.cancel()
         for watch in watches:
             watch.close()
-        assert not hub.watching
+        assert hub.readers == hub.writers == {}
         assert type(hub).current() is None
 
     in_thread(variant, use)

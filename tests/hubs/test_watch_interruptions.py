@@ -100,7 +100,7 @@ def test_closed_in_the_midst(hub, connection, write, act):
         if interruption.happened:
             assert watch.closed
             assert not watch.started
-            assert hub.hub.watching == {}, at
+            assert hub.hub.readers == hub.hub.writers == {}, at
             assert is_silent(hub, calls), at
         watch.close()
         assert fires(hub, fd, write=bool(at % 2)), at
@@ -124,7 +124,7 @@ def test_closed_with_its_descriptor_in_the_midst(hub):
         except WatchError:
             assert interruption.happened  # before the start had begun
         watch.close()
-        assert hub.hub.watching == {}, at
+        assert hub.hub.readers == hub.hub.writers == {}, at
         hub.sleep(0.001)
         for end in (ours, theirs):
             end.close()
@@ -220,7 +220,7 @@ def test_an_exception_of_the_handler(hub, connection):
         else:
             assert not interruption.happened, at
         watch.close()
-        assert hub.hub.watching == {}, at
+        assert hub.hub.readers == hub.hub.writers == {}, at
         return interruption.happened
 
     watch: Watch
@@ -246,7 +246,7 @@ def test_wait_fd_meets_an_exception(hub, connection):
             assert task.get() == 0
         except RaisedError:
             pass
-        assert hub.hub.watching == {}, at
+        assert hub.hub.readers == hub.hub.writers == {}, at
         connection[1].send(b"x")
         assert hub.wait_fd(fd) == 1
         connection[0].recv(1)
@@ -264,13 +264,13 @@ def test_wait_fd_whose_watches_are_closed(hub, connection):
     connection[0].recv(1)
 
     def close_all() -> None:
-        for watch in list(hub.hub.watching.values()):
+        for watch in [*hub.hub.readers.values(), *hub.hub.writers.values()]:
             watch.close()
 
     def scene(at: int) -> bool:
         interruption = Interruption(at, close_all)
         assert hub.spawn(interruption.call, partial(hub.wait_fd, fd, timeout=0.001)).get() == 0
-        assert hub.hub.watching == {}, at
+        assert hub.hub.readers == hub.hub.writers == {}, at
         return interruption.happened
 
     at_each_bytecode(scene, STRIDE)
@@ -293,7 +293,7 @@ def test_a_poller_meets_an_exception(hub):
                 assert task.get() == []
             except RaisedError:
                 pass
-            assert all(watch.lazily_stopped for watch in hub.hub.watching.values()), at
+            assert all(watch.lazily_stopped for watch in (*hub.hub.readers.values(), *hub.hub.writers.values())), at
             task = polling(hub, poller)
             os.write(writer, b"x")
             goes_on(hub, task)

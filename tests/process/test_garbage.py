@@ -74,7 +74,7 @@ def drop_one_by_one(hub: greenzmq.GreenHub, where: Any, names: tuple[str, ...]) 
     until(hub, lambda: living["context"]() is None)  # a native thread ends it
     left = [name for name, reference in living.items() if reference() is not None]
     assert not left, f"{left} left after {names}"
-    until(hub, lambda: (fd, False) not in hub.hub.watching)
+    until(hub, lambda: fd not in hub.hub.readers)
 
 
 @pytest.mark.torture

@@ -168,7 +168,7 @@ def test_failure_with_tasks(run) -> None:
 
 #: What a test leaves behind, and the sign of it in what is reported.
 LEAKS = {
-    "watch": ("contract_hub.watch(os.pipe()[0], int).start()", r"'started watches': \{\("),
+    "watch": ("contract_hub.watch(os.pipe()[0], int).start()", r"'started watches': \[<"),
     "timer": ("contract_hub.call_later(100, int)", r"'timers': (\d+).*before: .*'timers': (?!\1)"),
     "parked": ("kept.append(spawn(contract_hub, contract_hub.switch)); hub.sleep()", r"'parked greenlets': \[<"),
     "descriptor": ("os.pipe()", r"left open: \['"),

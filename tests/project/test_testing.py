@@ -79,12 +79,12 @@ def test_blocks_of_several_greenlets_overlap(hub):
 
 #: What to break where two wait to receive: the object, its attribute, a wrong value, and what has to be said of it.
 WRONG = {
-    "fast path": ("sending", "fast_calls_left", 5, "the fast path is closed"),
+    "fast path": ("receiving", "fast_calls_left", 5, "the fast path is closed"),
     "has_waiters": ("", "has_waiters", False, "`has_waiters`"),
     "socket": ("", "socket", None, "`socket` is set"),
-    "watch": ("fd_watch.watch", "started", False, "a watch calls back"),
-    "hub": ("fd_watch.watch", "hub", None, "on the hub"),
-    "watching": ("fd_watch.hub", "watching", {}, "in hub.watching"),
+    "watch": ("watch", "started", False, "a watch calls back"),
+    "hub": ("watch", "hub", None, "on the hub"),
+    "watching": ("hub", "readers", {}, "in hub.readers"),
     "first": ("receiving", "first", None, "`has_waiters`|`last` is the last"),
     "last": ("receiving", "last", None, "`last` is the last"),
     "previous": ("receiving.last", "previous", None, "the waiter before it"),

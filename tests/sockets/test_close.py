@@ -155,7 +155,7 @@ def close_at(hub: greenzmq.GreenHub, at: int, name: str, scene: Any, beside: boo
         for each in (task, *others):
             # pyzmq's answer to a poll that had not begun is ENOTSUP.
             assert outcome(each) in {None, zmq.ENOTSOCK, zmq.ENOTSUP if name == "poll" else None}, f"{name}, {at}"
-        assert not [key for key in hub.hub.watching if key[0] == fd], f"{name}, {at}: a watch is left"
+        assert fd not in {*hub.hub.readers, *hub.hub.writers}, f"{name}, {at}: a watch is left"
         left = parked_on(socket), receivers_of(socket), senders_of(socket), listeners_of(socket)
         assert not any(left), f"{name}, {at}"
         return interruption.happened
@@ -212,7 +212,7 @@ def test_open_wait_close_many_times(hub, monkeypatch):
             push.close()
             until(hub, lambda fds=fds: not any(map(is_open, fds)))
             idle(closed, pull)
-            assert hub.hub.watching == {}
+            assert hub.hub.readers == {}
             woken = [waiter for waiter in wakes if waiter in made]
             assert len(woken) == len(set(map(id, woken))) == 2, n
             made.clear()

@@ -348,7 +348,7 @@ def test_an_unclosed_socket_is_collected(hub, where):
 
         collected(hub, make, match="Unclosed socket <greenzmq.Socket", where=where)
         until(hub, lambda: not is_open(descriptors[0]))
-        assert not hub.hub.watching.get((descriptors[0], False))
+        assert not hub.hub.readers.get(descriptors[0])
 
 
 def test_a_socket_that_is_waited_on_is_kept(hub, context):

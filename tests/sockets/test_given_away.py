@@ -141,7 +141,7 @@ def test_asked_for_in_another_thread(hub, push_pull):
     thread = threading.Thread(target=lambda: asked.append(pull.FD))
     thread.start()
     thread.join()
-    until(hub, lambda: watch_of(pull).fd != descriptor(pull) and (descriptor(pull), False) not in hub.hub.watching)
+    until(hub, lambda: watch_of(pull).fd != descriptor(pull) and descriptor(pull) not in hub.hub.readers)
     with stranger(hub, asked[0]):
         hub.sleep()
     push.send(b"message")

@@ -241,10 +241,10 @@ def test_a_dropped_socket_takes_all_of_it_along(hub):
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
         kept = [weakref.ref(state_of(pull)), weakref.ref(watch_of(pull))]
-        key = (descriptor(pull), False)
+        fd = descriptor(pull)
         del context.__dict__["kept"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             del pull
             until(hub, lambda: kept[0]() is None and kept[1]() is None)
-        assert key not in hub.hub.watching
+        assert fd not in hub.hub.readers

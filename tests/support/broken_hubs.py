@@ -162,7 +162,7 @@ class EndsWhenIdle(BrokenHub):
     noticed_by = "check_thread_wakes_an_idle_loop"
 
     def switch(self) -> object:
-        if not (self._ready or self._timers or self.watching):
+        if not (self._ready or self._timers or self.readers or self.writers):
             raise RuntimeError("nothing to wait for")
         return super().switch()
 
@@ -228,8 +228,9 @@ class ReplacesWatches(BrokenHub):
         handle = Handle(super().watch(fd, callback, write=write))
 
         def start() -> None:
-            if (fd, write) in self.watching:
-                self.watching[fd, write].stop()
+            watches = self.writers if write else self.readers
+            if fd in watches:
+                watches[fd].stop()
             handle.inner.start()
 
         handle.start = start

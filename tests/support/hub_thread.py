@@ -102,7 +102,7 @@ class HubThread:
         known = (getcurrent(), self._main, self.hub.greenlet)
         greenlets = [g for g in gc.get_objects() if isinstance(g, greenlet) and g and g not in known]
         return {
-            "started watches": dict(self.hub.watching),
+            "started watches": [*self.hub.readers.values(), *self.hub.writers.values()],
             "timers": self.variant.timers(self.hub),
             "parked greenlets": [g for g in greenlets if self._main in ancestors(g)],
         }

@@ -87,12 +87,12 @@ def has_waiters(socket: greenzmq.Socket) -> bool:
 
 def hub_of(socket: greenzmq.Socket) -> Hub | None:
     """The hub on which greenlets waited last on the socket."""
-    return socket._greenzmq_state.waiters.fd_watch.hub
+    return socket._greenzmq_state.waiters.hub
 
 
 def watch_of(socket: greenzmq.Socket) -> Watch:
     """The watch on the socket's descriptor. A greenlet has to have waited before."""
-    watch = socket._greenzmq_state.waiters.fd_watch.watch
+    watch = socket._greenzmq_state.waiters.watch
     assert watch is not None
     return watch
 
@@ -109,7 +109,7 @@ def generation_of(socket: greenzmq.Socket) -> int:
 
 def is_exclusive(socket: greenzmq.Socket) -> bool:
     """Whether only green objects of greenzmq use the socket."""
-    return socket._greenzmq_state.waiters.fd_watch.exclusive
+    return socket._greenzmq_state.waiters.exclusive
 
 
 def is_mid_message(socket: greenzmq.Socket) -> bool:
@@ -181,7 +181,8 @@ def keep_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
 
 def turn_of(polled: greenzmq.Socket | greenzmq.Poller) -> float:
     """The length of a turn, in seconds."""
-    return polled._greenzmq_state.turn.seconds
+    state: Any = polled._greenzmq_state
+    return state.turn.seconds
 
 
 def every_call_yields(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +281,7 @@ def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> Non
     """Call `count` whenever a loop calls back a socket, or the Pollers of a thread, for a readable descriptor."""
     for kind in (waiters.SocketWaiters, sharing.SharedWaiters):
         on_readable = kind.on_readable
-        patch.setattr(kind, "on_readable", lambda state, then=on_readable: (count(), then(state))[1])
+        patch.setattr(kind, "__call__", lambda state, then=on_readable: (count(), then(state))[1])
     tell = poll_set._tell
     patch.setattr(poll_set, "_tell", lambda reference: (count(), tell(reference))[1])
 

@@ -332,12 +332,12 @@ def test_the_home_leaves_before_it_watches(hub, context):
 def test_threads_take_turns_as_its_home(hub, context):
     """Many threads, one after another, wait, get a message and end; nothing of them stays."""
     pull, push = connected(context, zmq.PULL, zmq.PUSH)
-    before = hub.hub.watching.copy()
+    before = hub.hub.readers.copy()
     for number in range(50):
         task = hub.spawn(pull.recv)
         eventually(lambda: receivers_of(pull))
         push.send(b"%d" % number)
         assert task.get(5) == b"%d" % number
     assert parked_on(pull) == 0
-    assert hub.hub.watching == before
+    assert hub.hub.readers == before
     check_socket(pull, idle=True)

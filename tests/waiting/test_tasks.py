@@ -164,7 +164,7 @@ def test_kill_wherever_it_waits(hub: GreenHub, where: str) -> None:
         task.kill()
         release.set()
         assert isinstance(task.get(), greenlet.GreenletExit)
-        assert all(watch.lazily_stopped for watch in hub.hub.watching.values())
+        assert all(watch.lazily_stopped for watch in hub.hub.readers.values())
         other.kill()
         push.send(b"x")
         assert pull.recv() == b"x"

@@ -94,7 +94,7 @@ def test_waiting_in_the_hub(hub: GreenHub, call: str) -> None:
     task.kill()
     hub.sleep(0.001)
     assert ran == []
-    assert hub.hub.watching == {}
+    assert hub.hub.readers == hub.hub.writers == {}
     ours.close()
     theirs.close()
 
@@ -361,7 +361,7 @@ def test_wait_for_a_bad_descriptor(hub: GreenHub, kind: str) -> None:
     for direction in ({"read": True}, {"read": False, "write": True}, {"read": True, "write": True}):
         with pytest.raises((OSError, ValueError)):
             hub.wait_fd(bad, timeout=5, **direction)
-    assert hub.hub.watching == {}
+    assert hub.hub.readers == hub.hub.writers == {}
 
 
 def test_wait_for_nothing(hub: GreenHub) -> None:
@@ -374,7 +374,7 @@ def test_wait_for_a_descriptor_twice(hub: GreenHub, pair: tuple[stdlib_socket.so
     """A second greenlet that waits for the same is refused, with the cure; the first one goes on, then others may."""
     ours, theirs = pair
     first = hub.spawn(hub.wait_fd, ours)
-    until(hub, lambda: hub.hub.watching)
+    until(hub, lambda: hub.hub.readers)
     for arguments in ({}, {"write": True}):  # what of the second wait was granted is taken back
         with pytest.raises(
             greenzmq.WatchError, match=r"already watched for reading in .*; let one greenlet wait"
@@ -382,7 +382,7 @@ def test_wait_for_a_descriptor_twice(hub: GreenHub, pair: tuple[stdlib_socket.so
             hub.wait_fd(ours, **arguments)
         assert f"file descriptor {ours.fileno()} " in str(error.value)
         assert repr(hub.hub) in str(error.value)
-        assert [*hub.hub.watching] == [(ours.fileno(), False)]
+        assert [*hub.hub.readers] == [ours.fileno()]
     assert hub.wait_fd(ours, read=False, write=True) == 2  # the other direction is free
     theirs.send(b"x")
     assert first.get() == 1

@@ -238,7 +238,7 @@ def _reaches_main(hub: Hub, error: type[BaseException], kind: str) -> None:
         guard.cancel()
     else:
         raise ContractError(f"{error.__name__} raised in a callback of {kind} reaches the main greenlet")
-    for watch in list(hub.watching.values()):
+    for watch in [*hub.readers.values(), *hub.writers.values()]:
         watch.stop()
     until(hub, beside.__len__, f"the hub goes on after {error.__name__} was raised in a callback of {kind}")
 

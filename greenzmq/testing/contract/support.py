@@ -84,7 +84,10 @@ def _check(function: Check) -> Check:
         with _watchdog(hub, f"nothing switched back into a parked greenlet; {function.__doc__}"):
             try:
                 function(hub)
-                require(not hub.watching, "a watch that was stopped or closed is not in hub.watching")
+                require(
+                    not (hub.readers or hub.writers),
+                    "a watch that was stopped or closed is not in hub.readers or hub.writers",
+                )
             except ContractError as error:
                 raise ContractError(f"{name}: {hub!r} breaks a rule: {error}") from None
 

@@ -258,8 +258,8 @@ class TrioHub(Hub):
         # First, right after trio's own look at its descriptors. If it came after the callbacks below, other trio tasks
         # that wait for a descriptor would miss what a callback has written and a watch's callback has read.
         for fd, mask in self._descriptors.ready():
-            for bit, write in ((IN, False), (OUT, True)):
-                watch = self.watching.get((fd, write)) if mask & bit else None
+            for bit, watches in ((IN, self.readers), (OUT, self.writers)):
+                watch = watches.get(fd) if mask & bit else None
                 if watch is not None:  # else a callback of this round has stopped it
                     self._call(watch._fire)
         ready, others = self._ready, self._from_threads
@@ -320,7 +320,7 @@ class TrioHub(Hub):
             self._scope.cancel()
 
     def _wanted(self, fd: int) -> int:
-        return (IN if (fd, False) in self.watching else 0) | (OUT if (fd, True) in self.watching else 0)
+        return (IN if fd in self.readers else 0) | (OUT if fd in self.writers else 0)
 
     # -- Ctrl-C, on a loop of the hub's own ----------------------------------------------------------------------------
 
