@@ -133,8 +133,8 @@ def test_term_waits_for_the_linger(hub):
     push.linger = 50
     push.connect(address("ipc"))
     push.send(b"x")
-    push.close()
     began = time.monotonic()
+    push.close()
     ending = hub.spawn(context.term)
     turns = 0
     while not ending.done:
