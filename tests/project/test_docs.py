@@ -106,3 +106,18 @@ def test_every_environment_variable_is_listed():
         for name in re.findall(r"GREENZMQ_[A-Z]+(?:_[A-Z]+)*", path.read_text(encoding="utf-8"))
     }
     assert {*re.findall(r"^\| `(GREENZMQ_\w+)` \|", page, re.MULTILINE)} == read
+
+
+@pytest.mark.parametrize(
+    ("package", "page", "text"),
+    [
+        ("pyzmq", "README.md", "pyzmq, from {} on"),
+        ("gevent", "docs/hubs/gevent.md", "from {} on"),
+        ("eventlet", "docs/hubs/eventlet.md", "from {} on"),
+    ],
+)
+def test_the_oldest_releases_are_those_of_the_metadata(package, page, text):
+    """Where a page says from which release on, it says what pip goes by."""
+    declared = re.findall(rf'"{package}>=([0-9.]+)"', (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert len(declared) == 1
+    assert text.format(declared[0].removesuffix(".0")) in (DOCS.parent / page).read_text(encoding="utf-8")
