@@ -250,7 +250,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("clang-format", "--dry-run", "--Werror", "greenzmq/sockets/_fastpath.c")
+    session.run("clang-format", "--dry-run", "--Werror", *map(str, Path("greenzmq/sockets").glob("_*.[ch]")))
 
 
 @nox.session

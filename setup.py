@@ -65,10 +65,11 @@ os.umask(0o022)
 
 FASTPATH = Extension(
     "greenzmq.sockets._fastpath",
-    ["greenzmq/sockets/_fastpath.c"],
+    [f"greenzmq/sockets/_{name}.c" for name in ("fastpath", "libzmq", "methods", "shared")],
+    depends=["greenzmq/sockets/_fastpath.h"],
     libraries=["dl"] if sys.platform.startswith("linux") else [],  # part of libc since glibc 2.34
     # A wheel is built in a folder whose name is drawn by lot, and the debugger's table would have it.
-    extra_compile_args=["-std=c11", f"-ffile-prefix-map={os.getcwd()}=."],
+    extra_compile_args=["-std=c11", "-fvisibility=hidden", f"-ffile-prefix-map={os.getcwd()}=."],
     optional=True,  # without a compiler, or where it fails, a warning and no extension
 )
 

@@ -103,13 +103,15 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         outcomes        what follows an attempt without a result
         operations      the slow path: try, enter, park, try again, leave
         coroutines      the warnings of asyncio's debug mode
-        sharing         a socket that several native threads use: the lock, and waiters on many hubs
-        registry        the state of each libzmq socket, by its address
-        counting        counts of messages and of reads of EVENTS, for stats
         parts           the parts of a message, checked before the first is sent
         calls           libzmq's calls, a whole message in each
-        pending         operations for asyncio tasks: calls that return a future
         fast_methods    the methods that have a compiled fast path
+        shared_waiters  who waits on a socket that native threads share, on many hubs
+        sleeping        a thread that alone waits on a socket sleeps by itself
+        sharing         a socket that several native threads use: how, and the lock around each operation
+        registry        the state of each libzmq socket, by its address
+        counting        counts of messages and of reads of EVENTS, for stats
+        pending         operations for asyncio tasks: calls that return a future
         tracker         the green MessageTracker, and the Frame that has one
         signatures      the overloads of send and recv, for type checkers
         monitors        the PAIR socket that reports another socket's connections

@@ -61,6 +61,10 @@ class TimerHeap:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
+    def entries(self) -> list[Any]:
+        """A list that is empty only if there is no timer. If it is not, there may be cancelled ones alone."""
+        return self._heap
+
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
 

@@ -200,6 +200,18 @@ class Hub(abc.ABC):
         here that switches. It must not be called in the hub's own greenlet. Only `greenzmq.waiting` calls it.
         """
 
+    def idle_means(self) -> tuple[int, tuple[Any, ...]] | None:
+        """How a thread can sleep without a switch to this hub, if it has nothing to do: for hubs of native threads.
+
+        Returns
+        -------
+        tuple, or None
+            A descriptor that is readable when the hub has to go round, and collections that have to be empty: else it
+            has something to do. Of a pair of them the second is asked if the first is not empty. None where one has to
+            switch.
+        """
+        return None
+
     def has_ended(self) -> bool:
         """Whether the loop is closed for good. To be overridden by backends whose loops can be. Any thread may ask."""
         return False

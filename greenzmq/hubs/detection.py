@@ -195,6 +195,11 @@ def coroutine_loop() -> Any:
     return loop if getattr(loop, "_thread_id", here) in (here, unpatched.get_ident()) else None
 
 
+def is_plain() -> bool:
+    """Whether no other runtime has a hub or a loop in this thread that a wait here could stop."""
+    return not _alive(_RUNTIMES) and coroutine_loop() is None and not guests_here()
+
+
 #: The greenlets of hubs that existed before a fork. What waits on them in the child is a copy, and is not counted.
 _inherited: weakref.WeakSet[Any] = weakref.WeakSet()
 

@@ -63,6 +63,11 @@ class ThreadingHub(SelectorHub):
         if self.spawner is not None:
             self.spawner.interrupt(self.spawner.main, error, for_all=True)
 
+    def idle_means(self) -> tuple[int, tuple[Any, ...]] | None:
+        """See `Hub.idle_means`. What comes from other threads, an interrupt too, makes the loop's epoll ready."""
+        fileno, timers = getattr(self._selector, "fileno", None), self._timers
+        return None if fileno is None else (fileno(), (self._parked, self._ready, (timers.entries(), timers)))
+
     def close(self) -> None:
         super().close()
         self._pass_on_interrupts()

@@ -88,6 +88,10 @@ class Direction(WaitQueue):
         """Send every call by the slow path, for good."""
         self.fast_calls_left = self.fast_calls_max = 0
 
+    def may_be_fast(self) -> None:
+        """Undo `never_fast`."""
+        self.fast_calls_left = self.fast_calls_max = FAST_CALLS
+
     def count_calls(self) -> int:
         """Send every call by the slow path, where it can be counted. Returns what `stop_counting` needs."""
         most, self.fast_calls_max = self.fast_calls_max, 0

@@ -6,7 +6,7 @@ methods themselves do after their own attempt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
@@ -65,16 +65,16 @@ def _raise(errno: int) -> None:
     raise zmq.ZMQError(errno)
 
 
-def fast(method: Method) -> Method:
+def fast(method: Method, goes_on: Mapping[str, Any] | None = None) -> Method:
     """Give a method of `Socket` its compiled fast path, if there is one.
 
     What is returned has the signature, the documentation and the name of the method, which it calls for all that is
-    not usual.
+    not usual. `goes_on` has functions by the names of methods, which take the place of those of this module.
     """
     if accelerator.extension is None:
         return method
     kind = method.__name__
-    compiled: Any = accelerator.extension.FastMethod(kind, method, globals()[kind])
+    compiled: Any = accelerator.extension.FastMethod(kind, method, (goes_on or globals())[kind])
     update_wrapper(compiled, method)
     return cast("Method", compiled)
 

@@ -18,9 +18,11 @@ from zmq.backend import Socket as BackendSocket
 
 from . import signatures
 from .calls import DONTWAIT, receive_message, send_addressed, send_message, send_part
+from .fast_methods import fast
 from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainSocket
 from .signatures import typed_as
+from .sleeping import GOES_ON
 from .tracker import tracked
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ RCVMORE = int(zmq.RCVMORE)
 
 _send = BackendSocket.send
 _recv = BackendSocket.recv
+
+
+_fast = partial(fast, goes_on=GOES_ON)
 
 
 class _LikeSocket(PlainSocket[Any] if TYPE_CHECKING else object):  # type: ignore[misc]
@@ -53,6 +58,7 @@ class LockedCalls(_LikeSocket):
     _greenzmq_message_sending: Any
 
     @typed_as(signatures.send)
+    @_fast
     def send(
         self,
         data: Any,
@@ -86,13 +92,14 @@ class LockedCalls(_LikeSocket):
         )
 
     @typed_as(signatures.recv)
+    @_fast
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """See `Socket.recv`."""
         receiving = self._greenzmq_receiving
-        met_again = False
+        met_again, alternates = False, self._greenzmq_state.alternates
         if not -flags:
             with self._greenzmq_lock:
-                if receiving.fast_calls_left and receiving.last_receiver() is getcurrent():
+                if receiving.fast_calls_left and receiving.last_receiver() is getcurrent() and not alternates:
                     receiving.fast_calls_left = receiving.fast_calls_left - 1
                     try:
                         return _recv(self, DONTWAIT, copy, track)
@@ -101,6 +108,7 @@ class LockedCalls(_LikeSocket):
         return self._greenzmq_state.perform(self, receiving, _recv, index(flags), (copy, track), met_again)
 
     @typed_as(signatures.send_multipart)
+    @_fast
     def send_multipart(
         self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Any:
@@ -130,15 +138,16 @@ class LockedCalls(_LikeSocket):
         return self._greenzmq_state.perform(self, sending, send_message, index(flags), arguments)
 
     @typed_as(signatures.recv_multipart)
+    @_fast
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """See `Socket.recv_multipart`."""
         receiving = self._greenzmq_message_receiving
         if receiving is PART_BY_PART:
             return PlainSocket.recv_multipart(self, flags, copy, track)
-        met_again = False
+        met_again, alternates = False, self._greenzmq_state.alternates
         if not -flags:
             with self._greenzmq_lock:
-                if receiving.fast_calls_left and receiving.last_receiver() is getcurrent():
+                if receiving.fast_calls_left and receiving.last_receiver() is getcurrent() and not alternates:
                     receiving.fast_calls_left = receiving.fast_calls_left - 1
                     try:
                         return receive_message(self, DONTWAIT, copy, track)
@@ -166,6 +175,8 @@ class LockedCalls(_LikeSocket):
         """See `Socket.set`."""
         with self._greenzmq_lock:
             super().set(option, optval)
+            if hasattr(self, "_greenzmq_state"):
+                self._greenzmq_state.waiters.forbid_sleep()
 
     setsockopt = set  # noqa: A003
 

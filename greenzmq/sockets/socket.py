@@ -142,11 +142,11 @@ class Socket(PlainSocket[Received_co], Barriers):
         keep("_greenzmq_state", state)
         keep("_greenzmq_receiving", state.receiving)
         keep("_greenzmq_message_receiving", PART_BY_PART if self._greenzmq_own_recv else state.receiving)
+        if not self._shadow and confirm(self, socket_type):
+            state.open_compiled_path(address_of(self))
         if isinstance(state, SharedState):
             self.__dict__["_greenzmq_lock"] = state.lock
             object.__setattr__(self, "__class__", shared_class(type(self)))
-        elif not self._shadow and confirm(self, socket_type):
-            state.open_compiled_path(address_of(self))
         register_after_fork(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -187,8 +187,8 @@ class Socket(PlainSocket[Received_co], Barriers):
         state: SocketState | None = getattr(self, "_greenzmq_state", None)
         if state is None or self.closed:
             return address_of(self)
-        state.expose()
         state.close_compiled_path()
+        state.expose()
         return publish_state(self, state)
 
     # -- one frame ----------------------------------------------------------------------------------------------------

@@ -119,6 +119,10 @@ class Waiter:
         woken, self.woken = self.woken, False
         return woken
 
+    def stand_for(self, party: Any) -> None:
+        """It is another greenlet, of another thread, that waits: it parks when it finds this out."""
+        self.party = party
+
     def remember(self, spurious: Any) -> Any:
         """Store `spurious`, and return it."""
         self.spurious = spurious

@@ -27,8 +27,8 @@ LAYERS = {
     "waiting": "limits reasons waiter counting turns events lines sync conditions items queues locks scope tasks "
     "threads time_limit bridge futures from_threads groups hub_api pool",
     "sockets": "plain inherited pyobj accelerator fairness messages spurious listeners directions fd_watch waiters "
-    "event_wait timeouts unawaited outcomes operations coroutines sharing registry counting parts calls "
-    "pending fast_methods tracker signatures monitors locked barriers socket zerocopy context monitoring "
+    "event_wait timeouts unawaited outcomes operations coroutines parts calls fast_methods shared_waiters sleeping "
+    "sharing registry counting pending tracker signatures monitors locked barriers socket zerocopy context monitoring "
     "awaitable_signatures awaitable awaitable_context awaitable_monitoring",
     "polling": "fd_set file_poll poll_set entries poller_state poller wait awaitable",
     "proxies": "native green awaitable",

@@ -16,7 +16,15 @@ from typing import Any
 
 import pytest
 import zmq
-from support.inside import fast_receives_left, fast_sends_left, is_compiled, is_shared, opens_compiled_path, state_of
+from support.inside import (
+    fast_receives_left,
+    fast_sends_left,
+    is_compiled,
+    is_shared,
+    knows_sleepers,
+    opens_compiled_path,
+    state_of,
+)
 from support.sockets import connected, parked, receives
 from zmq.backend import Socket as BackendSocket
 
@@ -184,10 +192,11 @@ def test_it_counts_as_a_call_in_python_does(both):
 # -- when it steps aside -----------------------------------------------------------------------------------------------
 
 
-def test_shared_sockets_have_none(both):
-    """A socket that native threads share is locked for each call, so its address is not given to the extension."""
+def test_which_sockets_have_it(both):
+    """The extension may use a new socket; one that native threads share by way of a lock that it knows."""
     for socket in both:
-        assert opens_compiled_path(socket) == (is_compiled() and not is_shared(socket))
+        assert opens_compiled_path(socket) == is_compiled()
+        assert knows_sleepers(socket) == (is_compiled() and is_shared(socket))
 
 
 @compiled

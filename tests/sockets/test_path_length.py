@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import getcurrent
-from support.inside import expects_eagain, is_compiled, use_python
+from support.inside import expects_eagain, is_compiled, is_shared, receivers_of, sleeps_alone, use_python
 from support.sockets import connected, open_context, receives, until
+from support.threads import LOST, eventually
 
 import greenzmq
 from greenzmq.hubs import known_hubs
@@ -118,8 +119,8 @@ def test_bytecodes_of_the_fast_path(operation, compiled, monkeypatch):
 # Of a recv that waits, is woken by its message and takes it: what the greenlet that waits does, but for the hub's part.
 OF_A_WAIT = {10: 611, 11: 585, 12: 552, 13: 554}
 
-#: The same on a socket that threads share, with its lock.
-OF_A_SHARED_WAIT = {11: 840}
+#: The same on a socket that threads share, with its lock. With the extension an attempt comes before the wait.
+OF_A_SHARED_WAIT = {11: 895}
 
 #: To stop the watch after the wait and start it before the next, where a watch does not rest.
 STOP = 88
@@ -138,7 +139,7 @@ def test_bytecodes_of_a_wait(hub):
         def receive() -> int:
             hub.spawn(push.send, b"m")
             executed = bytecodes(pull.recv)
-            assert expects_eagain(pull), "it has not waited"
+            assert expects_eagain(pull) or (is_compiled() and is_shared(pull)), "it has not waited"
             return executed
 
         executed = [hub.spawn(lambda: [receive() for _ in range(3)]).get() for _ in range(2)][1]
@@ -146,6 +147,26 @@ def test_bytecodes_of_a_wait(hub):
     rests = hub.hub.supports_lazy_stop
     most = OF_A_SHARED_WAIT if hub.hub.runs_threads else OF_A_WAIT
     assert executed[2] <= most.get(sys.version_info.minor, 1.2 * max(most.values())) + (0 if rests else STOP)
+
+
+@pytest.mark.runtime("threads")
+@pytest.mark.skipif(not is_compiled(), reason="without the extension a thread waits by way of its hub")
+def test_bytecodes_of_a_threads_wait(hub, context):
+    """A thread that alone waits on a socket does so without any Python code, to receive and to send.
+
+    Seen to fail with the usual wait of a shared socket: 614 to receive.
+    """
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+
+    def work(socket: Any, call: Callable[[], object]) -> list[int]:
+        return [bytecodes(call) for _ in range(3)]
+
+    receiving = hub.spawn(work, pull, pull.recv)
+    eventually(lambda: receivers_of(pull))
+    for _ in range(3):
+        push.send(b"m")
+        eventually(lambda: sleeps_alone(pull) or receiving.done)
+    assert receiving.get(LOST)[1:] == [0, 0]
 
 
 def test_exceptions_of_a_round_trip(hub, monkeypatch):
@@ -201,6 +222,28 @@ for name in {hubs!r}:
     run_on(name, main)
 """
 
+#: The same between two native threads.
+BETWEEN_THREADS = """\
+import greenzmq.threading as zmq
+
+def ask():
+    for _ in range({trips}):
+        one.send(b"")
+        one.recv()
+
+def answer():
+    for _ in range({trips}):
+        other.send(other.recv())
+
+context = zmq.Context()
+one, other = context.socket(zmq.REQ), context.socket(zmq.REP)
+one.bind("inproc://one")
+other.connect("inproc://one")
+for task in [zmq.hub().spawn(ask), zmq.hub().spawn(answer)]:
+    task.get()
+context.destroy()
+"""
+
 LOOPS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "select", "pselect6")
 LOOKS = ("poll", "ppoll")
 TRIPS = 150
@@ -208,8 +251,12 @@ TRIPS = 150
 
 def system_calls(hubs: list[str]) -> Counter[str]:
     """What a process makes that runs so many round trips on each of these hubs."""
+    return system_calls_of(ROUND_TRIPS.format(trips=TRIPS, hubs=hubs))
+
+
+def system_calls_of(program: str) -> Counter[str]:
+    """What a process makes that runs this."""
     calls = ",".join((*LOOPS, *LOOKS, "epoll_ctl"))
-    program = ROUND_TRIPS.format(trips=TRIPS, hubs=hubs)
     command = ["strace", "-f", "-c", "-e", f"trace={calls}", sys.executable, "-W", "ignore", "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
     if ran.returncode and "ptrace" in ran.stderr:
@@ -233,3 +280,18 @@ def test_system_calls_of_a_round_trip():
     assert sum(calls[call] for call in LOOPS) <= 2 * trips + 100, calls
     assert sum(calls[call] for call in LOOKS) <= 8 * trips + 100, calls
     assert calls["epoll_ctl"] <= 4 * TRIPS * ("eventlet" in hubs) + 100, calls
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+@pytest.mark.skipif(not is_compiled(), reason="without the extension a thread waits by way of its hub")
+def test_system_calls_of_a_round_trip_of_threads():
+    """Two threads that ask and answer sleep once for a message, and no watch is registered for it.
+
+    libzmq looks into the mailbox once in the attempt before the sleep, and twice in the one after it.
+    Seen to fail when the sleep left a lazily stopped watch in the hub's epoll: 5 calls of epoll_ctl for each trip.
+    """
+    trips = 10 * TRIPS
+    calls = system_calls_of(BETWEEN_THREADS.format(trips=trips))
+    assert sum(calls[call] for call in LOOPS) <= 2 * trips + 0.2 * trips + 100, calls
+    assert sum(calls[call] for call in LOOKS) <= 6 * trips + 0.6 * trips + 100, calls
+    assert calls["epoll_ctl"] <= 0.2 * trips + 100, calls

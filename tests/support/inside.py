@@ -7,6 +7,7 @@ the tests of a single module (`tests/hubs`, `whom_to_wake`, `Listeners`) import 
 from __future__ import annotations
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from greenzmq.sockets import (
     locked,
     operations,
     registry,
+    shared_waiters,
     sharing,
     timeouts,
     waiters,
@@ -151,6 +153,36 @@ def is_shared(socket: greenzmq.Socket) -> bool:
     return isinstance(socket._greenzmq_state, sharing.SharedState)
 
 
+def knows_sleepers(socket: greenzmq.Socket) -> bool:
+    """Whether the extension has the socket's lock, so that threads may sleep on the socket by themselves."""
+    return getattr(socket._greenzmq_state.waiters, "has_compiled_lock", False)
+
+
+def sleeps_alone(socket: greenzmq.Socket) -> bool:
+    """Whether a thread sleeps on the socket by itself, in no queue; see `greenzmq.sockets.sleeping`."""
+    allowed = [socket._greenzmq_state.waiters.lock.allowed(way) for way in (False, True)]
+    return any(sleeper is not None and sleeper.waits and sleeper.waiter is None for sleeper in allowed)
+
+
+def sleep_again_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Let threads sleep by themselves also on a socket that another thread has just used meanwhile."""
+    patch.setattr(shared_waiters, "PATIENCE", 0)
+
+
+def interrupt_entering(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Have the next entering of a shared socket's queue raise `error` before it begins, and the next one at its end."""
+    enter, calls = shared_waiters.SharedWaiters.enter, itertools.count()
+
+    def raises(*args: Any) -> None:
+        call = next(calls)
+        if call > 0:
+            enter(*args)
+        if call < 2:
+            raise error
+
+    patch.setattr(shared_waiters.SharedWaiters, "enter", raises)
+
+
 def opens_compiled_path(socket: greenzmq.Socket) -> bool:
     """Whether the extension may use the socket."""
     return getattr(socket._greenzmq_state, "address", None) is not None
@@ -239,9 +271,9 @@ def is_compiled() -> bool:
 
 def use_python(patch: pytest.MonkeyPatch) -> None:
     """Have sockets make every call by their methods in Python, also with the extension."""
-    for name in ("send", "recv", "send_multipart", "recv_multipart"):
-        method = green_socket.Socket.__dict__[name]
-        patch.setattr(green_socket.Socket, name, inspect.unwrap(method))
+    for kind in (green_socket.Socket, locked.LockedCalls):
+        for name in ("send", "recv", "send_multipart", "recv_multipart"):
+            patch.setattr(kind, name, inspect.unwrap(kind.__dict__[name]))
 
 
 def replace_send(patch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> Callable[..., Any]:
@@ -279,7 +311,7 @@ def replace_awaitable_backend(patch: pytest.MonkeyPatch, stand_in: Callable[[str
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
     """Call `count` whenever a loop calls back a socket, or the Pollers of a thread, for a readable descriptor."""
-    for kind in (waiters.SocketWaiters, sharing.SharedWaiters):
+    for kind in (waiters.SocketWaiters, shared_waiters.SharedWaiters):
         on_readable = kind.on_readable
         patch.setattr(kind, "__call__", lambda state, then=on_readable: (count(), then(state))[1])
     tell = poll_set._tell

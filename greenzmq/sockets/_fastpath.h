@@ -1,0 +1,114 @@
+/* What the files of the extension share: libzmq's functions, and the lock of a socket that threads share. */
+
+#ifndef GREENZMQ_FASTPATH_H
+#define GREENZMQ_FASTPATH_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+
+typedef union {
+    unsigned char octets[64]; /* in every libzmq from 4.1 on; zmq.h promises it */
+    void *aligned;
+} Message;
+
+#define FUNCTIONS(X)                                                                                                   \
+    X(version, void, (int *, int *, int *))                                                                            \
+    X(errno, int, (void))                                                                                              \
+    X(msg_init, int, (Message *))                                                                                      \
+    X(msg_init_size, int, (Message *, size_t))                                                                         \
+    X(msg_close, int, (Message *))                                                                                     \
+    X(msg_data, void *, (Message *))                                                                                   \
+    X(msg_size, size_t, (const Message *))                                                                             \
+    X(msg_more, int, (const Message *))                                                                                \
+    X(msg_send, int, (Message *, void *, int))                                                                         \
+    X(msg_recv, int, (Message *, void *, int))                                                                         \
+    X(getsockopt, int, (void *, int, void *, size_t *))
+
+#define FIELD(name, result, arguments) result(*name##_) arguments;
+extern struct Zmq {
+    FUNCTIONS(FIELD)
+} zmq;
+
+/* load(path): find the functions in the shared library at `path`, which is loaded already, and in those that it needs. */
+PyObject *load_libzmq(PyObject *module, PyObject *path);
+
+/* --- one attempt, without a wait (_fastpath.c) --------------------------------------------------------------------- */
+
+#define BIG 65536 /* octets from which on the GIL is released, as pyzmq's COPY_THRESHOLD */
+
+/* What an attempt has come to. */
+enum {
+    DONE,
+    AGAIN,  /* EAGAIN, and nothing was done */
+    PYTHON, /* nothing was done: the Python method has to do it, or to raise the error */
+    FAILED, /* an exception is set */
+};
+
+int try_send(PyObject *socket, PyObject *bytes);
+int try_recv(PyObject *socket);
+int try_send_parts(PyObject *socket, PyObject *parts);
+int try_recv_parts(PyObject *socket, PyObject *parts);
+
+/* What try_recv has received, if it is DONE. */
+extern PyObject *taken;
+/* What try_send_parts has done, if it is AGAIN: how many parts were sent, and what ended it. */
+extern struct Stopped {
+    Py_ssize_t sent;
+    int error;
+} stopped;
+
+int set_up_methods(PyObject *module);
+
+/* --- sockets that threads share (_shared.c) ------------------------------------------------------------------------- */
+
+typedef struct Sleeper Sleeper;
+
+typedef struct {
+    PyObject_HEAD
+    PyThread_type_lock lock;
+    unsigned long owner;     /* the thread that holds it */
+    PyObject *admit;         /* called for the sleeper, by whoever takes the lock */
+    PyObject *leave;         /* called for it at the end of its wait */
+    Sleeper *allowed[2];     /* who may sleep on it to receive, and to send; or NULL */
+    void *address;           /* of the libzmq socket; NULL once it may not be used here */
+    Sleeper *sleeper;        /* who sleeps on the socket; NULL if nobody does */
+    long held;               /* how many times the lock is held, by one thread */
+    unsigned long calls;     /* a number of each use of the socket */
+    unsigned long refused;   /* of the last one that met EAGAIN */
+    long refused_way;        /* and whether that was a recv (0) or a send (1) */
+    long full;               /* what `fast_calls_left` is at the beginning of a turn */
+    int alternates;          /* it is a REQ or REP */
+} SharedLock;
+
+extern PyTypeObject SharedLock_Type, Sleeper_Type;
+
+/* The address of the socket, if it can be used now: nobody holds the lock, and nobody sleeps. Counts as a use. */
+void *free_address(PyObject *lock);
+/* Take a lock that is free, and nobody sleeps; or 0, without a wait. And give it back. */
+int try_hold(SharedLock *lock);
+void let_go(SharedLock *lock);
+
+/* Sleep until a call that has met EAGAIN is worth another try: 1; or 0. In `used` is then who has been admitted to the
+   queue, or may be, if anybody: the call goes on in Python, and its result through `end_sleep`. */
+int sleep_on(SharedLock *lock, PyObject *socket, int way, Sleeper **used);
+PyObject *end_sleep(Sleeper *used, PyObject *socket, PyObject *result);
+
+/* What follows an attempt that has met EAGAIN: 1 if it is to be made again, else 0, and the call goes on in Python; if
+   `used` is somebody then, its result goes through `end_sleep`. */
+int rests(PyObject *socket, int way, Sleeper **used);
+
+/* The lock of a socket that threads share, whose address could be used just now; NULL of any other. */
+SharedLock *lock_of(PyObject *socket);
+
+/* Whether a weak reference is to the greenlet that runs. */
+int is_here(PyObject *reference);
+
+/* This thread has received, or has slept; and whether it has since the last question. */
+void note_turn(void);
+int takes_turns(void);
+
+int set_up_shared(PyObject *module);
+
+#endif

@@ -1,0 +1,228 @@
+/* FastMethod: a method of greenzmq's Socket, written in Python, whose usual case is done in C (_fastpath.c). */
+
+#include "_fastpath.h"
+
+#include <structmember.h>
+
+static PyObject *names[3], *defaults[3]; /* of the arguments flags, copy and track */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *function; /* the method in Python */
+    PyObject *again;    /* a function: what follows an attempt that met EAGAIN */
+    PyObject *dict;     /* for functools.update_wrapper */
+    PyObject *weakrefs;
+} FastMethod;
+
+/* Whether the arguments after the first `required` ones are flags=0, copy=True, track=False, as far as they are given.
+   If one is given twice Python has to say so. */
+static int are_defaults(PyObject *const *args, Py_ssize_t count, Py_ssize_t required, PyObject *kwnames) {
+    Py_ssize_t optional = count - required;
+    if (optional < 0 || optional > 3) return 0;
+    for (Py_ssize_t i = 0; i < optional; i++)
+        if (args[required + i] != defaults[i]) return 0;
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        Py_ssize_t which = optional; /* those before it were given by position */
+        while (which < 3 && PyTuple_GET_ITEM(kwnames, i) != names[which]) which++;
+        if (which == 3 || args[count + i] != defaults[which]) return 0;
+    }
+    return 1;
+}
+
+static PyObject *end_wait(Sleeper *used, PyObject *socket, PyObject *result) {
+    return used == NULL ? result : end_sleep(used, socket, result);
+}
+
+#define AGAIN_IN_PYTHON ((FastMethod *)callable)->again
+#define IN_PYTHON PyObject_Vectorcall(((FastMethod *)callable)->function, args, nargsf, kwnames)
+
+static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+    if (are_defaults(args, count, 2, kwnames) && PyBytes_CheckExact(args[1])) {
+        Sleeper *used;
+        int outcome;
+        while ((outcome = try_send(args[0], args[1])) == AGAIN && rests(args[0], 1, &used)) continue;
+        if (outcome == AGAIN)
+            return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], args[1], NULL));
+        if (outcome == DONE) Py_RETURN_NONE;
+    }
+    return IN_PYTHON;
+}
+
+static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+    if (are_defaults(args, count, 1, kwnames)) {
+        Sleeper *used;
+        int outcome;
+        while ((outcome = try_recv(args[0])) == AGAIN && rests(args[0], 0, &used)) continue;
+        if (outcome == AGAIN)
+            return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
+        if (outcome == DONE) return taken;
+        if (outcome == FAILED) return NULL;
+    }
+    return IN_PYTHON;
+}
+
+/* 1 if all parts are plain bytes and there is one, 2 if one of them is big; else 0. */
+static int are_plain(PyObject *parts) {
+    int found = 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(parts); i++) {
+        PyObject *part = PySequence_Fast_GET_ITEM(parts, i);
+        if (!PyBytes_CheckExact(part)) return 0;
+        found |= PyBytes_GET_SIZE(part) < BIG ? 1 : 2;
+    }
+    return found & 2 ? 2 : found;
+}
+
+/* What follows when parts could not be sent; NotImplemented says to try once more. A list becomes a tuple, since others may change it during a wait. In the
+   middle of a message the lock is held to its end: nobody else's parts come in between. */
+static PyObject *send_again(PyObject *again, PyObject *socket, PyObject **parts) {
+    Py_ssize_t sent = stopped.sent;
+    int error = stopped.error;
+    SharedLock *lock = sent > 0 ? lock_of(socket) : NULL;
+    PyObject *list = *parts, *tuple = PySequence_Tuple(list); /* the same one, if it is one */
+    PyObject *then = NULL;
+    Sleeper *used = NULL;
+    if (tuple != NULL) {
+        *parts = tuple;
+        Py_DECREF(list);
+        if (sent == 0 && rests(socket, 1, &used))
+            then = Py_NewRef(Py_NotImplemented);
+        else
+            then = end_wait(used, socket, PyObject_CallFunction(again, "OOni", socket, tuple, sent, error));
+    }
+    if (lock != NULL) let_go(lock);
+    return then;
+}
+
+static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+    if (!are_defaults(args, count, 2, kwnames) || !(PyList_CheckExact(args[1]) || PyTuple_CheckExact(args[1])))
+        return IN_PYTHON;
+    PyObject *parts = args[1];
+    int plain = are_plain(parts);
+    if (plain == 2 && PyList_CheckExact(parts)) { /* another thread may change the list */
+        parts = PyList_AsTuple(parts);
+        if (parts == NULL) return NULL;
+        plain = are_plain(parts);
+    } else {
+        Py_INCREF(parts);
+    }
+    int outcome;
+    PyObject *result = NULL;
+    while ((outcome = plain ? try_send_parts(args[0], parts) : PYTHON) == AGAIN) {
+        result = send_again(AGAIN_IN_PYTHON, args[0], &parts);
+        if (result != Py_NotImplemented) break;
+        Py_DECREF(result);
+    }
+    if (outcome == PYTHON) result = IN_PYTHON;
+    if (outcome == DONE) result = Py_NewRef(Py_None);
+    Py_DECREF(parts);
+    return result;
+}
+
+static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 1, kwnames)) return IN_PYTHON;
+    /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
+    PyObject *parts = PyList_New(0);
+    Sleeper *used;
+    int outcome = FAILED;
+    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN && rests(args[0], 0, &used)) continue;
+    if (outcome == DONE) return parts;
+    Py_XDECREF(parts);
+    if (outcome == FAILED) return NULL;
+    if (outcome == AGAIN)
+        return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
+    return IN_PYTHON;
+}
+
+static const struct {
+    const char *name;
+    vectorcallfunc call;
+} KINDS[] = {
+    {"send", call_send},
+    {"recv", call_recv},
+    {"send_multipart", call_send_multipart},
+    {"recv_multipart", call_recv_multipart},
+};
+
+/* FastMethod(kind, function, again) */
+static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    const char *kind;
+    PyObject *function, *again;
+    if (!PyArg_ParseTuple(args, "sOO", &kind, &function, &again)) return NULL;
+    vectorcallfunc call = NULL;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(KINDS); i++)
+        if (strcmp(KINDS[i].name, kind) == 0) call = KINDS[i].call;
+    if (call == NULL) return PyErr_Format(PyExc_ValueError, "there is no fast %s", kind);
+    FastMethod *self = (FastMethod *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->vectorcall = call;
+    self->function = Py_NewRef(function);
+    self->again = Py_NewRef(again);
+    return (PyObject *)self;
+}
+
+static int FastMethod_traverse(FastMethod *self, visitproc visit, void *arg) {
+    Py_VISIT(self->function);
+    Py_VISIT(self->again);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+static void FastMethod_dealloc(FastMethod *self) {
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    Py_XDECREF(self->function);
+    Py_XDECREF(self->again);
+    Py_XDECREF(self->dict);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *FastMethod_get(PyObject *self, PyObject *object, PyObject *Py_UNUSED(type)) {
+    return object == NULL || object == Py_None ? Py_NewRef(self) : PyMethod_New(self, object);
+}
+
+/* As a function: pickled and copied by its name. */
+static PyObject *FastMethod_reduce(PyObject *self, PyObject *Py_UNUSED(nothing)) {
+    return PyObject_GetAttrString(self, "__qualname__");
+}
+
+static PyMethodDef FastMethod_methods[] = {
+    {"__reduce__", FastMethod_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef FastMethod_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyTypeObject FastMethod_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.FastMethod",
+    .tp_doc = "A method written in Python, whose usual case is done in C.",
+    .tp_basicsize = sizeof(FastMethod),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_new = FastMethod_new,
+    .tp_dealloc = (destructor)FastMethod_dealloc,
+    .tp_traverse = (traverseproc)FastMethod_traverse,
+    .tp_call = PyVectorcall_Call,
+    .tp_vectorcall_offset = offsetof(FastMethod, vectorcall),
+    .tp_dictoffset = offsetof(FastMethod, dict),
+    .tp_weaklistoffset = offsetof(FastMethod, weakrefs),
+    .tp_descr_get = FastMethod_get,
+    .tp_methods = FastMethod_methods,
+    .tp_getset = FastMethod_getset,
+};
+
+int set_up_methods(PyObject *module) {
+    const char *const words[] = {"flags", "copy", "track"};
+    for (int i = 0; i < 3; i++)
+        if (names[i] == NULL && (names[i] = PyUnicode_InternFromString(words[i])) == NULL) return -1;
+    if (defaults[0] == NULL && (defaults[0] = PyLong_FromLong(0)) == NULL) return -1;
+    defaults[1] = Py_True;
+    defaults[2] = Py_False;
+    return PyModule_AddType(module, &FastMethod_Type);
+}

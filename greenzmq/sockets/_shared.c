@@ -1,0 +1,443 @@
+/* The lock of a socket that native threads share, and the sleep of a thread that alone waits on it.
+
+   Fact: who holds the GIL holds a lock of the process. Consequence: a call of libzmq under ZMQ_DONTWAIT that is made
+   with the GIL held needs no other lock, as long as nobody else is in the middle of an operation for which the GIL was
+   released. Those hold the `SharedLock`, a reentrant lock. So a call of the fast path looks only whether it is free.
+
+   Fact: a thread whose hub has nothing else to do can sleep in poll(2) itself, on the socket's ZMQ_FD and on what the
+   hub would sleep on. That spares it the switch to the hub, a `Waiter`, and the queue: two thirds of a wait. Until it
+   is awake again it stands in `SharedLock.sleeper`. Whoever takes the lock meanwhile, to wait or receive, to look at
+   EVENTS or to close the socket, first *admits* the sleeper: it puts a `Waiter` for that thread into the queue, from
+   where on all goes as for any other waiter, and wakes the thread. So what holds the lock never sees a sleeper. */
+
+#include "_fastpath.h"
+
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+
+#define EVENTS 15 /* ZMQ_EVENTS */
+#define SENDABLE 2 /* ZMQ_POLLOUT */
+
+/* --- the lock ----------------------------------------------------------------------------------------------------- */
+
+struct Sleeper {
+    PyObject_HEAD
+    SharedLock *lock;
+    PyObject *hub;    /* a weak reference to the thread's hub */
+    PyObject *party;  /* and to its greenlet that may sleep */
+    PyObject *check;  /* has to return true, too; None */
+    PyObject *busy;   /* what has to be empty: a tuple of the hub's collections */
+    PyObject *socket; /* while it sleeps, or waits in the queue */
+    PyObject *waiter; /* the `Waiter` that was admitted in its place; None */
+    long way;         /* 0 to receive, 1 to send */
+    int fd, hub_fd;   /* ZMQ_FD, and what the hub sleeps on */
+    int epoll;        /* an epoll with these two, which costs less than to give them to poll(2) each time; or -1 */
+    double since;     /* when the sleep began, as `time.monotonic` counts */
+    int spoiled;      /* something else than the socket has ended the last sleep */
+    int promised;     /* EVENTS has just said that there is room, and nobody has slept since */
+};
+
+/* Whether it sleeps, or somebody has been admitted in its place. */
+static int is_waiting(Sleeper *self) {
+    return self->waiter != Py_None || self->lock->sleeper == self;
+}
+
+void *free_address(PyObject *object) {
+    SharedLock *lock = (SharedLock *)object;
+    if (!Py_IS_TYPE(object, &SharedLock_Type) || lock->held || lock->sleeper != NULL) return NULL;
+    lock->calls++;
+    return lock->address;
+}
+
+int try_hold(SharedLock *lock) {
+    if (lock->held || !PyThread_acquire_lock(lock->lock, NOWAIT_LOCK)) return 0;
+    lock->owner = PyThread_get_thread_ident();
+    lock->held = 1;
+    lock->calls++;
+    return 1;
+}
+
+void let_go(SharedLock *lock) {
+    if (--lock->held == 0) PyThread_release_lock(lock->lock);
+}
+
+static int is_owned(SharedLock *self) {
+    return self->held && self->owner == PyThread_get_thread_ident();
+}
+
+static PyObject *lock_release(SharedLock *self, PyObject *Py_UNUSED(args)) {
+    if (!is_owned(self)) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
+        return NULL;
+    }
+    let_go(self);
+    Py_RETURN_NONE;
+}
+
+/* Take the lock, and wait for it as `threading.RLock` does. -1 if a signal handler has raised. */
+static int take(SharedLock *self) {
+    if (is_owned(self)) {
+        self->held++;
+        self->calls++;
+        return 0;
+    }
+    while (!try_hold(self)) { /* without the GIL somebody else may be faster */
+        PyLockStatus status;
+        Py_BEGIN_ALLOW_THREADS
+        status = PyThread_acquire_lock_timed(self->lock, -1, 1);
+        Py_END_ALLOW_THREADS
+        if (status == PY_LOCK_ACQUIRED) PyThread_release_lock(self->lock);
+        if (status == PY_LOCK_INTR && Py_MakePendingCalls() < 0) return -1;
+    }
+    return 0;
+}
+
+static PyObject *lock_acquire(SharedLock *self, PyObject *Py_UNUSED(args)) {
+    if (take(self) < 0) return NULL;
+    if (self->sleeper == NULL || self->held > 1) Py_RETURN_TRUE;
+    PyObject *sleeper = Py_NewRef((PyObject *)self->sleeper);
+    PyObject *admitted = PyObject_CallOneArg(self->admit, sleeper);
+    Py_DECREF(sleeper);
+    if (admitted == NULL) { /* a signal handler has raised: whoever takes the lock next goes on with it */
+        let_go(self);
+        return NULL;
+    }
+    Py_DECREF(admitted);
+    Py_CLEAR(self->sleeper);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *lock_exit(SharedLock *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(count)) {
+    return lock_release(self, NULL);
+}
+
+static PyObject *lock_is_owned(SharedLock *self, PyObject *Py_UNUSED(args)) {
+    return PyBool_FromLong(is_owned(self));
+}
+
+/* allow(way, sleeper): who may sleep on it; None if nobody may. One that waits keeps its place. */
+static PyObject *lock_allow(SharedLock *self, PyObject *args) {
+    int way;
+    PyObject *sleeper;
+    if (!PyArg_ParseTuple(args, "pO", &way, &sleeper)) return NULL;
+    if (sleeper != Py_None && !Py_IS_TYPE(sleeper, &Sleeper_Type)) return PyErr_Format(PyExc_TypeError, "no Sleeper");
+    if (self->allowed[way] == NULL || !is_waiting(self->allowed[way]))
+        Py_XSETREF(self->allowed[way], sleeper == Py_None ? NULL : (Sleeper *)Py_NewRef(sleeper));
+    Py_RETURN_NONE;
+}
+
+/* allowed(way): see `allow`. */
+static PyObject *lock_allowed(SharedLock *self, PyObject *way) {
+    PyObject *allowed = (PyObject *)self->allowed[PyObject_IsTrue(way) == 1];
+    return Py_NewRef(allowed == NULL ? Py_None : allowed);
+}
+
+/* disuse(): the socket is not to be used here any more. */
+static PyObject *lock_disuse(SharedLock *self, PyObject *Py_UNUSED(args)) {
+    self->address = NULL;
+    Py_RETURN_NONE;
+}
+
+/* SharedLock(admit, leave, address, full, alternates) */
+static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    PyObject *admit, *leave, *number;
+    long full;
+    int alternates;
+    if (!PyArg_ParseTuple(args, "OOO!lp", &admit, &leave, &PyLong_Type, &number, &full, &alternates)) return NULL;
+    void *address = PyLong_AsVoidPtr(number);
+    if (address == NULL && PyErr_Occurred()) return NULL;
+    SharedLock *self = (SharedLock *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->lock = PyThread_allocate_lock();
+    self->admit = Py_NewRef(admit);
+    self->leave = Py_NewRef(leave);
+    self->address = address;
+    self->full = full;
+    self->alternates = alternates;
+    if (self->lock != NULL) return (PyObject *)self;
+    Py_DECREF(self);
+    return PyErr_NoMemory();
+}
+
+static int lock_traverse(SharedLock *self, visitproc visit, void *arg) {
+    Py_VISIT(self->admit);
+    Py_VISIT(self->leave);
+    Py_VISIT(self->allowed[0]);
+    Py_VISIT(self->allowed[1]);
+    Py_VISIT(self->sleeper);
+    return 0;
+}
+
+static int lock_clear(SharedLock *self) {
+    Py_CLEAR(self->admit);
+    Py_CLEAR(self->leave);
+    Py_CLEAR(self->allowed[0]);
+    Py_CLEAR(self->allowed[1]);
+    Py_CLEAR(self->sleeper);
+    return 0;
+}
+
+static void lock_dealloc(SharedLock *self) {
+    PyObject_GC_UnTrack(self);
+    lock_clear(self);
+    if (self->lock != NULL) PyThread_free_lock(self->lock);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyMethodDef lock_methods[] = {
+    {"acquire", (PyCFunction)lock_acquire, METH_NOARGS, NULL},
+    {"release", (PyCFunction)lock_release, METH_NOARGS, NULL},
+    {"__enter__", (PyCFunction)lock_acquire, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
+    {"_is_owned", (PyCFunction)lock_is_owned, METH_NOARGS, NULL},
+    {"allow", (PyCFunction)lock_allow, METH_VARARGS, NULL},
+    {"allowed", (PyCFunction)lock_allowed, METH_O, NULL},
+    {"disuse", (PyCFunction)lock_disuse, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyTypeObject SharedLock_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.SharedLock",
+    .tp_doc = "The lock of a socket that native threads share.",
+    .tp_basicsize = sizeof(SharedLock),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = lock_new,
+    .tp_dealloc = (destructor)lock_dealloc,
+    .tp_traverse = (traverseproc)lock_traverse,
+    .tp_clear = (inquiry)lock_clear,
+    .tp_methods = lock_methods,
+};
+
+/* --- the sleeper -------------------------------------------------------------------------------------------------- */
+
+static _Thread_local int has_the_turn;
+
+void note_turn(void) {
+    has_the_turn = 1;
+}
+
+int takes_turns(void) {
+    int answer = has_the_turn;
+    has_the_turn = 0;
+    return answer;
+}
+
+/* Whether this greenlet may sleep, and its hub has nothing to do but to wait for its descriptors. */
+static int may_sleep(Sleeper *self) {
+    if (!is_here(self->party)) return 0;
+    Py_ssize_t size = 0;
+    for (Py_ssize_t i = 0; size == 0 && i < PyTuple_GET_SIZE(self->busy); i++) {
+        PyObject *of = PyTuple_GET_ITEM(self->busy, i);
+        int is_pair = PyTuple_CheckExact(of) && PyTuple_GET_SIZE(of) == 2;
+        size = PyObject_Size(is_pair ? PyTuple_GET_ITEM(of, 0) : of);
+        if (is_pair && size > 0) size = PyObject_Size(PyTuple_GET_ITEM(of, 1));
+    }
+    PyObject *said = size == 0 && self->check != Py_None ? PyObject_CallNoArgs(self->check) : Py_NewRef(Py_True);
+    if (said == NULL || size < 0) PyErr_Clear(); /* the wait in Python meets it as well */
+    Py_XDECREF(said);
+    return said == Py_True && size == 0;
+}
+
+/* Whether there is room for the message: 1 to send, 0 to sleep; -1 if EVENTS says so in vain. A send that has met EAGAIN
+   may have left commands unprocessed. To read EVENTS processes them. */
+static int has_room(Sleeper *self) {
+    int events = 0;
+    size_t size = sizeof events;
+    if (zmq.getsockopt_(self->lock->address, EVENTS, &events, &size) != 0) return 1; /* the call meets the error */
+    self->promised = (events & SENDABLE) && !self->promised;
+    return self->promised ? 1 : events & SENDABLE ? -1 : 0;
+}
+
+#ifdef __linux__
+/* -1 where it cannot be made, such as for lack of descriptors. */
+static int new_epoll(int fd, int hub_fd) {
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event of_socket = {.events = EPOLLIN}, of_hub = {.events = EPOLLIN, .data.u32 = 1};
+    if (epoll < 0 || (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &of_socket) == 0 &&
+                      epoll_ctl(epoll, EPOLL_CTL_ADD, hub_fd, &of_hub) == 0))
+        return epoll;
+    close(epoll);
+    return -1;
+}
+#endif
+
+/* Sleep, and return whether the socket has a signal and nothing else has happened. Without the GIL. */
+static int is_signalled(int fd, int hub_fd, int epoll) {
+#ifdef __linux__
+    struct epoll_event found[2];
+    if (epoll >= 0) return epoll_wait(epoll, found, 2, -1) == 1 && found[0].data.u32 == 0;
+#endif
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = hub_fd, .events = POLLIN}};
+    return poll(fds, 2, -1) > 0 && fds[1].revents == 0;
+}
+
+int sleep_on(SharedLock *lock, PyObject *socket, int way, Sleeper **used) {
+    Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
+    if (self == NULL) return 0;
+    int room = 0, signalled = 0;
+    /* What `may_sleep` asks may run Python code, and so anything. Afterwards nothing does, until the sleep. */
+    if (!may_sleep(self) || lock->held || lock->sleeper != NULL || lock->address == NULL || is_waiting(self) ||
+        lock->refused != lock->calls || lock->refused_way != way || (way == 1 && (room = has_room(self)) != 0)) {
+        Py_DECREF(self);
+        return room > 0;
+    }
+    lock->sleeper = (Sleeper *)Py_NewRef((PyObject *)self);
+    Py_XSETREF(self->socket, Py_NewRef(socket));
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) == 0) self->since = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    Py_BEGIN_ALLOW_THREADS
+    signalled = is_signalled(self->fd, self->hub_fd, self->epoll);
+    Py_END_ALLOW_THREADS
+    if (lock->held || lock->sleeper != self) {
+        *used = self;
+        return 0;
+    }
+    Py_CLEAR(lock->sleeper);
+    Py_CLEAR(self->socket);
+    note_turn();
+    self->spoiled = !signalled;
+    Py_DECREF(self);
+    return signalled; /* else a signal of the system, or a kill or what else is for the hub: Python looks after it */
+}
+
+PyObject *end_sleep(Sleeper *self, PyObject *socket, PyObject *result) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    for (int tries = 0; tries < 2 && is_waiting(self); tries++) { /* twice, as in `SocketState.perform` */
+        PyObject *left = PyObject_CallFunctionObjArgs(self->lock->leave, (PyObject *)self, socket, NULL);
+        Py_XDECREF(left);
+        if (left != NULL) continue;
+        Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(traceback);
+        PyErr_Fetch(&type, &value, &traceback);
+        Py_CLEAR(result);
+    }
+    if (type != NULL) PyErr_Restore(type, value, traceback);
+    Py_DECREF(self);
+    return result;
+}
+
+static PyObject *sleeper_waits(Sleeper *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(is_waiting(self));
+}
+
+static PyObject *sleeper_get_waiter(Sleeper *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->waiter);
+}
+
+static int sleeper_set_waiter(Sleeper *self, PyObject *waiter, void *Py_UNUSED(closure)) {
+    Py_XSETREF(self->waiter, Py_NewRef(waiter == NULL ? Py_None : waiter));
+    if (self->waiter == Py_None) Py_CLEAR(self->socket);
+    return 0;
+}
+
+static PyObject *sleeper_get_socket(Sleeper *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->socket == NULL ? Py_None : self->socket);
+}
+
+static PyObject *sleeper_get_sends(Sleeper *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(self->way);
+}
+
+static PyObject *sleeper_get_spoiled(Sleeper *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(self->spoiled);
+}
+
+static PyObject *sleeper_get_since(Sleeper *self, void *Py_UNUSED(closure)) {
+    return PyFloat_FromDouble(self->since);
+}
+
+static PyObject *sleeper_get_hub(Sleeper *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->hub);
+}
+
+static PyObject *sleeper_get_party(Sleeper *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->party);
+}
+
+/* Sleeper(lock, hub, party, check, busy, way, fd, hub_fd) */
+static PyObject *sleeper_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    PyObject *lock, *hub, *party, *check, *busy;
+    long way;
+    int fd, hub_fd;
+    if (!PyArg_ParseTuple(args, "O!OOOO!lii", &SharedLock_Type, &lock, &hub, &party, &check, &PyTuple_Type, &busy, &way,
+                          &fd, &hub_fd))
+        return NULL;
+    Sleeper *self = (Sleeper *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->lock = (SharedLock *)Py_NewRef(lock);
+    self->hub = Py_NewRef(hub);
+    self->party = Py_NewRef(party);
+    self->check = Py_NewRef(check);
+    self->busy = Py_NewRef(busy);
+    self->waiter = Py_NewRef(Py_None);
+    self->way = way;
+    self->fd = fd;
+    self->hub_fd = hub_fd;
+    self->epoll = -1;
+#ifdef __linux__
+    self->epoll = new_epoll(fd, hub_fd);
+#endif
+    return (PyObject *)self;
+}
+
+static int sleeper_traverse(Sleeper *self, visitproc visit, void *arg) {
+    Py_VISIT(self->lock);
+    Py_VISIT(self->hub);
+    Py_VISIT(self->party);
+    Py_VISIT(self->check);
+    Py_VISIT(self->busy);
+    Py_VISIT(self->waiter);
+    Py_VISIT(self->socket);
+    return 0;
+}
+
+static int sleeper_clear(Sleeper *self) {
+    Py_CLEAR(self->socket);
+    Py_XSETREF(self->waiter, Py_NewRef(Py_None));
+    return 0;
+}
+
+static void sleeper_dealloc(Sleeper *self) {
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->lock);
+    Py_CLEAR(self->hub);
+    Py_CLEAR(self->party);
+    Py_CLEAR(self->check);
+    Py_CLEAR(self->busy);
+    Py_CLEAR(self->waiter);
+    Py_CLEAR(self->socket);
+    if (self->epoll >= 0) close(self->epoll);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyGetSetDef sleeper_getset[] = {
+    {"waits", (getter)sleeper_waits, NULL, NULL, NULL},
+    {"waiter", (getter)sleeper_get_waiter, (setter)sleeper_set_waiter, NULL, NULL},
+    {"socket", (getter)sleeper_get_socket, NULL, NULL, NULL},
+    {"sends", (getter)sleeper_get_sends, NULL, NULL, NULL},
+    {"spoiled", (getter)sleeper_get_spoiled, NULL, NULL, NULL},
+    {"since", (getter)sleeper_get_since, NULL, NULL, NULL},
+    {"hub", (getter)sleeper_get_hub, NULL, NULL, NULL},
+    {"party", (getter)sleeper_get_party, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject Sleeper_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.Sleeper",
+    .tp_doc = "A thread that may sleep on one socket, in one direction.",
+    .tp_basicsize = sizeof(Sleeper),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = sleeper_new,
+    .tp_dealloc = (destructor)sleeper_dealloc,
+    .tp_traverse = (traverseproc)sleeper_traverse,
+    .tp_clear = (inquiry)sleeper_clear,
+    .tp_getset = sleeper_getset,
+};
+
+int set_up_shared(PyObject *module) {
+    return PyModule_AddType(module, &SharedLock_Type) == 0 ? PyModule_AddType(module, &Sleeper_Type) : -1;
+}
