@@ -39,6 +39,8 @@ def _load() -> Any:
         found = import_module(f"{__package__}._fastpath")
     except ModuleNotFoundError:
         raise ImportError("it was not built") from None
+    if not hasattr(found, "SharedLock"):
+        raise ImportError("it was built from an older source; run: pip install -e .")
     backend = import_module(BackendSocket.__module__)
     path = getattr(backend, "__file__", None)
     if not path or path.endswith(".py"):
