@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 import zmq
-from support.cli import INSTALLED, KNOWN, MAIN, WITHOUT, Done, greenzmq, python
+from support.cli import INSTALLED, KNOWN, MAIN, UNASKED, WITHOUT, Done, greenzmq, python
 
 from greenzmq import __version__
 from greenzmq.sockets import accelerator
@@ -51,7 +51,7 @@ def test_info_with_the_variable() -> None:
 
 def test_info_of_the_fast_path() -> None:
     """Whether calls are compiled, and if not, why."""
-    done = greenzmq("info", GREENZMQ_PURE="1")
+    done = python("-c", UNASKED + MAIN, "info", GREENZMQ_PURE="1")
     assert re.search(r"^fast path +pure Python: \$GREENZMQ_PURE is set$", done.stdout, re.MULTILINE)
 
 
@@ -72,7 +72,7 @@ def test_a_plain_call_that_would_fail(variable: str, value: str, why: str) -> No
 
     Seen to fail with all but the first and the fourth: status 0, or a traceback.
     """
-    done = greenzmq("info", **({"GREENZMQ_HUB": ""} | {variable: value}))
+    done = python("-c", UNASKED + MAIN, "info", **({"GREENZMQ_HUB": ""} | {variable: value}))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("greenzmq: a plain greenzmq.Context() would fail here: ")

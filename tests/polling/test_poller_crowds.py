@@ -24,7 +24,7 @@ def polled(kind, context, files):
     """What all Pollers have in common, and how to make it ready."""
     reader, writer = files.pipe()
     left, right = pair(context)
-    many = [context.socket(zmq.PULL) for _ in range(39)] if kind == "a socket beside others" else []
+    many = [context.socket(zmq.PULL) for _ in range(9)] if kind == "a socket beside others" else []
     return {
         "a socket": ([left], lambda: right.send(b"stop")),
         "a socket beside others": ([*many, left], lambda: right.send(b"stop")),

@@ -15,7 +15,19 @@ import pytest
 
 from greenzmq.cli import demo, inputs, names
 
-__all__ = ["INSTALLED", "KNOWN", "LIMIT", "MAIN", "WITHOUT", "Done", "folder", "greenzmq", "name", "python"]
+__all__ = [
+    "INSTALLED",
+    "KNOWN",
+    "LIMIT",
+    "MAIN",
+    "UNASKED",
+    "WITHOUT",
+    "Done",
+    "folder",
+    "greenzmq",
+    "name",
+    "python",
+]
 __all__ += ["run_in_terminal", "tampered", "tampered_program"]
 
 KNOWN = {hub.name: hub.installed for hub in names.known()}
@@ -90,6 +102,8 @@ def _environment(changes: dict[str, str]) -> dict[str, str]:
 
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
+#: Begins a program with MAIN for ``info``: it starts no process for each hub, to ask what that runs on.
+UNASKED = "import sys; from greenzmq.cli import info; info._variant = str; "
 MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
