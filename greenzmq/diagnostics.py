@@ -31,6 +31,7 @@ from zmq.backend import Socket as BackendSocket
 from .polling.poller_state import PollerState
 from .sockets.directions import POLLIN, POLLOUT, Direction
 from .sockets.messages import Party, has_ended
+from .sockets.sleeping import SleepingThread, sleeping_threads
 from .sockets.socket import Socket
 from .task_frames import awaited_call, is_task, task_frames
 from .waiting.reasons import DESCRIPTOR, NEXT_TURN, POLL, PROXY, SLEEP, THREAD, Reason
@@ -148,7 +149,8 @@ def waiters() -> list[ParkedGreenlet]:
     Switches: never. May be called in any greenlet, hub callback, signal handler and thread. Other threads go on
     meanwhile, so their greenlets may no longer wait when this returns.
     """
-    found = [parked for waiter in parked_waiters() if (parked := describe(waiter)) is not None]
+    everybody: list[Any] = [*parked_waiters(), *sleeping_threads()]
+    found = [parked for waiter in everybody if (parked := describe(waiter)) is not None]
     return sorted(found, key=lambda parked: (parked.thread, parked.hub.thread_id, parked.since))
 
 
@@ -293,20 +295,20 @@ def waiter_of(greenlet: greenlet) -> Waiter | None:
     return None
 
 
-def describe(waiter: Waiter) -> ParkedGreenlet | None:
+def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
     """Describe the greenlet of a waiter. None if it is not parked any more."""
     greenlet = getattr(waiter, "party", None)  # not yet set in a new waiter, and None when the wait is over
     if greenlet is None or waiter.hub.has_ended():
         return None
     reason, queue = waiter.reason, waiter.queue  # first: `Waiter.close`, in another thread, may drop them at any time
-    is_awaited = is_task(greenlet)
-    frames = task_frames(greenlet) if is_awaited else _own_frames(greenlet)
-    at = 0 if is_awaited else next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
+    is_elsewhere = is_task(greenlet) or isinstance(waiter, SleepingThread)  # not in `Waiter.park`
+    frames = _party_frames(greenlet, waiter.hub) if is_elsewhere else _own_frames(greenlet)
+    at = 0 if is_elsewhere else next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
     if at is None or not waiter.parked:
         return None
     end = next((n for n, f in enumerate(frames[at:], at) if not f.f_code.co_filename.startswith(_LIBRARY)), len(frames))
     ours, theirs = frames[at:end], frames[end:]
-    public = [awaited_call(queue)] if is_awaited else [frame.f_code.co_name for frame in ours if _is_public(frame)]
+    public = [awaited_call(queue)] if is_elsewhere else [frame.f_code.co_name for frame in ours if _is_public(frame)]
     subject = _subject(reason, queue)
     behind = None if subject.message_owner is greenlet else subject.message_owner
     behind_stack = () if behind is None else _stack(_party_frames(behind, waiter.hub))

@@ -17,6 +17,7 @@ A greenlet may sleep only where it has waited before in the usual way, which fin
 
 from __future__ import annotations
 
+import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .operations import Args, Call
     from .shared_waiters import SharedWaiters
 
-__all__ = ["GOES_ON", "WaitAlone"]
+__all__ = ["GOES_ON", "SleepingThread", "WaitAlone", "sleeping_threads"]
 
 _recv = BackendSocket.recv
 
@@ -94,6 +95,34 @@ class WaitAlone(SocketState):
             known = weakref.ref(hub), weakref.ref(party)
             check = None if is_task else is_plain
             waiters.allow_sleep(extension.Sleeper(waiters.lock, *known, check, means[1], sends, *fds))
+
+
+class SleepingThread:
+    """What `greenzmq.diagnostics` reads of a `Waiter`, for a thread that sleeps by itself and has none."""
+
+    def __init__(self, sleeper: Any, socket: Any) -> None:
+        self.hub: Any = sleeper.hub()
+        self.party: Any = sleeper.party()
+        self.reason = socket
+        state = socket._greenzmq_state
+        self.queue: Direction = state.sending if sleeper.sends else state.receiving
+        self.since: float = sleeper.since
+        self.timeout = None
+        self.parked = True
+
+    def admit(self) -> None:
+        """Have the thread wait in the usual way, with a `Waiter`."""
+        with self.reason._greenzmq_state.lock:
+            pass
+
+
+def sleeping_threads() -> list[SleepingThread]:
+    """The threads that sleep by themselves now, as far as the garbage collector knows."""
+    extension: Any = accelerator.extension
+    sleepers = [] if extension is None else [what for what in gc.get_objects() if type(what) is extension.Sleeper]
+    found = [(sleeper, sleeper.socket) for sleeper in sleepers if sleeper.waiter is None]
+    threads = [SleepingThread(sleeper, socket) for sleeper, socket in found if socket is not None]
+    return [thread for thread in threads if thread.hub is not None]
 
 
 # What goes on with the methods of a shared socket; see `greenzmq.sockets.fast_methods`.

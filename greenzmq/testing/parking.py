@@ -12,6 +12,7 @@ from greenlet import getcurrent
 from .. import hubs
 from ..diagnostics import ParkedGreenlet, describe, report, waiter_of
 from ..hubs.base import Hub
+from ..sockets.sleeping import sleeping_threads
 from ..waiting.hub_api import GreenHub
 from ..waiting.tasks import Task
 from ..waiting.waiter import yield_to_hub
@@ -95,4 +96,8 @@ def _waiter(each: Task[Any] | greenlet) -> Waiter | None:
     """Return the waiter with which a greenlet is parked. None if it runs, has not begun, or has been woken."""
     it = each._greenlet if isinstance(each, Task) else each
     waiter = None if it is None else waiter_of(it)
+    if waiter is None:
+        for thread in sleeping_threads():
+            if thread.party is it:
+                thread.admit()  # it is seen to be parked the next time
     return None if waiter is None or waiter.woken or waiter.expired else waiter

@@ -26,7 +26,8 @@ from support.threads import LOST, eventually, on_threads
 from support.waiters import drain, fill_completely
 
 import greenzmq
-from greenzmq.testing import check_socket
+import greenzmq.diagnostics
+from greenzmq.testing import check_socket, wait_all_parked
 
 pytestmark = [
     pytest.mark.runtime("threads"),
@@ -346,3 +347,16 @@ def test_a_plain_thread_sleeps_too(hub, context):
     thread.join(LOST)
     assert got == [b"0", b"1", b"2"]
     named.destroy(linger=0)
+
+
+def test_diagnostics_find_it(hub, context):
+    """`dump` and `waiters` tell where it waits, and `wait_all_parked` takes it for parked."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    task = asleep(hub, one, other, received)
+    (found,) = [parked for parked in greenzmq.diagnostics.waiters() if parked.socket is one]
+    assert (found.call, found.direction, found.deadline) == ("recv", "in", None)
+    assert found.stack[0].name == "received"
+    assert sleeps_alone(one)
+    assert len(wait_all_parked([task])) == 1
+    other.send(b"message")
+    assert task.get(LOST)[1] == b"message"
