@@ -33,14 +33,16 @@ from ._timers import TimerHeap
 from .base import HUB_ATTRIBUTE, Hub, Timer, Watch
 from .workers import Worker
 
-__all__ = ["AsyncioHub", "CancelledError", "Future", "LoopEnded", "current_loop", "current_task", "ensure_future"]
-__all__ += ["isfuture", "running_loop", "swallowing_code"]
+__all__ = ["HUB_OF_LOOP", "AsyncioHub", "CancelledError", "Future", "LoopEnded", "current_loop", "current_task"]
+__all__ += ["ensure_future", "isfuture", "running_loop", "running_tasks", "swallowing_code"]
 
 _get_running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
 current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = asyncio.current_task
 if sys.version_info < (3, 12):  # there asyncio.current_task is written in Python, and slower than this
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
+#: The task that runs on each loop, in whatever thread; empty where it would not make `running_loop` faster.
+running_tasks: dict[Any, Any] = {}
 if sys.version_info >= (3, 12):
     running_loop = _get_running_loop
 else:
@@ -49,12 +51,12 @@ else:
         loop: Callable[[], Any] = staticmethod(lambda: None)
 
     _here = _Here()
-    _running_tasks: dict[Any, Any] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
+    running_tasks = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def running_loop() -> asyncio.AbstractEventLoop | None:
         """The running loop of this thread, or None. Faster where a task runs on the loop of the last call."""
         loop = _here.loop()
-        if loop not in _running_tasks:
+        if loop not in running_tasks:
             loop = _get_running_loop()
             if loop is not None:
                 _here.loop = weakref.ref(loop)
@@ -77,7 +79,8 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
     return loop
 
 
-_ATTRIBUTE = "_greenzmq_hub"  # the loop's attribute for its hub, so that the two are collected together
+#: The loop's attribute for its hub, so that the two are collected together.
+HUB_OF_LOOP = "_greenzmq_hub"
 
 
 class LoopEnded(CancelledError, GreenletExit):  # noqa: N818  # neither is what it is made of
@@ -94,6 +97,8 @@ class AsyncioHub(Hub):
     ----------
     loop : asyncio.AbstractEventLoop
         The loop.
+    call_soon_of_loop : function
+        Its `call_soon`: one bound method for all watches.
     stepping : asyncio.Task, optional
         The asyncio task that was running when the current greenlet was switched into, if any: by `begin`, or because
         the greenlet was collected.
@@ -117,6 +122,7 @@ class AsyncioHub(Hub):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
+        self.call_soon_of_loop = loop.call_soon
         package = type(loop).__module__.partition(".")[0]
         self._variant = type(getattr(loop, "_selector", None)).__name__ if package == "asyncio" else package
         self.on_libuv = package == "uvloop"
@@ -142,7 +148,7 @@ class AsyncioHub(Hub):
     @classmethod
     def current(cls) -> AsyncioHub | None:
         loop = running_loop()
-        return getattr(loop, _ATTRIBUTE, None)
+        return getattr(loop, HUB_OF_LOOP, None)
 
     @staticmethod
     def is_loop_running() -> bool:
@@ -160,7 +166,7 @@ class AsyncioHub(Hub):
                     f"leave the thread out: {bridge}; or make a context for threads: greenzmq.Context(hub='selector')"
                 )
             raise HubError(f"no asyncio loop is running in this thread; {cure}")
-        hub: AsyncioHub | None = getattr(loop, _ATTRIBUTE, None)
+        hub: AsyncioHub | None = getattr(loop, HUB_OF_LOOP, None)
         if hub is None:
             if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
                 raise HubError(
@@ -168,17 +174,11 @@ class AsyncioHub(Hub):
                     "asyncio.run(main(), loop_factory=asyncio.SelectorEventLoop)"
                 )
             hub = cls(loop)
-            setattr(loop, _ATTRIBUTE, hub)
+            setattr(loop, HUB_OF_LOOP, hub)
             loop.call_soon(hub._note_greenlet)
         elif hub._greenlet is not (current := getcurrent()) and not hub._is_ours(current):
             loop.call_soon(hub._note_greenlet)
         return hub
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> AsyncioHub:
-        """The hub of a loop that runs in this thread; made if there is none yet."""
-        hub: AsyncioHub | None = getattr(loop, _ATTRIBUTE, None)
-        return cls.get() if hub is None else hub
 
     @property
     def greenlet(self) -> greenlet:
@@ -439,12 +439,17 @@ class _AsyncioWatch(Watch):
         hub = self.hub
         hub.check_open()
         stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write) if hub.on_libuv else None
+        # Fact: while libuv's uv__io_poll calls back, its loop points to a list on the C stack, which it searches
+        # whenever a descriptor is closed or watched no more (linux.c, uv__platform_invalidate_fd). Consequence: a
+        # greenlet that is switched to from there, and whose stack lies where the loop's was, sends libuv into its own
+        # frames, and the process crashes. Choice: there libuv's callback is `call_soon`, so that `_fire` is called
+        # outside of the poll, but still in this round.
+        fire: tuple[Any, ...] = (hub.call_soon_of_loop, self) if hub.on_libuv else (self,)
         if stand_in is None:
-            add = hub.loop.add_writer if self.write else hub.loop.add_reader
-            add(self.fd, self._fire_soon if hub.on_libuv else self)
+            (hub.loop.add_writer if self.write else hub.loop.add_reader)(self.fd, *fire)
             return
         try:
-            hub.loop.add_reader(stand_in.fd, self._fire_soon)
+            hub.loop.add_reader(stand_in.fd, *fire)
         finally:
             if self._stand_in is not stand_in:  # a signal handler has closed this watch, before `add_reader` worked
                 hub.loop.remove_reader(stand_in.fd)
@@ -468,29 +473,16 @@ class _AsyncioWatch(Watch):
         if stand_in is not None:
             stand_in.close()
 
-    def _fire_soon(self, *_: object) -> None:
-        """On libuv: `_fire`, but not from within its poll; still in this round.
-
-        Fact: while libuv's uv__io_poll calls back, its loop points to a list on the C stack, which it searches whenever
-        a descriptor is closed or watched no more (linux.c, uv__platform_invalidate_fd). Consequence: a greenlet that is
-        switched to from there, and whose stack lies where the loop's was, sends libuv into its own frames, and the
-        process crashes. Choice: greenlets are let go on by `call_soon`, which uvloop serves outside of the poll.
-        """
-        if self.lazily_stopped:
-            self.stop()
-        elif self.started:
-            self.hub.loop.call_soon(self._fire)
-
     def _fire(self, *_: object) -> None:
         if self.lazily_stopped:
             self.stop()
         if not self.started:
             return
-        hub = self.hub
-        self.can_stop_lazily = hub.supports_lazy_stop
+        hub, callback = self.hub, self.callback
+        self.can_stop_lazily = True
         hub.in_watch_callback = True
         try:
-            self.callback()
+            callback()
         finally:
             hub.in_watch_callback = False
             if hub.on_return is not None:

@@ -45,7 +45,10 @@ class Poller(poller.Poller):
                 if ready and seconds == 0:
                     poller.end_runs(ready)
                 return finished_future(loop, ready)
-        return _PendingPoll(loop, state, self._greenzmq_reason or state, seconds, entered, has_to_yield)
+        future = _PendingPoll(loop=loop)
+        who = current_task(loop) or getcurrent()
+        future.set_up(who, state, self._greenzmq_reason or state, seconds, entered, has_to_yield)
+        return future
 
 
 class _PendingPoll(PendingFuture[list[tuple[Any, int]]]):
@@ -53,23 +56,24 @@ class _PendingPoll(PendingFuture[list[tuple[Any, int]]]):
 
     __slots__ = ("_entered", "_has_to_yield", "_poller_state", "_reason", "_seconds", "_who")
 
-    def __init__(
-        self, loop: Any, state: PollerState, reason: Any, seconds: float | None, entered: float, has_to_yield: bool
+    def set_up(
+        self, who: Any, state: PollerState, reason: Any, seconds: float | None, entered: float, has_to_yield: bool
     ) -> None:
-        super().__init__(loop)
-        self._who = current_task(loop) or getcurrent()
+        """Complete the new future of a poll by `who`, which began at `entered`."""
+        self.set_up_future()
+        self._who = who
         self._poller_state = state
         self._reason = reason
         self._seconds = seconds
         self._entered = entered
         self._has_to_yield = has_to_yield
 
-    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
-        self._poller_state.refuse_other_hubs(hub)
-        return TaskWaiter(self, hub, self._seconds, self._entered, self._reason, self._who)
-
-    def _enter(self, waiter: TaskWaiter) -> None:
+    def _enter(self, hub: AsyncioHub) -> None:
         state = self._poller_state
+        state.refuse_other_hubs(hub)
+        waiter = TaskWaiter()
+        waiter.set_up(self, hub, self._seconds, self._entered, self._reason, self._who)
+        self._waiter = waiter
         state.join(waiter)
         if self._has_to_yield or state.dirty or state.active or state.unsteady:
             # Nothing was collected yet, or that was some time ago: when the call was made, and not when it is awaited.
@@ -80,9 +84,8 @@ class _PendingPoll(PendingFuture[list[tuple[Any, int]]]):
     def _leave(self, waiter: TaskWaiter) -> None:
         self._poller_state.leave(waiter)
 
-    def _work(self, waiter: TaskWaiter) -> None:
+    def _work(self, waiter: TaskWaiter, woken: bool) -> None:
         state = self._poller_state
-        waiter.take_wake_up()
         ready = state.collect_ready()
         if ready or waiter.expired or not state.entries:
             self.finish(ready)

@@ -22,7 +22,9 @@ from ..waiting.futures import PendingFuture, failed_future, finished_future, loo
 from . import awaitable_signatures as signatures
 from .calls import DONTWAIT, receive_into, receive_message, send_addressed, send_message, send_part
 from .directions import POLLIN
+from .fast_methods import compiled
 from .monitors import open_monitor
+from .outcomes import MUST_WAIT
 from .parts import take_parts
 from .pending import begin, begin_poll
 from .plain import PlainSocket
@@ -35,12 +37,44 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .operations import Call
+
 __all__ = ["Socket"]
 
 _send = BackendSocket.send
 _recv = BackendSocket.recv
+_set_result = Future.set_result
 #: Errors on which ``async for`` ends: the socket was closed, or its context has ended.
 _ENDS = (int(zmq.ENOTSOCK), int(zmq.ETERM))
+
+
+def receiving(call: Call[Any], name: str, doc: str) -> Callable[..., Future[Any]]:
+    """The method `name` of `Socket`, which receives by `call`. One body for two methods, neither with a call more."""
+
+    def receive(self: Any, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
+        state = self._greenzmq_state
+        loop = state.futures.running_loop() or loop_to_run(self)
+        receiving = state.receiving
+        last_receiver = receiving.last_receiver  # a field, so this is quicker than `receiving.last_receiver()`
+        if (
+            receiving.fast_calls_left
+            and not (-flags or state.futures)
+            and last_receiver() is current_task(loop) is not None
+        ):
+            receiving.fast_calls_left = receiving.fast_calls_left - 1
+            try:
+                message = call(self, DONTWAIT, copy, track)
+            except zmq.Again:
+                return begin(loop, self, state, receiving, call, 0, (copy, track), True)
+            except Exception as error:
+                return failed_future(loop, error)
+            future: Future[Any] = Future(loop=loop)
+            _set_result(future, message)
+            return future
+        return begin(loop, self, state, receiving, call, index(flags), (copy, track))
+
+    receive.__name__, receive.__qualname__, receive.__doc__ = name, f"Socket.{name}", doc
+    return receive
 
 
 class Socket(signatures.ComposedCalls):
@@ -71,7 +105,7 @@ class Socket(signatures.ComposedCalls):
 
     _repr_cls = "greenzmq.aio.Socket"
     _greenzmq_default_hub = "asyncio"
-    _greenzmq_unawaited: Unawaited
+    _greenzmq_state: Any  # whose `futures` are never None
     #: `greenzmq.aio.Poller`, set there.
     _poller_class: Any
 
@@ -98,7 +132,6 @@ class Socket(signatures.ComposedCalls):
         state = self._greenzmq_state
         if state.futures is None:
             state.keep_futures(Unawaited())
-        self.__dict__["_greenzmq_unawaited"] = state.futures
 
     @classmethod
     def from_socket(cls, socket: zmq.Socket[Any], io_loop: Any = None) -> Self:
@@ -112,62 +145,43 @@ class Socket(signatures.ComposedCalls):
         self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Future[Any]:
         """Send one frame; see `zmq.asyncio.Socket.send`. It is sent also if the future is not awaited."""
-        loop = running_loop() or loop_to_run(self)
+        state = self._greenzmq_state
+        loop = state.futures.running_loop() or loop_to_run(self)
         sending = self._greenzmq_sending
         if sending.fast_calls_left and not (-flags or track or kwargs):
-            sending.fast_calls_left = sending.fast_calls_left - 1
             try:
-                tracker = _send(self, data, DONTWAIT, copy)
-            except zmq.Again:
-                return begin(loop, self, sending, send_part, 0, (_as_it_is(data, copy), copy, track), True)
+                tracker = _send_now(self, data, 0, copy)
             except BaseException as error:
                 sending.close_fast_path()  # see `greenzmq.Socket.send`
                 if isinstance(error, Exception):
                     return failed_future(loop, error)
                 raise
-            future: Future[Any] = Future(loop=loop)
-            future.set_result(tracker)
-            return future
+            if tracker is MUST_WAIT:
+                return begin(loop, self, state, sending, send_part, 0, (_as_it_is(data, copy), copy, track), True)
+            if tracker is None:
+                return state.futures.sent(loop)  # type: ignore[no-any-return]
+            return finished_future(loop, tracker)
         flags = index(flags)
         try:
             data = tracked(data, copy, self.copy_threshold) if track else _as_it_is(data, copy)
             if not kwargs:
-                return begin(loop, self, sending, send_part, flags, (data, copy, track))
+                return begin(loop, self, state, sending, send_part, flags, (data, copy, track))
             address = _address(**kwargs)
         except Exception as error:
             return failed_future(loop, error)
-        return begin(loop, self, sending, send_addressed, flags, (data, copy, track, *address))
+        return begin(loop, self, state, sending, send_addressed, flags, (data, copy, track, *address))
 
-    @typed_as(signatures.recv)
-    def recv(  # type: ignore[override]
-        self, flags: int = 0, copy: bool = True, track: bool = False
-    ) -> Future[Any]:
-        """Receive one frame; see `zmq.asyncio.Socket.recv`."""
-        loop = running_loop() or loop_to_run(self)
-        receiving = self._greenzmq_receiving
-        if (
-            receiving.fast_calls_left
-            and not (-flags or self._greenzmq_unawaited)
-            and receiving.last_receiver() is current_task(loop) is not None
-        ):
-            receiving.fast_calls_left = receiving.fast_calls_left - 1
-            try:
-                message = _recv(self, DONTWAIT, copy, track)
-            except zmq.Again:
-                return begin(loop, self, receiving, _recv, 0, (copy, track), True)
-            except Exception as error:
-                return failed_future(loop, error)
-            future: Future[Any] = Future(loop=loop)
-            future.set_result(message)
-            return future
-        return begin(loop, self, receiving, _recv, index(flags), (copy, track))
+    recv = typed_as(signatures.recv)(  # type: ignore[assignment]
+        receiving(_recv, "recv", "Receive one frame; see `zmq.asyncio.Socket.recv`.")
+    )
 
     def recv_into(  # type: ignore[override]
         self, buf: Any, /, *, nbytes: int = 0, flags: int = 0
     ) -> Future[int]:
         """Receive one frame into a buffer; see `zmq.asyncio.Socket.recv_into`."""
-        loop = running_loop() or loop_to_run(self)
-        return begin(loop, self, self._greenzmq_receiving, receive_into, index(flags), (buf, nbytes))
+        state = self._greenzmq_state
+        loop = state.futures.running_loop() or loop_to_run(self)
+        return begin(loop, self, state, state.receiving, receive_into, index(flags), (buf, nbytes))
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -179,7 +193,8 @@ class Socket(signatures.ComposedCalls):
 
         A change of the list, or of a part, after the call changes nothing in what is sent, unless ``copy=False``.
         """
-        loop = running_loop() or loop_to_run(self)
+        state = self._greenzmq_state
+        loop = state.futures.running_loop() or loop_to_run(self)
         sending = self._greenzmq_sending
         try:
             parts = msg_parts[:]
@@ -192,7 +207,7 @@ class Socket(signatures.ComposedCalls):
                 try:
                     return finished_future(loop, send_message(self, DONTWAIT, parts, copy, track))
                 except zmq.Again:
-                    return begin(loop, self, sending, send_message, 0, (parts, copy, track), True)
+                    return begin(loop, self, state, sending, send_message, 0, (parts, copy, track), True)
                 except BaseException:
                     sending.close_fast_path()
                     raise
@@ -203,31 +218,15 @@ class Socket(signatures.ComposedCalls):
                 arguments += (_sender(kwargs),)
         except Exception as error:
             return failed_future(loop, error)
-        return begin(loop, self, sending, send_message, index(flags), arguments)
+        return begin(loop, self, state, sending, send_message, index(flags), arguments)
 
-    @typed_as(signatures.recv_multipart)
-    def recv_multipart(  # type: ignore[override]
-        self, flags: int = 0, copy: bool = True, track: bool = False
-    ) -> Future[Any]:
-        """Receive a message of several frames, in one piece; see `zmq.asyncio.Socket.recv_multipart`."""
-        loop = running_loop() or loop_to_run(self)
-        receiving = self._greenzmq_receiving
-        if (
-            receiving.fast_calls_left
-            and not (-flags or self._greenzmq_unawaited)
-            and receiving.last_receiver() is current_task(loop) is not None
-        ):
-            receiving.fast_calls_left = receiving.fast_calls_left - 1
-            try:
-                message = receive_message(self, DONTWAIT, copy, track)
-            except zmq.Again:
-                return begin(loop, self, receiving, receive_message, 0, (copy, track), True)
-            except Exception as error:
-                return failed_future(loop, error)
-            future: Future[Any] = Future(loop=loop)
-            future.set_result(message)
-            return future
-        return begin(loop, self, receiving, receive_message, index(flags), (copy, track))
+    recv_multipart = typed_as(signatures.recv_multipart)(  # type: ignore[assignment]
+        receiving(
+            receive_message,
+            "recv_multipart",
+            "Receive a message of several frames, in one piece; see `zmq.asyncio.Socket.recv_multipart`.",
+        )
+    )
 
     def _deserialize(  # type: ignore[override]
         self, recvd: Any, load: Callable[[Any], Any]
@@ -296,8 +295,8 @@ class Socket(signatures.ComposedCalls):
         Every task and greenlet that waits on it gets ``ZMQError(ENOTSOCK)``; so does whoever has a callback on a
         future. A future that nobody waits for is cancelled.
         """
-        unawaited = self.__dict__.get("_greenzmq_unawaited")
-        futures = unawaited.living() if unawaited else ()
+        state = getattr(self, "_greenzmq_state", None)
+        futures = state.futures.living() if state is not None and state.futures else ()
         super().close(linger)
         for future in futures:
             future.cancel()
@@ -324,6 +323,20 @@ class Socket(signatures.ComposedCalls):
             if error.errno in _ENDS:
                 raise StopAsyncIteration from None
             raise
+
+
+def _attempt(socket: Any, data: Any, flags: int = 0, copy: bool = True) -> Any:
+    """Send one frame on the fast path. Returns `MUST_WAIT` if it met EAGAIN."""
+    sending = socket._greenzmq_sending
+    sending.fast_calls_left = sending.fast_calls_left - 1
+    try:
+        return _send(socket, data, flags | DONTWAIT, copy)
+    except zmq.Again:
+        return MUST_WAIT
+
+
+#: `_attempt`, with its usual case in C.
+_send_now = compiled("send", _attempt, lambda socket, data: MUST_WAIT)
 
 
 def _as_it_is(data: Any, copy: bool) -> Any:

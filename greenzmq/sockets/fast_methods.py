@@ -18,7 +18,7 @@ from . import accelerator
 from .calls import DONTWAIT, finish_message, receive_message, send_message, send_part
 from .directions import Direction
 
-__all__ = ["fast", "use"]
+__all__ = ["compiled", "fast", "use"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -71,12 +71,20 @@ def fast(method: Method, goes_on: Mapping[str, Any] | None = None) -> Method:
     What is returned has the signature, the documentation and the name of the method, which it calls for all that is
     not usual. `goes_on` has functions by the names of methods, which take the place of those of this module.
     """
-    if accelerator.extension is None:
-        return method
     kind = method.__name__
-    compiled: Any = accelerator.extension.FastMethod(kind, method, (goes_on or globals())[kind])
-    update_wrapper(compiled, method)
-    return cast("Method", compiled)
+    return compiled(kind, method, (goes_on or globals())[kind])
+
+
+def compiled(kind: str, function: Method, again: Callable[..., Any]) -> Method:
+    """Give a function that does what the method `kind` of `Socket` does its compiled fast path, if there is one.
+
+    ``again`` is called in its place where an attempt has met EAGAIN.
+    """
+    if accelerator.extension is None:
+        return function
+    method: Any = accelerator.extension.FastMethod(kind, function, again)
+    update_wrapper(method, function)
+    return cast("Method", method)
 
 
 def use(socket: type[Any]) -> None:

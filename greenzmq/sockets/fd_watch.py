@@ -127,6 +127,9 @@ class FdWatch:
         watch = self.watch
         if watch is None:
             return
+        if watch.lazily_stopped:  # start it, in line, since nearly every wait comes by here
+            watch.lazily_stopped = False
+            return
         try:
             watch.start()
         except (OSError, WatchError):

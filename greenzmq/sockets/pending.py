@@ -15,16 +15,18 @@ from __future__ import annotations
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import zmq
 from greenlet import getcurrent
 
-from ..hubs.asyncio import Future, current_task
-from ..waiting.futures import PendingFuture, TaskWaiter, failed_future, finished_future
+from ..hubs.asyncio import HUB_OF_LOOP, Future, current_task
+from ..waiting.futures import PendingFuture, TaskWaiter, awaiting, failed_future, finished_future
 from ..waiting.reasons import POLL
 from .calls import send_message
 from .directions import POLLIN
 from .event_wait import EventWait
+from .fairness import FAST_CALLS
 from .operations import DONTWAIT
 from .outcomes import MUST_WAIT
 from .timeouts import ask_timeout
@@ -36,29 +38,35 @@ if TYPE_CHECKING:
 
 __all__ = ["PendingCall", "PendingPoll", "PendingSend", "begin", "begin_poll"]
 
+_get_loop = Future.get_loop
+_is_done = Future.done
+_set_result = Future.set_result
+
 
 class _OfSocket(PendingFuture[Any]):
-    """What pending calls and pending polls have in common.
-
-    Parameters
-    ----------
-    loop : asyncio.AbstractEventLoop
-        The loop of the call.
-    who : asyncio.Task or greenlet
-        Who has made the call.
-    socket : Socket
-        The socket.
-    seconds : float or None
-        How long the call may wait from `began_at` on; None for ever.
-    began_at : float
-        When the call was made, as `time.monotonic` counts.
-    """
+    """What pending calls and pending polls have in common."""
 
     __slots__ = ("_began_at", "_seconds", "_socket", "_socket_state", "_who")
     takes = False
+    _convert: Any
+    _awaited: bool
+    _yields: bool
 
-    def __init__(self, loop: Any, who: Any, socket: Any, seconds: float | None, began_at: float) -> None:
-        super().__init__(loop)
+    def _set_up(self, who: Any, socket: Any, seconds: float | None, began_at: float) -> None:
+        """Complete the new future.
+
+        Parameters
+        ----------
+        who : asyncio.Task or greenlet
+            Who has made the call.
+        socket : Socket
+            The socket.
+        seconds : float or None
+            How long the call may wait from `began_at` on; None for ever.
+        began_at : float
+            When the call was made, as `time.monotonic` counts.
+        """
+        self.set_up_future()
         self._who = who
         self._socket = socket
         self._socket_state: SocketState = socket._greenzmq_state
@@ -77,7 +85,7 @@ class _OfSocket(PendingFuture[Any]):
 
     def is_unawaited(self) -> bool:
         """Whether it is not done, and nobody waits for it."""
-        return self._waiter is None and not (self._awaited or PendingFuture.is_done(self))
+        return self._waiter is None and not (self._awaited or _is_done(self))
 
     def work_now(self) -> bool:
         """Do the work if it is possible now. Returns whether the future is done."""
@@ -85,7 +93,7 @@ class _OfSocket(PendingFuture[Any]):
             self._work_in_turn()
         except Exception as error:
             self.fail(error)
-        return PendingFuture.is_done(self)
+        return _is_done(self)
 
     def _work_in_turn(self) -> None:
         """`_work_without_waiting`, where those before this one need not be asked."""
@@ -93,77 +101,65 @@ class _OfSocket(PendingFuture[Any]):
 
 
 class PendingCall(_OfSocket):
-    """A `recv` that has to wait. Made by `begin`; for the parameters see `SocketState.perform`.
-
-    `has_to_try` says that the call was not made only because the turn was over.
-    """
+    """A `recv` that has to wait. Made, and completed, by `begin`."""
 
     __slots__ = ("_args", "_call", "_direction", "_flags", "_has_to_try")
     takes = True
+    _direction: Direction
+    _call: Call[Any]
+    _flags: int
+    _args: Args
+    _has_to_try: bool  # the call was not made only because the turn was over
 
-    def __init__(
-        self,
-        loop: Any,
-        who: Any,
-        socket: Any,
-        seconds: float | None,
-        began_at: float,
-        direction: Direction,
-        call: Call[Any],
-        flags: int,
-        args: Args,
-        has_to_try: bool,
-    ) -> None:
-        Future.__init__(self, loop=loop)  # in line what two classes above do: every call that has to wait comes by here
-        self._waiter = self._convert = None
-        self._awaited = self._yields = False
-        self._who = who
-        self._socket = socket
-        self._socket_state = socket._greenzmq_state
-        self._seconds = seconds
-        self._began_at = began_at
-        self._direction = direction
-        self._call = call
-        self._flags = flags | DONTWAIT
-        self._args = args
-        self._has_to_try = has_to_try
-
-    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
-        state = self._socket_state
-        waiters = state.waiters
-        if hub is not waiters.hub or waiters.watch is None:
-            state.bind_to(hub, self._socket)
-        unawaited = state.futures
-        if unawaited:
-            if len(unawaited) == 1 and unawaited[0]() is self:  # in line: nearly always
-                unawaited.clear()
-            else:
-                for before in unawaited.take_up_to(self):
-                    before.enter_unawaited()
-        if not self._has_to_try or self._direction.mid_message is not None:
-            state.about_to_wait(self._direction)
-        return TaskWaiter(self, hub, self._seconds, self._began_at, self._socket, self._who)
-
-    def _enter(self, waiter: TaskWaiter) -> None:
-        self._socket_state.waiters.enter(self._socket, waiter, self._direction)
-        if self._has_to_try and self._direction.first is waiter:
-            # The turn was over, so the call was not made. It may be one that fails, and then EVENTS never promises it.
-            waiter.wake()
-        if waiter.woken:
-            self._yields = self._socket_state.has_to_yield(self._who, self._socket, self._direction)
-
-    def _try(self, waiter: TaskWaiter) -> None:
-        if PendingFuture.is_done(self):
-            return
+    def _begin(self) -> TaskWaiter | None:
         try:
-            result = self._socket_state.try_again(
-                self._socket, self._direction, self._call, self._flags, self._args, waiter, waiter.take_wake_up()
-            )
-            if result is not MUST_WAIT:
-                convert = self._convert
-                self.set_result(result if convert is None else convert(result))
+            # `_hub`, in line, like all that every wait comes by.
+            loop = _get_loop(self)
+            hub = self._hub() if current_task(loop) is None else getattr(loop, HUB_OF_LOOP, None) or self._hub()
+            state, socket, direction = self._socket_state, self._socket, self._direction
+            waiters = state.waiters
+            if hub is not waiters.hub or waiters.watch is None:
+                state.bind_to(hub, socket)
+            unawaited = state.futures
+            if unawaited:
+                if len(unawaited) == 1 and unawaited[0]() is self:
+                    unawaited.clear()
+                else:
+                    for before in unawaited.take_up_to(self):
+                        before.enter_unawaited()
+            if unawaited is not None and unawaited.loop is not loop:
+                unawaited.note_loop(loop)
+            if direction.mid_message is not None or not (
+                self._has_to_try or direction.expect_eagain or state.alternates
+            ):
+                state.about_to_wait(direction)
+            waiter = TaskWaiter()
+            waiter.set_up(self, hub, self._seconds, self._began_at, socket, self._who)
+            self._waiter = waiter
+            waiters.enter(socket, waiter, direction)
+            if self._has_to_try and waiter.previous is None:
+                # The turn was over, so the call was not made. It may be one that fails: EVENTS never promises that.
+                waiter.wake()
+            if waiter.woken:
+                self._yields = state.has_to_yield(self._who, socket, direction)
         except Exception as error:
             self.fail(error)
+            self._end_wait()
+        return self._waiter
+
+    def _try(self, waiter: TaskWaiter, woken: bool) -> bool:
+        try:
+            if not _is_done(self):
+                result = self._socket_state.try_again(
+                    self._socket, self._direction, self._call, self._flags, self._args, waiter, woken
+                )
+                if result is MUST_WAIT:
+                    return False
+                convert = self._convert
+                _set_result(self, result if convert is None else convert(result))
+        except Exception as error:
+            self.fail(error)
+        return True
 
     def enter_unawaited(self) -> None:
         """Stand in the queue since somebody is about to wait behind; see `TaskWaiter.let_go`."""
@@ -173,16 +169,18 @@ class PendingCall(_OfSocket):
             waiter.unattend()
 
     def _quit(self, waiter: TaskWaiter) -> None:
-        leave = self._socket_state.waiters.leave
+        waiters = self._socket_state.waiters
         try:
-            leave(self._socket, waiter, self._direction)
+            waiters.leave(self._socket, waiter, self._direction)
         except BaseException:  # as in `PendingFuture._quit`
-            leave(self._socket, waiter, self._direction)
+            waiters.leave(self._socket, waiter, self._direction)
             raise
         finally:
             self._waiter = None
-        if self.takes and not PendingFuture.is_done(self) and self._socket_state.futures is not None:
+        if not _is_done(self) and self.takes and self._socket_state.futures is not None:
             self._socket_state.futures.add(self)  # nobody waits for it any more
+
+    __await__ = __iter__ = awaiting(_begin, _try, _quit)
 
     def _is_wanted(self) -> bool:
         waiter = self._waiter
@@ -217,25 +215,27 @@ class PendingSend(PendingCall):
     is_eager = True
     takes = False
 
-    def _enter(self, waiter: TaskWaiter) -> None:
-        waiter.hub.note_unfinished(self)
-        super()._enter(waiter)
+    def _begin(self) -> TaskWaiter | None:
+        waiter = PendingCall._begin(self)
+        if waiter is not None:
+            waiter.hub.note_unfinished(self)
+        return waiter
+
+    __await__ = __iter__ = awaiting(_begin, PendingCall._try, PendingCall._quit)
 
     def end_with_loop(self) -> None:
         """The loop ends: make a last attempt. If there is no room, tell that this is not sent, and cancel it."""
         waiter = self._waiter
-        if waiter is None or self._awaited or PendingFuture.is_done(self):
+        if waiter is None or self._awaited or _is_done(self):
             return
-        waiter.wake()
-        self._try(waiter)
-        if PendingFuture.is_done(self):
+        if self._try(waiter, True):
             self._quit(waiter)
         else:
             self._tell_unsent()
             self.cancel()
 
     def __del__(self) -> None:
-        if PendingFuture.is_done(self):
+        if _is_done(self):
             super().__del__()  # tells of an error that nobody has asked for
         elif not self._socket_state.waiters.inherited:
             self._tell_unsent()
@@ -261,19 +261,19 @@ class PendingPoll(_OfSocket):
 
     __slots__ = ("_events", "_wait")
 
-    def __init__(self, loop: Any, who: Any, socket: Any, seconds: float | None, began_at: float, events: int) -> None:
-        super().__init__(loop, who, socket, seconds, began_at)
+    def set_up(self, who: Any, socket: Any, seconds: float | None, began_at: float, events: int) -> None:
+        """Complete the new future; for the parameters see `_OfSocket`."""
+        self._set_up(who, socket, seconds, began_at)
         self._events = events
         self._wait: Any = None
 
-    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
+    def _enter(self, hub: AsyncioHub) -> None:
         self._bind(hub)
         reason = (POLL, self._socket, self._events)
-        waiter = TaskWaiter(self, hub, self._seconds, self._began_at, reason, self._who)
+        waiter = TaskWaiter()
+        waiter.set_up(self, hub, self._seconds, self._began_at, reason, self._who)
         self._wait = EventWait(self._socket_state.waiters, self._socket, self._events, waiter)
-        return waiter
-
-    def _enter(self, waiter: TaskWaiter) -> None:
+        self._waiter = waiter
         self._wait.enter()
         self._wait.listen()
         if waiter.woken:
@@ -282,8 +282,7 @@ class PendingPoll(_OfSocket):
     def _leave(self, waiter: TaskWaiter) -> None:
         self._wait.leave()
 
-    def _work(self, waiter: TaskWaiter) -> None:
-        waiter.take_wake_up()
+    def _work(self, waiter: TaskWaiter, woken: bool) -> None:
         ready = self._wait.ready()
         if ready or waiter.expired:
             if ready & POLLIN:
@@ -301,19 +300,28 @@ class PendingPoll(_OfSocket):
 
 
 def begin(
-    loop: Any, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, met_again: bool = False
+    loop: Any,
+    socket: Any,
+    state: SocketState,
+    direction: Direction,
+    call: Call[Any],
+    flags: int,
+    args: Args,
+    met_again: bool = False,
 ) -> Future[Any]:
     """`SocketState.perform` with a future for its result. Never waits: the future's owner does."""
-    state: SocketState = socket._greenzmq_state
     who = current_task(loop) or getcurrent()
     try:
-        known = direction.timeout
+        takes, known = direction is state.receiving, direction.timeout
         if flags & DONTWAIT or known == 0:
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
         began_at = monotonic()
-        takes = direction is state.receiving
-        unawaited = state.futures
-        if not met_again and (not (takes and unawaited) or unawaited.serve_before()):
+        unawaited, last_receiver = state.futures, direction.last_receiver
+        # What `try_first` would find, in line: a `recv` nearly always has to wait by what is known already.
+        is_usual = takes and not unawaited and last_receiver() is who and direction.mid_message is None
+        asked = state.alternates and 0 < state.waiters.sending.fast_calls_left < FAST_CALLS
+        must_wait = met_again or (is_usual and (direction.expect_eagain or asked))
+        if not must_wait and (not (takes and unawaited) or unawaited.serve_before()):
             if not takes:
                 _work_off(direction)
             result = state.try_first(who, socket, direction, call, flags, args)
@@ -324,15 +332,26 @@ def begin(
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
     except Exception as error:
         return failed_future(loop, error)
-    seconds = timeout / 1000 if timeout > 0 else None
+    future = PendingCall(loop=loop) if takes else PendingSend(loop=loop)
+    future._waiter = future._convert = None  # `_set_up`, in line: every call that has to wait comes by here
+    future._awaited = future._yields = False
+    future._who = who
+    future._socket = socket
+    future._socket_state = state
+    future._seconds = timeout / 1000 if timeout > 0 else None
+    future._began_at = began_at
+    future._direction = direction
+    future._call = call
+    future._flags = flags | DONTWAIT
+    future._args = args
     turn = state.waiters.begun_turn
-    has_to_try = not (met_again or turn is None or turn.calls_left)
-    kind = PendingCall if takes else PendingSend
-    future = kind(loop, who, socket, seconds, began_at, direction, call, flags, args, has_to_try)
+    future._has_to_try = not (met_again or turn is None or turn.calls_left)
     if not takes:
         future.begin_unawaited()
-    elif unawaited is not None:
+    elif unawaited:
         unawaited.add(future)
+    elif unawaited is not None:
+        unawaited.append(ref(future))  # `add`, in line
     return future
 
 
@@ -353,7 +372,8 @@ def begin_poll(loop: Any, socket: Any, events: int, seconds: float | None) -> Fu
             state.turn.put_off_its_end()
     except Exception as error:
         return failed_future(loop, error)
-    future = PendingPoll(loop, current_task(loop) or getcurrent(), socket, seconds, began_at, events)
+    future = PendingPoll(loop=loop)
+    future.set_up(current_task(loop) or getcurrent(), socket, seconds, began_at, events)
     if state.futures is not None:
         state.futures.add(future)
     return future

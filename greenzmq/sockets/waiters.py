@@ -204,7 +204,7 @@ class SocketWaiters(FdWatch):
             except zmq.ZMQError:
                 self.wake_all()
                 events = POLLIN | POLLOUT
-            if events & direction.event or not is_first or self.listeners:
+            if events & (POLLIN if direction is receiving else POLLOUT) or not is_first or self.listeners:
                 self.on_events(events)
 
     def leave(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:

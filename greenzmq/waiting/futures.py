@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import HubError, WrongHubError
 from ..hubs.asyncio import (
+    HUB_OF_LOOP,
     AsyncioHub,
     CancelledError,
     Future,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
     from .reasons import Reason
 
-__all__ = ["PendingFuture", "TaskWaiter", "failed_future", "finished_future", "loop_to_run"]
+__all__ = ["PendingFuture", "TaskWaiter", "awaiting", "failed_future", "finished_future", "loop_to_run"]
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ ROUNDS = 3
 
 _is_done = Future.done
 _result = Future.result
+_set_result = Future.set_result
 _cancel = Future.cancel
 
 
@@ -70,21 +72,13 @@ class TaskWaiter(Waiter):
     """The waiter of a `PendingFuture`.
 
     ``parked`` is true while a wake-up has something to do: a task has stopped here, or no task awaits the future.
-
-    Parameters
-    ----------
-    future : PendingFuture
-        Whose work is to be done after a wake-up.
-    hub, timeout, since, reason
-        See `Waiter`.
-    party : asyncio.Task or greenlet
-        Who has made the call.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_future", "_leave", "_message", "_wakeup")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_future", "_message", "_wakeup")
     hub: AsyncioHub
+    __init__ = object.__init__  # see `PendingFuture.set_up_future`
 
-    def __init__(
+    def set_up(
         self,
         future: PendingFuture[Any],
         hub: AsyncioHub,
@@ -93,10 +87,9 @@ class TaskWaiter(Waiter):
         reason: Reason,
         party: Any,
     ) -> None:
-        self._future: Any = future  # a weak reference after `let_go`
-        self._leave: Any = None
-        self._wakeup: Any = None
-        self._context: Any = None
+        """Complete the new waiter of `future`, for a call that the task or greenlet `party` has made; see `Waiter`."""
+        self._future: Any = future  # or what `let_go` has put there; None after `close`
+        self._wakeup: Any = None  # the callback of the task that has stopped here
         self._cancelled = False
         # In line what `Waiter` does: every call that has to wait comes by here.
         self.party = party
@@ -112,7 +105,12 @@ class TaskWaiter(Waiter):
     def wake_now(self) -> None:
         """See `Waiter.wake_now`: resume the task at once."""
         self.woken = True
-        self._resume()
+        wakeup = self._wakeup
+        if wakeup is None:
+            self._resume()
+        else:  # in line what that does
+            self._wakeup, self.parked = None, False
+            self._context.run(wakeup, self)
 
     def _resume(self) -> None:
         """In the loop: resume the task that has stopped here; do the work if no task awaits the future."""
@@ -123,13 +121,14 @@ class TaskWaiter(Waiter):
             self.parked = False
             self._context.run(wakeup, self)
             return
-        future, leave = self._future, self._leave
-        if type(future) is weakref.ref:
-            future = future()
+        future = self._future
+        if type(future) is tuple:
+            reference, leave = future
+            future = reference()
+            if future is None:
+                leave()
         if future is not None:
             future._work_unawaited()
-        elif leave is not None:
-            leave()
 
     def work_off(self) -> bool:
         """Do the work now, if this was woken and no task awaits the future. Returns whether that is so."""
@@ -137,11 +136,6 @@ class TaskWaiter(Waiter):
         if is_due:
             self._resume()
         return is_due
-
-    def take_wake_up(self) -> bool:
-        """Whether it was woken since this was asked last, as `Waiter.park` returns it."""
-        woken, self.woken = self.woken, False
-        return woken
 
     def attend(self) -> None:
         """A task awaits the future, and has not stopped here yet."""
@@ -153,22 +147,22 @@ class TaskWaiter(Waiter):
         if self.woken or self.expired:
             self.hub.call_soon(self._resume)
 
-    def note_yield(self) -> None:
-        """The task is about to let the loop go round."""
-        self.yielded = True
-
     def let_go(self, future: PendingFuture[Any], leave: Callable[[], object]) -> None:
         """Do not keep the future alive. Once it is gone, the next wake-up calls ``leave()`` instead."""
-        self._future, self._leave = weakref.ref(future), leave
+        self._future = (weakref.ref(future), leave)
 
     def hold(self, future: PendingFuture[Any]) -> None:
         """Undo `let_go`."""
-        self._future, self._leave = future, None
+        self._future = future
 
     def close(self) -> None:
         """See `Waiter.close`."""
-        super().close()
-        self._future = self._leave = None
+        queue = self.queue
+        if queue is not None and queue.first is queue.last and self._timer is None:  # in line, as most waits end so
+            queue.first = queue.last = self.queue = self.party = self.reason = None
+        else:
+            Waiter.close(self)
+        self._future = None
 
     # -- the methods of a future that a task calls ---------------------------------------------------------------------
 
@@ -197,10 +191,59 @@ class TaskWaiter(Waiter):
         return f"<{type(self).__name__} for {self.reason!r}>"
 
 
+def awaiting(
+    begin: Callable[[Any], TaskWaiter | None],
+    attempt: Callable[[Any, TaskWaiter, bool], bool],
+    leave: Callable[[Any, TaskWaiter], object],
+) -> Callable[[Any], Generator[Any, None, Any]]:
+    """The method `__await__` of a `PendingFuture` whose `_begin`, `_try` and `_quit` are these functions.
+
+    They are called as functions, since CPython cannot speed up calls of methods of a class that is derived from
+    `asyncio.Future`.
+    """
+
+    def wait(self: Any) -> Generator[Any, None, Any]:
+        waiter: Any = None
+        try:
+            if self._awaited or _is_done(self):  # another task does the work, and this one waits as for any future
+                return (yield from Future.__await__(self))
+            self._awaited = True
+            try:
+                waiter = self._waiter
+                if waiter is None:
+                    waiter = begin(self)
+                else:
+                    waiter.attend()
+                if self._yields:
+                    yield from self._go_round(waiter)
+                while waiter is not None:
+                    while not (waiter.woken or waiter.expired):
+                        waiter._asyncio_future_blocking = True
+                        yield waiter
+                    woken = waiter.woken
+                    waiter.woken = False
+                    if attempt(self, waiter, woken):
+                        break
+            except CancelledError as error:
+                _cancel(self, *error.args)
+                raise
+            finally:
+                self._awaited = False
+                if waiter is not None and _is_done(self):
+                    leave(self, waiter)
+                else:
+                    self._end_wait()
+            return _result(self)
+        finally:
+            del self, waiter  # the traceback of an error refers to this frame
+
+    return wait
+
+
 class PendingFuture(Future[T]):
     """A future whose work is done by whoever waits for it; see above.
 
-    A subclass says what the work is, in the four methods that follow `__init__`.
+    A subclass says what the work is, in the four methods that follow `set_up_future`.
 
     Attributes
     ----------
@@ -213,29 +256,31 @@ class PendingFuture(Future[T]):
     #: `asyncio.Future.done`: whether it is done, with no attempt to do the work.
     is_done = Future.done
 
-    def __init__(self, loop: Any) -> None:
-        super().__init__(loop=loop)
-        self._waiter: TaskWaiter | None = None  # not None while the future stands in a queue
-        self._awaited = False  # a task is in `__await__`
-        self._yields = False  # the task has to let the loop go round before it does the work
-        self._convert: Callable[[Any], Any] | None = None
+    _waiter: TaskWaiter | None  # not None while the future stands in a queue
+    _awaited: bool  # a task is in `__await__`
+    _yields: bool  # the task has to let the loop go round before it does the work
+    _convert: Callable[[Any], Any] | None
+
+    def set_up_future(self) -> None:
+        """Complete the new future. No `__init__` does this, since one in Python doubles the cost of a new object."""
+        self._waiter = self._convert = None
+        self._awaited = self._yields = False
 
     # -- what the work is ----------------------------------------------------------------------------------------------
 
-    def _new_waiter(self, hub: AsyncioHub) -> TaskWaiter:
-        """Make the waiter, which does not stand anywhere yet."""
-        raise NotImplementedError
-
-    def _enter(self, waiter: TaskWaiter) -> None:
-        """Put the waiter where it will be woken. Undone by `_leave`, also if this raises."""
+    def _enter(self, hub: AsyncioHub) -> None:
+        """Make `_waiter`, and put it where it will be woken. Undone by `_leave`, also if this raises."""
         raise NotImplementedError
 
     def _leave(self, waiter: TaskWaiter) -> None:
         """Undo `_enter`, and close the waiter. Idempotent."""
         raise NotImplementedError
 
-    def _work(self, waiter: TaskWaiter) -> None:
-        """Do the work after a wake-up, and `finish` with the result. If it is not possible yet, do nothing."""
+    def _work(self, waiter: TaskWaiter, woken: bool) -> None:
+        """Do the work, and `finish` with the result. If it is not possible yet, do nothing.
+
+        `woken` is False if the time is over and nobody has woken the waiter.
+        """
         raise NotImplementedError
 
     def _work_without_waiting(self) -> None:
@@ -259,64 +304,31 @@ class PendingFuture(Future[T]):
 
     # -- a task awaits it ----------------------------------------------------------------------------------------------
 
-    def __await__(self) -> Generator[Any, None, T]:
-        waiter: Any = None
-        try:
-            if not _is_done(self):
-                if self._awaited:  # another task does the work; this one waits for its outcome, as for any future's
-                    return (yield from Future.__await__(self))
-                self._awaited = True
-                try:
-                    waiter = self._waiter
-                    if waiter is None:
-                        waiter = self._begin()
-                    else:
-                        waiter.attend()
-                    if self._yields and waiter is not None:
-                        self._yields = False
-                        waiter.note_yield()
-                        for _ in range(ROUNDS):
-                            yield
-                    while not (waiter is None or _is_done(self)):
-                        while not (waiter.woken or waiter.expired):
-                            waiter._asyncio_future_blocking = True
-                            yield waiter
-                        self._try(waiter)
-                except CancelledError as error:
-                    _cancel(self, *error.args)
-                    raise
-                finally:
-                    self._awaited = False
-                    if _is_done(self) and waiter is not None:
-                        self._quit(waiter)
-                    else:
-                        self._end_wait()
-            return _result(self)
-        finally:
-            del self, waiter  # the traceback of an error refers to this frame
-
-    __iter__ = __await__
-
     def _begin(self) -> TaskWaiter | None:
         """Stand in the queue. None if that is an error, which the future has got then."""
         try:
-            loop = self.get_loop()
-            if current_task(loop) is None and running_loop() is not loop:
-                raise WrongHubError(f"{self!r} was made in another loop than the one that runs here; await it there")
-            waiter = self._waiter = self._new_waiter(AsyncioHub.of(loop))
-            self._enter(waiter)
+            self._enter(self._hub())
         except Exception as error:
             self.fail(error)
             self._end_wait()
         return self._waiter
 
-    def _try(self, waiter: TaskWaiter) -> None:
-        """Do the work, if it is possible now and the future was not cancelled meanwhile."""
+    def _hub(self) -> AsyncioHub:
+        """The hub of the future's loop, which has to be the one that runs here."""
+        loop = self.get_loop()
+        if current_task(loop) is None and running_loop() is not loop:
+            raise WrongHubError(f"{self!r} was made in another loop than the one that runs here; await it there")
+        hub: AsyncioHub = getattr(loop, HUB_OF_LOOP, None) or AsyncioHub.get()
+        return hub
+
+    def _try(self, waiter: TaskWaiter, woken: bool) -> bool:
+        """Do the work, if it is possible now and the future was not cancelled meanwhile. Returns whether it is done."""
         try:
             if not _is_done(self):
-                self._work(waiter)
+                self._work(waiter, woken)
         except Exception as error:
             self.fail(error)
+        return _is_done(self)
 
     def _end_wait(self) -> None:
         """No task awaits the future any more. Leave the queue, unless the work is to be done all the same."""
@@ -336,6 +348,15 @@ class PendingFuture(Future[T]):
             raise
         finally:
             self._waiter = None
+
+    def _go_round(self, waiter: TaskWaiter | None) -> Generator[None, None, None]:
+        """Let the loop go round before the task does the work."""
+        if waiter is not None:
+            self._yields, waiter.yielded = False, True
+            for _ in range(ROUNDS):
+                yield
+
+    __await__ = __iter__ = awaiting(_begin, _try, _quit)
 
     # -- no task awaits it ---------------------------------------------------------------------------------------------
 
@@ -364,7 +385,8 @@ class PendingFuture(Future[T]):
             return
         try:
             if self._is_wanted():
-                self._try(waiter)
+                woken, waiter.woken = waiter.woken, False
+                self._try(waiter, woken)
         finally:
             if _is_done(self) or not self._is_wanted():
                 self._quit(waiter)
@@ -432,7 +454,7 @@ class PendingFuture(Future[T]):
 def finished_future(loop: Any, result: T) -> Future[T]:
     """A future that is done. An ordinary one, since no work is left."""
     future: Future[T] = Future(loop=loop)
-    future.set_result(result)
+    _set_result(future, result)
     return future
 
 

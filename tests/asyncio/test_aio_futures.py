@@ -25,6 +25,19 @@ async def test_an_unawaited_send_is_sent() -> None:
 
 
 @on_loops
+async def test_each_send_has_a_future_of_its_own() -> None:
+    """The future of a send is used again only once nobody has it. Seen to fail where references were not counted."""
+    async with a_pair() as (push, pull):
+        dropped = id(push.send(b"0"))
+        kept = [push.send(b"%d" % number) for number in range(1, 4)]
+        assert len({id(future) for future in kept}) == 3 and {future.result() for future in kept} == {None}
+        assert await asyncio.gather(push.send(b"4"), push.send(b"5")) == [None, None]
+        assert len((await asyncio.wait([push.send(b"6"), push.send(b"7")]))[0]) == 2
+        assert id(kept[0]) == dropped
+        assert [await pull.recv() for _ in range(8)] == [b"%d" % number for number in range(8)]
+
+
+@on_loops
 async def test_what_is_sent_is_what_it_was_when_the_call_was_made() -> None:
     """A buffer or list that is changed after the call, which waits for room, was sent as it was before."""
     async with a_pair(sndhwm=1, rcvhwm=1) as (push, pull):

@@ -56,6 +56,7 @@ LAYERS = {
 }
 # What is made of asyncio's futures.
 AWAITABLE = (
+    "sockets.unawaited",
     "sockets.pending",
     "sockets.awaitable_signatures",
     "sockets.awaitable",

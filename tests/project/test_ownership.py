@@ -29,6 +29,9 @@ KEPT = {
     ("sockets/locked.py", "fast_calls_left"): "as in sockets/socket.py",
     ("sockets/socket.py", "fast_calls_left"): "the fast path counts down in line: a call would cost more than a recv",
     ("sockets/awaitable.py", "fast_calls_left"): "its own fast path",
+    ("waiting/futures.py", "first"): "the usual case of `Waiter.close`, in line: every wait ends there",
+    ("waiting/futures.py", "last"): "the same",
+    ("sockets/fd_watch.py", "lazily_stopped"): "as `Watch.lazily_stopped` allows: every wait passes there",
     (
         "polling/awaitable.py",
         "_poller_class",

@@ -305,8 +305,9 @@ def replace_awaitable_backend(patch: pytest.MonkeyPatch, stand_in: Callable[[str
     replace_send(patch, stand_in("send"))
     replace_recv(patch, stand_in("recv"))
     replace_backend(patch, SimpleNamespace(recv_into=stand_in("recv_into"), get=calls.BackendSocket.get))
-    for name in ("send", "recv"):
-        patch.setattr(awaitable, f"_{name}", stand_in(name))
+    patch.setattr(awaitable, "_send", stand_in("send"))
+    patch.setattr(awaitable, "_send_now", awaitable._attempt)
+    patch.setattr(awaitable.Socket, "recv", awaitable.receiving(stand_in("recv"), "recv", ""))
 
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
