@@ -271,11 +271,11 @@ def types(session: nox.Session) -> None:
 
 def wheel(session: nox.Session, build: dict[str, str]) -> Path:
     """The wheel for the session's interpreter, built with these environment variables when it is first asked for."""
-    tag = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True)
+    tag = session.run_install("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True)
     folder = Path(DIST.name) / "-".join([str(tag).strip(), *build])
     if not (wheels := list(folder.glob("*.whl"))):
         session.install("build")
-        session.run("python", "-m", "build", "--outdir", str(folder), str(ROOT), silent=True, env=build)
+        session.run_install("python", "-m", "build", "--outdir", str(folder), str(ROOT), silent=True, env=build)
         wheels = list(folder.glob("*.whl"))
     return wheels[0]
 
@@ -415,7 +415,8 @@ def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = 
     # Most tests wait more than they compute: twice as many processes as there are cores. The slow ones stand together;
     # the process that has got them is relieved of the rest of its share.
     workers = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
-    session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment)
+    if session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment) is None:
+        return  # nox --install-only
     suite = ET.parse(report).getroot()[0].attrib
     if int(suite["tests"]) <= int(suite["skipped"]):
         session.error("no test was run")
