@@ -30,7 +30,8 @@ async def test_each_send_has_a_future_of_its_own() -> None:
     async with a_pair() as (push, pull):
         dropped = id(push.send(b"0"))
         kept = [push.send(b"%d" % number) for number in range(1, 4)]
-        assert len({id(future) for future in kept}) == 3 and {future.result() for future in kept} == {None}
+        assert len({id(future) for future in kept}) == 3
+        assert {future.result() for future in kept} == {None}
         assert await asyncio.gather(push.send(b"4"), push.send(b"5")) == [None, None]
         assert len((await asyncio.wait([push.send(b"6"), push.send(b"7")]))[0]) == 2
         assert id(kept[0]) == dropped
