@@ -274,7 +274,7 @@ import greenzmq
 from greenzmq.process import unpatched
 def program():
     hub = greenzmq.hub()
-    got, ended = [], []
+    got, stayed, ended = [], [], []
     def direct():
         got.append(hub.call_from_thread(lambda: (hub.sleep(0.01), "direct")[1]))
     def waits():
@@ -286,12 +286,12 @@ def program():
         got.append(future.result())
     def stays():
         try:
-            hub.call_from_thread(hub.sleep, 60)
+            hub.call_from_thread(lambda: (stayed.append(True), hub.sleep(60)))
         except concurrent.futures.CancelledError:
             ended.append("cancelled by the end of main")
     for function in (direct, waits, stays):
         unpatched.start_new_thread(function, ())
-    while len(got) < 2 or not greenzmq.waiters():
+    while len(got) < 2 or not stayed:
         hub.sleep(0.001)
     return got, ended
 got, ended = greenzmq.main(program, hub={hub!r})
