@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket as stdlib_socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import greenlet
@@ -17,6 +19,7 @@ from support.sockets import connected, fill, in_hub, parked, receives, sends, un
 import greenzmq
 import greenzmq.asyncio
 from greenzmq import GreenHub
+from greenzmq.waiting.tasks import refuse_coroutine
 
 
 def check_refused(hub: GreenHub, error: object) -> None:
@@ -400,3 +403,23 @@ def test_wait_for_the_descriptor_of_a_waiting_socket(
     push.send(b"x")
     assert task.get() == b"x"
     assert beside.get() in (0, 1)
+
+
+def test_coroutine_functions_are_known_without_inspect(monkeypatch):
+    """Whatever wraps them. It was imported for that in native threads, which failed under gevent's import locks."""
+
+    class Service:
+        async def serve(self):
+            pass
+
+        def say(self):
+            pass
+
+    monkeypatch.delitem(sys.modules, "inspect")
+    serve, say = Service().serve, Service().say
+    for wrong in (serve, Service.serve, partial(serve), partial(partial(serve))):
+        with pytest.raises(TypeError, match="coroutine function"):
+            refuse_coroutine(wrong)
+    for right in (say, partial(say), partial(len), len, Service, Service()):
+        refuse_coroutine(right)
+    assert "inspect" not in sys.modules
