@@ -238,7 +238,8 @@ static int make_message(Message *message, PyObject *bytes, int *released) {
 /* Send so many messages as parts of one. Returns how many are sent, and what has ended it in `error`. */
 static Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *error) {
     Py_ssize_t next = 0;
-    while (next < count && zmq.msg_send_(&messages[next], address, DONTWAIT | (next + 1 < count) * SNDMORE) >= 0) next++;
+    while (next < count && zmq.msg_send_(&messages[next], address, DONTWAIT | (next + 1 < count) * SNDMORE) >= 0)
+        next++;
     *error = next < count ? zmq.errno_() : 0;
     return next;
 }

@@ -68,18 +68,18 @@ typedef struct Sleeper Sleeper;
 typedef struct {
     PyObject_HEAD
     PyThread_type_lock lock;
-    unsigned long owner;     /* the thread that holds it */
-    PyObject *admit;         /* called for the sleeper, by whoever takes the lock */
-    PyObject *leave;         /* called for it at the end of its wait */
-    Sleeper *allowed[2];     /* who may sleep on it to receive, and to send; or NULL */
-    void *address;           /* of the libzmq socket; NULL once it may not be used here */
-    Sleeper *sleeper;        /* who sleeps on the socket; NULL if nobody does */
-    long held;               /* how many times the lock is held, by one thread */
-    unsigned long calls;     /* a number of each use of the socket */
-    unsigned long refused;   /* of the last one that met EAGAIN */
-    long refused_way;        /* and whether that was a recv (0) or a send (1) */
-    long full;               /* what `fast_calls_left` is at the beginning of a turn */
-    int alternates;          /* it is a REQ or REP */
+    unsigned long owner;   /* the thread that holds it */
+    PyObject *admit;       /* called for the sleeper, by whoever takes the lock */
+    PyObject *leave;       /* called for it at the end of its wait */
+    Sleeper *allowed[2];   /* who may sleep on it to receive, and to send; or NULL */
+    void *address;         /* of the libzmq socket; NULL once it may not be used here */
+    Sleeper *sleeper;      /* who sleeps on the socket; NULL if nobody does */
+    long held;             /* how many times the lock is held, by one thread */
+    unsigned long calls;   /* a number of each use of the socket */
+    unsigned long refused; /* of the last one that met EAGAIN */
+    long refused_way;      /* and whether that was a recv (0) or a send (1) */
+    long full;             /* what `fast_calls_left` is at the beginning of a turn */
+    int alternates;        /* it is a REQ or REP */
 } SharedLock;
 
 extern PyTypeObject SharedLock_Type, Sleeper_Type;

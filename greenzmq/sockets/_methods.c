@@ -133,8 +133,7 @@ static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, 
     if (outcome == DONE) return parts;
     Py_XDECREF(parts);
     if (outcome == FAILED) return NULL;
-    if (outcome == AGAIN)
-        return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
+    if (outcome == AGAIN) return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
     return IN_PYTHON;
 }
 

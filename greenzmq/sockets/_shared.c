@@ -19,7 +19,7 @@
 #include <sys/epoll.h>
 #endif
 
-#define EVENTS 15 /* ZMQ_EVENTS */
+#define EVENTS 15  /* ZMQ_EVENTS */
 #define SENDABLE 2 /* ZMQ_POLLOUT */
 
 /* --- the lock ----------------------------------------------------------------------------------------------------- */
@@ -257,8 +257,8 @@ static int has_room(Sleeper *self) {
 static int new_epoll(int fd, int hub_fd) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event of_socket = {.events = EPOLLIN}, of_hub = {.events = EPOLLIN, .data.u32 = 1};
-    if (epoll < 0 || (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &of_socket) == 0 &&
-                      epoll_ctl(epoll, EPOLL_CTL_ADD, hub_fd, &of_hub) == 0))
+    if (epoll < 0 ||
+        (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &of_socket) == 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, hub_fd, &of_hub) == 0))
         return epoll;
     close(epoll);
     return -1;
