@@ -8,7 +8,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
-from types import CodeType, CoroutineType, FunctionType, MethodType
+from types import CodeType, CoroutineType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -50,12 +50,7 @@ def refuse_coroutine(function: object) -> None:
 
 
 def _is_coroutine_function(function: object) -> bool:
-    """`inspect.iscoroutinefunction`, without an import of `inspect`.
-
-    With `ast` and `dis` that takes 5 ms, and fails or hangs in a native thread where gevent has patched import locks.
-    """
-    if type(function) is FunctionType and not vars(function):  # without a mark of `inspect` or `asyncio`
-        return bool(function.__code__.co_flags & _CO_COROUTINE)
+    """`inspect.iscoroutinefunction`, without its import: a native thread may hang in that under gevent's patch."""
     known: Any = getattr(sys.modules.get("inspect"), "iscoroutinefunction", None)
     if known is not None:
         return bool(known(function))
