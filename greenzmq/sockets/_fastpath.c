@@ -366,10 +366,10 @@ NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
     return outcome == AGAIN ? refused(socket, 0) : outcome;
 }
 
-int rests(PyObject *socket, int way, Sleeper **used) {
+int rests(PyObject *socket, int way) {
     SharedLock *lock = lock_of(socket);
-    *used = NULL;
-    if (lock == NULL || !sleep_on(lock, socket, way, used)) return 0;
+    admitted = NULL;
+    if (lock == NULL || !sleep_on(lock, socket, way)) return 0;
     refill(lock, SLOT(socket, way)); /* a new turn */
     return 1;
 }

@@ -90,14 +90,15 @@ void *free_address(PyObject *lock);
 int try_hold(SharedLock *lock);
 void let_go(SharedLock *lock);
 
-/* Sleep until a call that has met EAGAIN is worth another try: 1; or 0. In `used` is then who has been admitted to the
-   queue, or may be, if anybody: the call goes on in Python, and its result through `end_sleep`. */
-int sleep_on(SharedLock *lock, PyObject *socket, int way, Sleeper **used);
+/* Sleep until a call that has met EAGAIN is worth another try: 1; or 0. */
+int sleep_on(SharedLock *lock, PyObject *socket, int way);
+/* What follows an attempt that has met EAGAIN: 1 if it is to be made again; else 0, and the call goes on in Python. */
+int rests(PyObject *socket, int way);
+/* Whom the last `rests` that gave 0 has let into the queue, or may still; NULL if nobody. The result of the call in
+   Python then goes through `end_sleep`. It is to be read at once, while no other thread runs. Not a pointer to a variable
+   of the caller's, since greenlets may switch during that call: see "one call" in _fastpath.c. */
+extern Sleeper *admitted;
 PyObject *end_sleep(Sleeper *used, PyObject *socket, PyObject *result);
-
-/* What follows an attempt that has met EAGAIN: 1 if it is to be made again, else 0, and the call goes on in Python; if
-   `used` is somebody then, its result goes through `end_sleep`. */
-int rests(PyObject *socket, int way, Sleeper **used);
 
 /* The lock of a socket that threads share, whose address could be used just now; NULL of any other. */
 SharedLock *lock_of(PyObject *socket);

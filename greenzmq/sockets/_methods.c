@@ -41,11 +41,12 @@ static PyObject *end_wait(Sleeper *used, PyObject *socket, PyObject *result) {
 static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 2, kwnames) && PyBytes_CheckExact(args[1])) {
-        Sleeper *used;
         int outcome;
-        while ((outcome = try_send(args[0], args[1])) == AGAIN && rests(args[0], 1, &used)) continue;
-        if (outcome == AGAIN)
+        while ((outcome = try_send(args[0], args[1])) == AGAIN && rests(args[0], 1)) continue;
+        if (outcome == AGAIN) {
+            Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], args[1], NULL));
+        }
         if (outcome == DONE) Py_RETURN_NONE;
     }
     return IN_PYTHON;
@@ -54,11 +55,12 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
 static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 1, kwnames)) {
-        Sleeper *used;
         int outcome;
-        while ((outcome = try_recv(args[0])) == AGAIN && rests(args[0], 0, &used)) continue;
-        if (outcome == AGAIN)
+        while ((outcome = try_recv(args[0])) == AGAIN && rests(args[0], 0)) continue;
+        if (outcome == AGAIN) {
+            Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
+        }
         if (outcome == DONE) return taken;
         if (outcome == FAILED) return NULL;
     }
@@ -76,22 +78,16 @@ static int are_plain(PyObject *parts) {
     return found & 2 ? 2 : found;
 }
 
-/* What follows when parts could not be sent; NotImplemented says to try once more. A list becomes a tuple, since others may change it during a wait. In the
-   middle of a message the lock is held to its end: nobody else's parts come in between. */
-static PyObject *send_again(PyObject *again, PyObject *socket, PyObject **parts) {
-    Py_ssize_t sent = stopped.sent;
-    int error = stopped.error;
+/* What follows when all parts, a tuple or NULL if there was no memory for it, could not be sent; NotImplemented says to
+   try once more. In the middle of a message the lock is held to its end: nobody else's parts come in between. */
+static PyObject *send_again(PyObject *again, PyObject *socket, PyObject *parts, Py_ssize_t sent, int error) {
     SharedLock *lock = sent > 0 ? lock_of(socket) : NULL;
-    PyObject *list = *parts, *tuple = PySequence_Tuple(list); /* the same one, if it is one */
     PyObject *then = NULL;
-    Sleeper *used = NULL;
-    if (tuple != NULL) {
-        *parts = tuple;
-        Py_DECREF(list);
-        if (sent == 0 && rests(socket, 1, &used))
-            then = Py_NewRef(Py_NotImplemented);
-        else
-            then = end_wait(used, socket, PyObject_CallFunction(again, "OOni", socket, tuple, sent, error));
+    if (parts != NULL && sent == 0 && rests(socket, 1)) {
+        then = Py_NewRef(Py_NotImplemented);
+    } else if (parts != NULL) {
+        Sleeper *used = sent == 0 ? admitted : NULL;
+        then = end_wait(used, socket, PyObject_CallFunction(again, "OOni", socket, parts, sent, error));
     }
     if (lock != NULL) let_go(lock);
     return then;
@@ -113,13 +109,18 @@ static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, 
     int outcome;
     PyObject *result = NULL;
     while ((outcome = plain ? try_send_parts(args[0], parts) : PYTHON) == AGAIN) {
-        result = send_again(AGAIN_IN_PYTHON, args[0], &parts);
+        Py_ssize_t sent = stopped.sent;
+        int error = stopped.error;
+        PyObject *tuple = PySequence_Tuple(parts); /* the same, if it is one: others may change a list during a wait */
+        Py_DECREF(parts);
+        parts = tuple;
+        result = send_again(AGAIN_IN_PYTHON, args[0], parts, sent, error);
         if (result != Py_NotImplemented) break;
         Py_DECREF(result);
     }
     if (outcome == PYTHON) result = IN_PYTHON;
     if (outcome == DONE) result = Py_NewRef(Py_None);
-    Py_DECREF(parts);
+    Py_XDECREF(parts);
     return result;
 }
 
@@ -127,9 +128,9 @@ static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, 
     if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 1, kwnames)) return IN_PYTHON;
     /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
     PyObject *parts = PyList_New(0);
-    Sleeper *used;
     int outcome = FAILED;
-    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN && rests(args[0], 0, &used)) continue;
+    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN && rests(args[0], 0)) continue;
+    Sleeper *used = admitted;
     if (outcome == DONE) return parts;
     Py_XDECREF(parts);
     if (outcome == FAILED) return NULL;

@@ -275,7 +275,9 @@ static int is_signalled(int fd, int hub_fd, int epoll) {
     return poll(fds, 2, -1) > 0 && fds[1].revents == 0;
 }
 
-int sleep_on(SharedLock *lock, PyObject *socket, int way, Sleeper **used) {
+Sleeper *admitted;
+
+int sleep_on(SharedLock *lock, PyObject *socket, int way) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
     if (self == NULL) return 0;
     int room = 0, signalled = 0;
@@ -293,7 +295,7 @@ int sleep_on(SharedLock *lock, PyObject *socket, int way, Sleeper **used) {
     signalled = is_signalled(self->fd, self->hub_fd, self->epoll);
     Py_END_ALLOW_THREADS
     if (lock->held || lock->sleeper != self) {
-        *used = self;
+        admitted = self;
         return 0;
     }
     Py_CLEAR(lock->sleeper);

@@ -269,28 +269,31 @@ def test_a_signal_handler_in_the_main_thread(does, expected):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{expected}\n", "")
 
 
-def test_a_list_that_changes_while_it_sleeps(hub, context):
+def test_a_list_that_changes_while_it_sleeps(hub, context, monkeypatch):
     """What is sent is what the list had when the call was made."""
+    sleep_again_at_once(monkeypatch)
     pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-    parts: list[Any] = []
-    messages = 20
+    messages = [[b"%d" % number, b"end"] for number in range(20)]
+    lists = [message.copy() for message in messages]
+    begun: list[int] = []
 
     def send() -> None:
-        for number in range(messages):
-            parts[:] = [b"%d" % number, b"end"]
+        for number, parts in enumerate(lists):
+            begun.append(number)
             push.send_multipart(parts)
 
     task = hub.spawn(send)
-    slept, got = 0, []
-    while len(got) < messages:
-        eventually(lambda: sleeps_alone(push) or task.done or senders_of(push))
+    changed, got = 0, []
+    while len(got) < len(messages):
+        eventually(lambda: begun and (sleeps_alone(push) or task.done or senders_of(push)))
+        last = begun[-1]  # read first: if the thread sleeps after that, it has made the call with this list
         if sleeps_alone(push):
-            slept += 1
-            parts[:] = [None]
+            lists[last][:] = [None]
+            changed += 1
         got.append(pull.recv_multipart())
     task.get(LOST)
-    assert slept
-    assert got == [[b"%d" % number, b"end"] for number in range(messages)]
+    assert changed
+    assert got == messages
 
 
 def test_large_parts_stay_together(hub, context):
