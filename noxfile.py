@@ -31,7 +31,7 @@ RELEASED: dict[str, str] = {}
 
 #: Runs greenzmq, or builds its wheel, without the compiled fast path.
 WITHOUT_C = {"GREENZMQ_PURE": "1", "GREENZMQ_TEST_FAST_PATH": "pure Python"}
-SOCKET_TESTS = ("sockets",)
+SOCKET_TESTS = ("sockets", "threads")
 HUB_TESTS = ("hubs", "waiting", "sockets", "polling")
 #: What shows in a few seconds that an installed greenzmq works.
 RELEASE_TESTS = ("project/test_packaging.py", "sockets/test_messages.py", "sockets/test_timeouts.py")
@@ -122,7 +122,7 @@ def sanitize(session: nox.Session) -> None:
         "PYTHONMALLOC": "malloc",  # Python's own allocator would hide what is read beyond an object
     }
     # That one limits the address space, of which ASan takes terabytes.
-    without = ("--deselect", "sockets/test_pyobj.py::test_what_the_documentation_says_of_pickle")
+    without = ("--deselect", "tests/sockets/test_pyobj.py::test_what_the_documentation_says_of_pickle")
     run_tests(session, *without, *(() if session.posargs else SOCKET_TESTS), env=environment)
 
 
