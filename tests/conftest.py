@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -40,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     mend_parser()
+    # In a job that a shell has put into the background SIGINT is ignored, and in all programs that tests start, too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "main_greenlet: run the body in the main greenlet of the hub's thread")
     config.addinivalue_line(
         "markers", "runtime(*names): run only on these runtimes, each on all its loops, or on these variants"
