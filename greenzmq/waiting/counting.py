@@ -88,7 +88,7 @@ class Counts:
 #: The lock of those who begin and end counting.
 changing = ForkSafeLock()
 _active: tuple[Counts, ...] = ()
-#: Each class of waiters whose ``__init__`` is replaced, and how to put it back.
+#: Each class of waiters whose ``__init__``, or `set_up`, is replaced, and how to put it back.
 _inits: list[tuple[Any, str, Any]] = []
 
 
@@ -122,8 +122,9 @@ def end(counts: Counts) -> None:
 
 
 def _hook(kind: Any) -> None:
-    """Let a class of waiters count, if it has an ``__init__`` of its own."""
-    init = vars(kind).get("__init__")
+    """Let a class of waiters count, if it has a method of its own that completes them: `TaskWaiter` has `set_up`."""
+    name = "set_up" if "set_up" in vars(kind) else "__init__"
+    init = vars(kind).get(name)
     if init is None:
         return
 
@@ -132,8 +133,8 @@ def _hook(kind: Any) -> None:
         if not isinstance(self, _CountedWaiter):  # by the class's base already
             _count(self)
 
-    _inits.append((kind, "__init__", init))
-    kind.__init__ = init_and_count
+    _inits.append((kind, name, init))
+    setattr(kind, name, init_and_count)
 
 
 def _count(waiter: Waiter) -> None:
