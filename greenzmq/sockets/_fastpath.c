@@ -24,10 +24,6 @@
 
 #include <string.h>
 
-#if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
-#error "the compiled fast path is for CPython with its lock"
-#endif
-
 #define DONTWAIT 1          /* ZMQ_DONTWAIT */
 #define SNDMORE 2           /* ZMQ_SNDMORE */
 #define MESSAGES_IN_PLACE 8 /* parts of a message that need no allocation */
@@ -111,8 +107,7 @@ static int is_a(PyObject *object, PyTypeObject *class, PyTypeObject **seen) {
     return 1;
 }
 
-/* Whether pyzmq says that its socket is closed. A failure counts as closed: Python finds out. */
-static int is_closed(PyObject *socket) {
+int is_closed(PyObject *socket) {
     PyObject *closed = pyzmq.closed->d_getset->get(socket, pyzmq.closed->d_getset->closure);
     if (closed == NULL) PyErr_Clear();
     Py_XDECREF(closed);
@@ -192,6 +187,11 @@ static int refused(PyObject *socket, int sends) {
         lock->refused_way = sends;
     }
     return AGAIN;
+}
+
+/* A call has failed after it was counted. To a REQ or REP the countdown says "a send has happened", and none has. */
+static void close_gate(PyObject *direction) {
+    Py_XSETREF(SLOT(direction, CALLS_LEFT), PyLong_FromLong(0));
 }
 
 /* Let a direction's calls take the fast path once more for a whole turn. Not if it is closed. */
@@ -297,6 +297,7 @@ NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
         outcome = next == count ? DONE : next > 0 || error == EAGAIN ? AGAIN : PYTHON;
         stopped.error = error;
         stopped.sent = next;
+        stopped.lock = outcome == AGAIN && next > 0 ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL;
         if (outcome != PYTHON) count_down(&gate);
     }
     for (Py_ssize_t i = next; i < made; i++) zmq.msg_close_(&messages[i]);
@@ -366,12 +367,14 @@ NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
     return outcome == AGAIN ? refused(socket, 0) : outcome;
 }
 
-int rests(PyObject *socket, int way) {
+int rest(PyObject *socket, int way) {
     SharedLock *lock = lock_of(socket);
+    int outcome = AGAIN;
     admitted = NULL;
-    if (lock == NULL || !sleep_on(lock, socket, way)) return 0;
-    refill(lock, SLOT(socket, way)); /* a new turn */
-    return 1;
+    if (lock != NULL) outcome = sleep_on(lock, socket, way);
+    if (outcome == RETRY) refill(lock, SLOT(socket, way)); /* a new turn */
+    if (outcome == FAILED && way == SENDING) close_gate(SLOT(socket, way));
+    return outcome;
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------ */

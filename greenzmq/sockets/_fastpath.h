@@ -8,6 +8,10 @@
 
 #include <errno.h>
 
+#if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
+#error "the compiled fast path is for CPython with its lock"
+#endif
+
 typedef union {
     unsigned char octets[64]; /* in every libzmq from 4.1 on; zmq.h promises it */
     void *aligned;
@@ -44,6 +48,7 @@ enum {
     AGAIN,  /* EAGAIN, and nothing was done */
     PYTHON, /* nothing was done: the Python method has to do it, or to raise the error */
     FAILED, /* an exception is set */
+    RETRY,  /* of a rest: the attempt is to be made once more */
 };
 
 int try_send(PyObject *socket, PyObject *bytes);
@@ -53,10 +58,12 @@ int try_recv_parts(PyObject *socket, PyObject *parts);
 
 /* What try_recv has received, if it is DONE. */
 extern PyObject *taken;
-/* What try_send_parts has done, if it is AGAIN: how many parts were sent, and what ended it. */
+/* What try_send_parts has done, if it is AGAIN: how many parts were sent, what ended it, and the lock, if that is still
+   held: whoever reads it lets it go, and owns the reference. */
 extern struct Stopped {
     Py_ssize_t sent;
     int error;
+    struct SharedLock *lock;
 } stopped;
 
 int set_up_methods(PyObject *module);
@@ -65,7 +72,7 @@ int set_up_methods(PyObject *module);
 
 typedef struct Sleeper Sleeper;
 
-typedef struct {
+typedef struct SharedLock {
     PyObject_HEAD
     PyThread_type_lock lock;
     unsigned long owner;   /* the thread that holds it */
@@ -90,11 +97,12 @@ void *free_address(PyObject *lock);
 int try_hold(SharedLock *lock);
 void let_go(SharedLock *lock);
 
-/* Sleep until a call that has met EAGAIN is worth another try: 1; or 0. */
+/* Sleep until a call that has met EAGAIN is worth another try: RETRY. Or AGAIN: the call goes on in Python. Or FAILED: a
+   signal handler has raised, and nobody has slept. */
 int sleep_on(SharedLock *lock, PyObject *socket, int way);
-/* What follows an attempt that has met EAGAIN: 1 if it is to be made again; else 0, and the call goes on in Python. */
-int rests(PyObject *socket, int way);
-/* Whom the last `rests` that gave 0 has let into the queue, or may still; NULL if nobody. The result of the call in
+/* What follows an attempt that has met EAGAIN; see `sleep_on`. On a socket that threads do not share: AGAIN. */
+int rest(PyObject *socket, int way);
+/* Whom the last `rest` that gave AGAIN has let into the queue, or may still; NULL if nobody. The result of the call in
    Python then goes through `end_sleep`. It is to be read at once, while no other thread runs. Not a pointer to a variable
    of the caller's, since greenlets may switch during that call: see "one call" in _fastpath.c. */
 extern Sleeper *admitted;
@@ -103,11 +111,16 @@ PyObject *end_sleep(Sleeper *used, PyObject *socket, PyObject *result);
 /* The lock of a socket that threads share, whose address could be used just now; NULL of any other. */
 SharedLock *lock_of(PyObject *socket);
 
+/* Whether pyzmq says that its socket is closed. A failure counts as closed: Python finds out. */
+int is_closed(PyObject *socket);
+
 /* Whether a weak reference is to the greenlet that runs. */
 int is_here(PyObject *reference);
 
-/* This thread has received, or has slept; and whether it has since the last question. */
+/* Note that this thread has received, or has slept: its next send releases the GIL. Ask that; and ask it for the last
+   time. */
 void note_turn(void);
+int has_turn(void);
 int takes_turns(void);
 
 int set_up_shared(PyObject *module);

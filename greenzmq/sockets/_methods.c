@@ -42,12 +42,13 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 2, kwnames) && PyBytes_CheckExact(args[1])) {
         int outcome;
-        while ((outcome = try_send(args[0], args[1])) == AGAIN && rests(args[0], 1)) continue;
+        while ((outcome = try_send(args[0], args[1])) == AGAIN && (outcome = rest(args[0], 1)) == RETRY) continue;
         if (outcome == AGAIN) {
             Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], args[1], NULL));
         }
         if (outcome == DONE) Py_RETURN_NONE;
+        if (outcome == FAILED) return NULL;
     }
     return IN_PYTHON;
 }
@@ -56,7 +57,7 @@ static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nar
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 1, kwnames)) {
         int outcome;
-        while ((outcome = try_recv(args[0])) == AGAIN && rests(args[0], 0)) continue;
+        while ((outcome = try_recv(args[0])) == AGAIN && (outcome = rest(args[0], 0)) == RETRY) continue;
         if (outcome == AGAIN) {
             Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
@@ -79,17 +80,19 @@ static int are_plain(PyObject *parts) {
 }
 
 /* What follows when all parts, a tuple or NULL if there was no memory for it, could not be sent; NotImplemented says to
-   try once more. In the middle of a message the lock is held to its end: nobody else's parts come in between. */
-static PyObject *send_again(PyObject *again, PyObject *socket, PyObject *parts, Py_ssize_t sent, int error) {
-    SharedLock *lock = sent > 0 ? lock_of(socket) : NULL;
+   try once more. In the middle of a message the lock, if there is one, is held to its end: nobody else's parts come in
+   between. */
+static PyObject *send_again(PyObject *again, PyObject *socket, PyObject *parts, Py_ssize_t sent, int error,
+                            SharedLock *lock) {
     PyObject *then = NULL;
-    if (parts != NULL && sent == 0 && rests(socket, 1)) {
-        then = Py_NewRef(Py_NotImplemented);
-    } else if (parts != NULL) {
+    int outcome = parts == NULL ? FAILED : sent > 0 ? AGAIN : rest(socket, 1);
+    if (outcome == RETRY) then = Py_NewRef(Py_NotImplemented);
+    if (outcome == AGAIN) {
         Sleeper *used = sent == 0 ? admitted : NULL;
         then = end_wait(used, socket, PyObject_CallFunction(again, "OOni", socket, parts, sent, error));
     }
     if (lock != NULL) let_go(lock);
+    Py_XDECREF(lock);
     return then;
 }
 
@@ -99,7 +102,8 @@ static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, 
         return IN_PYTHON;
     PyObject *parts = args[1];
     int plain = are_plain(parts);
-    if (plain == 2 && PyList_CheckExact(parts)) { /* another thread may change the list */
+    /* Where the GIL is released, to copy a big part or to send, another thread may change the list. */
+    if ((plain == 2 || (plain && has_turn())) && PyList_CheckExact(parts)) {
         parts = PyList_AsTuple(parts);
         if (parts == NULL) return NULL;
         plain = are_plain(parts);
@@ -111,14 +115,20 @@ static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, 
     while ((outcome = plain ? try_send_parts(args[0], parts) : PYTHON) == AGAIN) {
         Py_ssize_t sent = stopped.sent;
         int error = stopped.error;
+        SharedLock *lock = stopped.lock;
         PyObject *tuple = PySequence_Tuple(parts); /* the same, if it is one: others may change a list during a wait */
         Py_DECREF(parts);
         parts = tuple;
-        result = send_again(AGAIN_IN_PYTHON, args[0], parts, sent, error);
+        result = send_again(AGAIN_IN_PYTHON, args[0], parts, sent, error, lock);
         if (result != Py_NotImplemented) break;
         Py_DECREF(result);
+        plain = are_plain(parts); /* to make a tuple of a list may run the garbage collector, and so change it */
     }
-    if (outcome == PYTHON) result = IN_PYTHON;
+    /* The arguments are the usual ones. A list may have changed since the call: what it had then is in the tuple. */
+    if (outcome == PYTHON)
+        result = parts == args[1]
+                     ? IN_PYTHON
+                     : PyObject_CallFunctionObjArgs(((FastMethod *)callable)->function, args[0], parts, NULL);
     if (outcome == DONE) result = Py_NewRef(Py_None);
     Py_XDECREF(parts);
     return result;
@@ -129,7 +139,9 @@ static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, 
     /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
     PyObject *parts = PyList_New(0);
     int outcome = FAILED;
-    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN && rests(args[0], 0)) continue;
+    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN &&
+           (outcome = rest(args[0], 0)) == RETRY)
+        continue;
     Sleeper *used = admitted;
     if (outcome == DONE) return parts;
     Py_XDECREF(parts);

@@ -22,6 +22,12 @@
 #define EVENTS 15  /* ZMQ_EVENTS */
 #define SENDABLE 2 /* ZMQ_POLLOUT */
 
+#ifdef __APPLE__
+#define PYTHONS_MONOTONIC CLOCK_UPTIME_RAW /* what `time.monotonic` reads */
+#else
+#define PYTHONS_MONOTONIC CLOCK_MONOTONIC
+#endif
+
 /* --- the lock ----------------------------------------------------------------------------------------------------- */
 
 struct Sleeper {
@@ -220,15 +226,21 @@ void note_turn(void) {
     has_the_turn = 1;
 }
 
+int has_turn(void) {
+    return has_the_turn;
+}
+
 int takes_turns(void) {
     int answer = has_the_turn;
     has_the_turn = 0;
     return answer;
 }
 
-/* Whether this greenlet may sleep, and its hub has nothing to do but to wait for its descriptors. */
+/* Whether this greenlet may sleep, and its hub has nothing to do but to wait for its descriptors. -1 if a signal
+   handler has raised: they run between bytecodes, and a thread that is woken in vain, and sleeps again, has none. */
 static int may_sleep(Sleeper *self) {
     if (!is_here(self->party)) return 0;
+    if (PyErr_CheckSignals() < 0) return -1;
     Py_ssize_t size = 0;
     for (Py_ssize_t i = 0; size == 0 && i < PyTuple_GET_SIZE(self->busy); i++) {
         PyObject *of = PyTuple_GET_ITEM(self->busy, i);
@@ -236,10 +248,10 @@ static int may_sleep(Sleeper *self) {
         size = PyObject_Size(is_pair ? PyTuple_GET_ITEM(of, 0) : of);
         if (is_pair && size > 0) size = PyObject_Size(PyTuple_GET_ITEM(of, 1));
     }
+    if (size < 0) return -1;
     PyObject *said = size == 0 && self->check != Py_None ? PyObject_CallNoArgs(self->check) : Py_NewRef(Py_True);
-    if (said == NULL || size < 0) PyErr_Clear(); /* the wait in Python meets it as well */
     Py_XDECREF(said);
-    return said == Py_True && size == 0;
+    return said == NULL ? -1 : said == Py_True && size == 0;
 }
 
 /* Whether there is room for the message: 1 to send, 0 to sleep; -1 if EVENTS says so in vain. A send that has met EAGAIN
@@ -279,31 +291,37 @@ Sleeper *admitted;
 
 int sleep_on(SharedLock *lock, PyObject *socket, int way) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
-    if (self == NULL) return 0;
+    if (self == NULL) return AGAIN;
     int room = 0, signalled = 0;
     /* What `may_sleep` asks may run Python code, and so anything. Afterwards nothing does, until the sleep. */
-    if (!may_sleep(self) || lock->held || lock->sleeper != NULL || lock->address == NULL || is_waiting(self) ||
-        lock->refused != lock->calls || lock->refused_way != way || (way == 1 && (room = has_room(self)) != 0)) {
+    int may = may_sleep(self);
+    if (may <= 0 || is_closed(socket) || lock->held || lock->sleeper != NULL || lock->address == NULL ||
+        is_waiting(self) || lock->refused != lock->calls || lock->refused_way != way ||
+        (way == 1 && (room = has_room(self)) != 0)) {
         Py_DECREF(self);
-        return room > 0;
+        admitted = NULL; /* other threads may have set it meanwhile */
+        return may < 0 ? FAILED : room > 0 ? RETRY : AGAIN;
     }
     lock->sleeper = (Sleeper *)Py_NewRef((PyObject *)self);
     Py_XSETREF(self->socket, Py_NewRef(socket));
     struct timespec now;
-    if (clock_gettime(CLOCK_MONOTONIC, &now) == 0) self->since = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    if (clock_gettime(PYTHONS_MONOTONIC, &now) == 0) self->since = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
     Py_BEGIN_ALLOW_THREADS
     signalled = is_signalled(self->fd, self->hub_fd, self->epoll);
     Py_END_ALLOW_THREADS
-    if (lock->held || lock->sleeper != self) {
+    /* It is being admitted, or has been. Or that was interrupted in the middle: to take the lock goes on with it. */
+    if (lock->held || lock->sleeper != self || self->waiter != Py_None) {
         admitted = self;
-        return 0;
+        return AGAIN;
     }
     Py_CLEAR(lock->sleeper);
     Py_CLEAR(self->socket);
     note_turn();
     self->spoiled = !signalled;
     Py_DECREF(self);
-    return signalled; /* else a signal of the system, or a kill or what else is for the hub: Python looks after it */
+    admitted = NULL;
+    /* Else a signal of the system, or a kill or what else is for the hub: Python looks after it. */
+    return signalled ? RETRY : AGAIN;
 }
 
 PyObject *end_sleep(Sleeper *self, PyObject *socket, PyObject *result) {

@@ -139,15 +139,13 @@ class SharedWaiters(SocketWaiters):
         socket: Any = sleeper.socket
         if hub is None or hub.has_ended():
             return
-        waiter: Waiter | None = sleeper.waiter
-        if waiter is None:
-            sleeper.waiter = waiter = Waiter(hub, None, None, socket)
-            waiter.stand_for(sleeper.party())
         direction = self.sending if sleeper.sends else self.receiving
-        if waiter.queue is None:
-            self.enter(socket, waiter, direction)
-        else:
-            self.check_events_quietly(socket)
+        interrupted: Waiter | None = sleeper.waiter
+        if interrupted is not None:  # its place is the last one still, since to enter takes the lock
+            self.leave(socket, interrupted, direction)
+        sleeper.waiter = waiter = Waiter(hub, None, None, socket)
+        waiter.stand_for(sleeper.party())
+        self.enter(socket, waiter, direction)
         hub.call_soon_threadsafe(_nothing)  # that it wakes up, and parks
 
     def leave(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:

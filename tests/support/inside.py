@@ -36,6 +36,7 @@ from greenzmq.sockets import (
     registry,
     shared_waiters,
     sharing,
+    sleeping,
     timeouts,
     waiters,
 )
@@ -181,6 +182,33 @@ def interrupt_entering(patch: pytest.MonkeyPatch, error: BaseException) -> None:
             raise error
 
     patch.setattr(shared_waiters.SharedWaiters, "enter", raises)
+
+
+def interrupt_watching(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Have the next start of a shared socket's watch raise `error` before it begins."""
+    start, calls = shared_waiters.SharedWaiters.start_watch, itertools.count()
+
+    def raises(*args: Any) -> None:
+        if next(calls) == 0:
+            raise error
+        start(*args)
+
+    patch.setattr(shared_waiters.SharedWaiters, "start_watch", raises)
+
+
+def one_more_fast_send(socket: greenzmq.Socket) -> None:
+    """Let the next send, if it may be fast, be the last one of its turn."""
+    sending = state_of(socket).sending
+    sending.fast_calls_left = min(sending.fast_calls_left, 1)
+
+
+def is_plain_asks(patch: pytest.MonkeyPatch, first: Callable[[], object]) -> None:
+    """Have `first` called before a thread that is no task sleeps by itself, which asks whether it still is a plain one.
+
+    Holds for threads that wait in the usual way from now on.
+    """
+    is_plain = sleeping.is_plain
+    patch.setattr(sleeping, "is_plain", lambda: (first(), is_plain())[1])
 
 
 def opens_compiled_path(socket: greenzmq.Socket) -> bool:

@@ -15,7 +15,9 @@ from greenlet import GreenletExit
 from support import torture
 from support.inside import (
     interrupt_entering,
+    interrupt_watching,
     is_compiled,
+    one_more_fast_send,
     receivers_of,
     senders_of,
     sleep_again_at_once,
@@ -145,6 +147,20 @@ def test_first_come_first_served(hub, context):
     check_socket(pull, idle=True)
 
 
+def test_each_ends_its_own_wait(hub, context):
+    """A sleeper is let into its socket's queue; then one that sleeps on another socket all the time is killed."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    third, fourth = connected(context, zmq.PAIR, zmq.PAIR)
+    killed = asleep(hub, one, other, received)
+    goes_on = asleep(hub, third, fourth, received)
+    third.get(zmq.EVENTS)
+    eventually(lambda: [waiter.parked for waiter in receivers_of(third)] == [True])
+    killed.kill(timeout=LOST)
+    fourth.send(b"message")
+    assert goes_on.get(LOST) == [b"warm up", b"message"]
+    check_socket(third, idle=True)
+
+
 @pytest.mark.parametrize("how", ["kill", "close", "term", "destroy"])
 def test_its_end(hub, how):
     """A kill, or the end of the socket or the context, reaches it."""
@@ -209,15 +225,43 @@ def test_an_interrupted_admission_is_gone_on_with(hub, context, monkeypatch):
     check_socket(one, idle=True)
 
 
+def test_an_interrupted_admission_and_a_message(hub, context, monkeypatch):
+    """A signal handler raises in the middle, and then a message comes: the thread leaves the queue after its wait."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    task = asleep(hub, one, other, received, received)
+    interrupt_entering(monkeypatch, KeyError())
+    fails(KeyError, one.get, zmq.EVENTS)
+    fails(KeyError, one.get, zmq.EVENTS)
+    other.send(b"1")
+    eventually(lambda: len(receivers_of(one)) == 1)
+    other.send(b"2")
+    assert task.get(LOST) == [b"warm up", b"1", b"2"]
+    check_socket(one, idle=True)
+
+
+def test_an_admission_interrupted_before_its_watch(hub, context, monkeypatch):
+    """A signal handler raises after the sleeper has joined the queue: who goes on with it has it watched."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    task = asleep(hub, one, other, received)
+    interrupt_watching(monkeypatch, KeyError())
+    fails(KeyError, one.get, zmq.EVENTS)
+    one.get(zmq.EVENTS)
+    other.send(b"message")
+    assert task.get(LOST)[1] == b"message"
+    check_socket(one, idle=True)
+
+
 HANDLER = """\
 import os, signal, sys, threading
+import pytest
 import zmq
+from zmq.backend import Socket as BackendSocket
 import greenzmq.threading
-from support.inside import receivers_of, sleeps_alone
+from support.inside import is_plain_asks, receivers_of, sleeps_alone
 from support.threads import eventually
 
 def handler(*_):
-    if does == "raises":
+    if "raises" in does:
         raise KeyError
     if does == "sends":
         other.send(b"from the handler")
@@ -225,6 +269,8 @@ def handler(*_):
         other.send(b"first")
         other.send(b"second")
         got.append(one.recv())
+    elif does == "closes by pyzmq":
+        BackendSocket.close(one)
     else:
         one.close()
 
@@ -235,15 +281,18 @@ one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
 one.bind("inproc://one")
 other.connect("inproc://one")
 hub = greenzmq.threading.hub()
+if does in ("raises at once", "closes by pyzmq"):
+    once = iter([signal.SIGUSR1])
+    is_plain_asks(pytest.MonkeyPatch(), lambda: [signal.raise_signal(number) for number in once])
 hub.spawn(lambda: (eventually(lambda: receivers_of(one)), other.send(b"warm up")))
 one.recv()
 interrupts = lambda: (eventually(lambda: sleeps_alone(one)), os.kill(os.getpid(), signal.SIGUSR1))
-task = hub.spawn(interrupts)
+task = hub.spawn(int if does in ("raises at once", "closes by pyzmq") else interrupts)
 try:
     got.append(one.recv())
 except (KeyError, zmq.ZMQError) as error:
     got.append(type(error).__name__)
-if does == "raises":
+if "raises" in does:
     other.send(b"after it")
     got.append(one.recv())
 task.get()
@@ -259,41 +308,95 @@ context.destroy(linger=0)
         ("sends", [b"from the handler"]),
         ("receives", [b"first", b"second"]),
         ("closes", ["ZMQError"]),
+        ("raises at once", ["KeyError", b"after it"]),
+        ("closes by pyzmq", ["ZMQError"]),
     ],
 )
 def test_a_signal_handler_in_the_main_thread(does, expected):
-    """The main thread sleeps, and a signal handler raises, or uses the very socket."""
+    """The main thread sleeps, or is about to, and a signal handler raises, or uses the very socket."""
     command = [sys.executable, "-c", HANDLER, does]
     here = Path(__file__).parents[1]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=55, cwd=here)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{expected}\n", "")
 
 
-def test_a_list_that_changes_while_it_sleeps(hub, context, monkeypatch):
-    """What is sent is what the list had when the call was made."""
+@pytest.mark.parametrize("ends_turn", [False, True])
+def test_a_list_that_changes_while_it_sleeps(hub, context, monkeypatch, ends_turn):
+    """What is sent is what the list had when the call was made; also if the attempt after the sleep is no fast one."""
     sleep_again_at_once(monkeypatch)
     pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
-    messages = [[b"%d" % number, b"end"] for number in range(20)]
-    lists = [message.copy() for message in messages]
-    begun: list[int] = []
+    parts: list[Any] = []
+    messages, begun = 10, [0]
 
     def send() -> None:
-        for number, parts in enumerate(lists):
-            begun.append(number)
+        for number in range(messages):
+            parts[:] = [b"%d" % number, b"end"]
+            if ends_turn:
+                one_more_fast_send(push)
+            begun[0] = number
             push.send_multipart(parts)
 
     task = hub.spawn(send)
-    changed, got = 0, []
-    while len(got) < len(messages):
-        eventually(lambda: begun and (sleeps_alone(push) or task.done or senders_of(push)))
-        last = begun[-1]  # read first: if the thread sleeps after that, it has made the call with this list
+    slept, got = 0, []
+    while len(got) < messages:
+        full = min(len(got) + 2, messages - 1)  # two messages have room
+        eventually(lambda full=full: begun[0] == full and (sleeps_alone(push) or task.done or senders_of(push)))
         if sleeps_alone(push):
-            lists[last][:] = [None]
-            changed += 1
+            slept += 1
+            parts[:] = [b"wrong"]
         got.append(pull.recv_multipart())
     task.get(LOST)
-    assert changed
-    assert got == messages
+    assert slept
+    assert got == [[b"%d" % number, b"end"] for number in range(messages)]
+
+
+def test_a_list_that_changes_while_it_is_sent(hub, context):
+    """Another thread puts an int into the list, while the first attempt is made without the GIL.
+
+    Seen to fail: bytes of the memory behind the int were sent.
+    """
+    pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=1, rcvhwm=1)
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    parts: list[Any] = [b"0"] + [b"end"] * 5_000
+    expected, messages = parts[:], 80
+    pull.rcvtimeo = int(LOST * 1000)
+    at = {"waits": 0, "sends": 0, "has changed": 0}
+
+    def send() -> None:
+        for number in range(1, messages + 1):
+            parts[0] = b"0"
+            one.send(b"")
+            other.recv()  # this thread's next send releases the GIL
+            begins.set()
+            eventually(lambda number=number: at["waits"] == number)
+            at["sends"] = number
+            push.send_multipart(parts)
+            eventually(lambda number=number: at["has changed"] == number)
+
+    def change() -> None:
+        for number in range(1, messages + 1):
+            assert begins.wait(LOST)
+            begins.clear()
+            at["waits"] = number
+            while at["sends"] < number and not task.done:  # without a pause: it has to want the GIL at the right moment
+                pass
+            parts[0] = 7
+            at["has changed"] = number
+
+    begins = threading.Event()
+    changing = threading.Thread(target=change, daemon=True)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        task = hub.spawn(send)
+        changing.start()
+        for _ in range(messages):
+            eventually(lambda: task.done or sleeps_alone(push) or senders_of(push))
+            assert pull.recv_multipart() == expected
+        task.get(LOST)
+        changing.join(LOST)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_large_parts_stay_together(hub, context):
