@@ -87,11 +87,11 @@ class WaitAlone(SocketState):
                 waiters.put_off_sleep()
             return
         is_task = hasattr(party, HUB_ATTRIBUTE)
-        means = hub.idle_means()
+        extension: Any = accelerator.extension  # None if it has stepped aside since the socket was made
+        means = None if extension is None else hub.idle_means()
         # Where the socket does not say which hub it waits on, that of a thread which is no task may change.
         if means is not None and (is_task or socket._greenzmq_choice is not None) and waiters.may_allow_sleep():
             fds = waiters.descriptor(socket), means[0]
-            extension: Any = accelerator.extension
             known = weakref.ref(hub), weakref.ref(party)
             check = None if is_task else is_plain
             waiters.allow_sleep(extension.Sleeper(waiters.lock, *known, check, means[1], sends, *fds))

@@ -297,6 +297,11 @@ def is_compiled() -> bool:
     return accelerator.extension is not None
 
 
+def steps_aside(patch: pytest.MonkeyPatch) -> None:
+    """Let the extension seem to have stepped aside just now, with sockets that it already uses."""
+    patch.setattr(accelerator, "extension", None)
+
+
 def use_python(patch: pytest.MonkeyPatch) -> None:
     """Have sockets make every call by their methods in Python, also with the extension."""
     for kind in (green_socket.Socket, locked.LockedCalls):

@@ -22,6 +22,7 @@ from support.inside import (
     senders_of,
     sleep_again_at_once,
     sleeps_alone,
+    steps_aside,
 )
 from support.sockets import address, connected
 from support.threads import LOST, eventually, on_threads
@@ -159,6 +160,19 @@ def test_each_ends_its_own_wait(hub, context):
     fourth.send(b"message")
     assert goes_on.get(LOST) == [b"warm up", b"message"]
     check_socket(third, idle=True)
+
+
+def test_the_extension_steps_aside(hub, context, monkeypatch):
+    """A socket that the extension uses already goes on, with waits in the usual way."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    with monkeypatch.context() as patch:
+        steps_aside(patch)
+        task = hub.spawn(answers, one, [received, received])
+        for message in (b"1", b"2"):
+            eventually(lambda: receivers_of(one) or task.done)
+            other.send(message)
+        assert task.get(LOST) == [b"1", b"2"]
+    check_socket(one, idle=True)
 
 
 @pytest.mark.parametrize("how", ["kill", "close", "term", "destroy"])
