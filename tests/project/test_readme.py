@@ -63,14 +63,15 @@ def picture() -> str:
     longest = max(stalls.values())
     lines = []
     for name, stall in stalls.items():
-        shown = re.sub(r"^greenzmq-(.*)", r"greenzmq on \1", name).replace("asyncio+uvloop", "uvloop")
+        shown = re.sub(r"^greenzmq-(.*)", r"greenzmq on \1", name).replace("on asyncio+uvloop", "on uvloop")
         bar = "█" * round(40 * stall / longest) or "▏"
         lines.append(f"{shown:<20} {bar} {stall:,.0f}")
     return "\n".join(lines)
 
 
 def number(cell: str) -> float:
-    """The number that a cell of the table shows."""
+    """The number that a cell of the table shows, perhaps with how far its rounds differ."""
+    cell = cell.partition(" ")[0]
     factor = {"k": 1_000, "M": 1_000_000}.get(cell[-1], 1)
     return float(cell.rstrip("kM")) * factor
 
