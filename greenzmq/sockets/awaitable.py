@@ -48,8 +48,8 @@ _set_result = Future.set_result
 _ENDS = (int(zmq.ENOTSOCK), int(zmq.ETERM))
 
 
-def receiving(call: Call[Any], name: str, doc: str) -> Callable[..., Future[Any]]:
-    """The method `name` of `Socket`, which receives by `call`. One body for two methods, neither with a call more."""
+def receives_by(call: Call[Any]) -> Callable[[Callable[..., Any]], Callable[..., Future[Any]]]:
+    """Give a method of `Socket` its body: it receives by `call`. One body for two methods, neither with a call more."""
 
     def receive(self: Any, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
         state = self._greenzmq_state
@@ -73,8 +73,11 @@ def receiving(call: Call[Any], name: str, doc: str) -> Callable[..., Future[Any]
             return future
         return begin(loop, self, state, receiving, call, index(flags), (copy, track))
 
-    receive.__name__, receive.__qualname__, receive.__doc__ = name, f"Socket.{name}", doc
-    return receive
+    def named(method: Callable[..., Any]) -> Callable[..., Future[Any]]:
+        receive.__name__, receive.__qualname__, receive.__doc__ = method.__name__, method.__qualname__, method.__doc__
+        return receive
+
+    return named
 
 
 class Socket(signatures.ComposedCalls):
@@ -171,9 +174,10 @@ class Socket(signatures.ComposedCalls):
             return failed_future(loop, error)
         return begin(loop, self, state, sending, send_addressed, flags, (data, copy, track, *address))
 
-    recv = typed_as(signatures.recv)(  # type: ignore[assignment]
-        receiving(_recv, "recv", "Receive one frame; see `zmq.asyncio.Socket.recv`.")
-    )
+    @typed_as(signatures.recv)
+    @receives_by(_recv)
+    def recv(self) -> None:  # type: ignore[override]
+        """Receive one frame; see `zmq.asyncio.Socket.recv`."""
 
     def recv_into(  # type: ignore[override]
         self, buf: Any, /, *, nbytes: int = 0, flags: int = 0
@@ -220,13 +224,10 @@ class Socket(signatures.ComposedCalls):
             return failed_future(loop, error)
         return begin(loop, self, state, sending, send_message, index(flags), arguments)
 
-    recv_multipart = typed_as(signatures.recv_multipart)(  # type: ignore[assignment]
-        receiving(
-            receive_message,
-            "recv_multipart",
-            "Receive a message of several frames, in one piece; see `zmq.asyncio.Socket.recv_multipart`.",
-        )
-    )
+    @typed_as(signatures.recv_multipart)
+    @receives_by(receive_message)
+    def recv_multipart(self) -> None:  # type: ignore[override]
+        """Receive a message of several frames, in one piece; see `zmq.asyncio.Socket.recv_multipart`."""
 
     def _deserialize(  # type: ignore[override]
         self, recvd: Any, load: Callable[[Any], Any]

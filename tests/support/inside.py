@@ -340,7 +340,7 @@ def replace_awaitable_backend(patch: pytest.MonkeyPatch, stand_in: Callable[[str
     replace_backend(patch, SimpleNamespace(recv_into=stand_in("recv_into"), get=calls.BackendSocket.get))
     patch.setattr(awaitable, "_send", stand_in("send"))
     patch.setattr(awaitable, "_send_now", awaitable._attempt)
-    patch.setattr(awaitable.Socket, "recv", awaitable.receiving(stand_in("recv"), "recv", ""))
+    patch.setattr(awaitable.Socket, "recv", awaitable.receives_by(stand_in("recv"))(awaitable.Socket.recv))
 
 
 def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> None:
