@@ -89,7 +89,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
         plain           pyzmq's own classes, whatever `patch` has put in their place
         inherited       the error that a forked child gets from its parent's sockets
         pyobj           whether pickle is refused
-        accelerator     whether the compiled fast path is used (_fastpath.c, optional), and if not, why
+        accelerator     whether the compiled fast path is used (the C files, optional), and if not, why
         fairness        the turn of a socket, and its runs under NOBLOCK
         messages        who is in the middle of a multipart message
         spurious        readiness that libzmq reports in error
