@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -57,8 +58,10 @@ RETIRED = {
 ELSEWHERE = {"Seen to fail", "Seen to hang"}
 
 
-def files() -> list[Path]:
-    return [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")]
+@functools.cache
+def texts() -> dict[Path, str]:
+    paths = (*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"))
+    return {path: path.read_text(encoding="utf-8") for path in paths if path != Path(__file__)}
 
 
 @pytest.mark.parametrize("word", RETIRED)
@@ -66,9 +69,9 @@ def test_a_retired_word_stands_nowhere(word):
     """Neither as a name nor in prose, in the package and in the tests."""
     found = [
         f"{path.name}:{number}: {line.strip()}"
-        for path in files()
-        if path != Path(__file__)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for path, text in texts().items()
+        if word in text
+        for number, line in enumerate(text.splitlines(), 1)
         if re.search(rf"\b{word}\b", line)
     ]
     assert found == [], f"it is {RETIRED[word]} now"

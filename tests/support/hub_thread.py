@@ -19,6 +19,8 @@ from greenzmq.hubs.base import Hub
 
 #: Seconds that a dropped object may take to disappear: libzmq closes sockets in a thread of its own.
 SETTLE = 10.0
+#: Whether the descriptors of a process are links to their files.
+LINUX = Path("/proc/self/fd").exists()
 #: Tell the threads apart in messages: that of a failed test lives on.
 _numbers = itertools.count(1)
 
@@ -151,7 +153,7 @@ def open_descriptors() -> dict[int, str]:
     found = {}
     for entry in os.listdir("/dev/fd"):
         try:
-            found[int(entry)] = os.readlink(f"/dev/fd/{entry}") if Path("/proc/self/fd").exists() else "?"
+            found[int(entry)] = os.readlink(f"/dev/fd/{entry}") if LINUX else "?"
         except OSError:  # the descriptor of the listing itself, or one that libzmq has closed meanwhile
             continue
     return found

@@ -18,7 +18,7 @@ import greenlet
 import zmq
 
 import greenzmq
-from greenzmq import counts
+from greenzmq import counts, stalls
 from greenzmq.hubs import Hub, Watch
 from greenzmq.polling import poll_set
 from greenzmq.polling import poller as green_poller
@@ -461,3 +461,26 @@ def asks(stats: greenzmq.Stats) -> bool:
 def forget_no_state(patch: pytest.MonkeyPatch) -> None:
     """Have the end of a counted socket's state not be noticed."""
     patch.setattr(counting, "_forget", lambda *keys: None)
+
+
+# -- the watchdog -----------------------------------------------------------------------------------------------------
+
+
+def looks_of_watchdog(patch: pytest.MonkeyPatch, hub: Hub, often: int = stalls._LOOKS) -> list[bool]:
+    """For each of the watchdog's looks at a hub from now on whether it has found a sign of life.
+
+    It looks so often in the seconds of its limit.
+    """
+    looks: list[bool] = []
+    check = stalls._Watchdog._check
+
+    def noted(watchdog: Any, looked_at: Hub) -> None:
+        ping = watchdog._pings.get(looked_at)
+        answered = ping is not None and ping.answered
+        check(watchdog, looked_at)
+        if looked_at is hub:
+            looks.append(answered)
+
+    patch.setattr(stalls, "_LOOKS", often)
+    patch.setattr(stalls._Watchdog, "_check", noted)
+    return looks

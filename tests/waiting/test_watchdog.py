@@ -9,19 +9,23 @@ import queue
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
+from support.inside import looks_of_watchdog
 from support.sockets import until
 
 import greenzmq
 
 #: Seconds after which a stall is told here.
-LIMIT = 0.1
+LIMIT = 0.05
 #: A limit under which a busy machine, too, lets a hub go round.
-PATIENCE = 1.0
+PATIENCE = 10.0
+#: After so many looks at a hub whoever tells of it twice has done so.
+LOOKS = 8
 
 
 class Log(io.StringIO):
@@ -74,24 +78,30 @@ CULPRITS: dict[str, Callable[[], Callable[[], object]]] = {
 }
 
 
-def stall(step: Callable[[], object], log: Log, of: str) -> None:
-    """Keep the thread until it is told, and for a while after."""
+def stall(step: Callable[[], object], log: Log, of: str, looks: list[bool]) -> None:
+    """Keep the thread until it is told, and while the watchdog looks on."""
     while not log.reports(of):
         step()
-    end = time.monotonic() + 3 * LIMIT
-    while time.monotonic() < end:
+    keep(step, looks)
+
+
+def keep(step: Callable[[], object], looks: list[bool]) -> None:
+    """Keep the thread for `LOOKS` of the watchdog's."""
+    end = len(looks) + LOOKS
+    while len(looks) < end:
         step()
 
 
 @pytest.mark.parametrize("culprit", CULPRITS)
-def test_what_keeps_the_hub_is_told(hub, contract_hub, log, culprit):
+def test_what_keeps_the_hub_is_told(hub, contract_hub, log, culprit, monkeypatch):
     """Once for each stall: the task by its name, where it is, how many wait, and the cure."""
+    looks = looks_of_watchdog(monkeypatch, contract_hub)
     step = CULPRITS[culprit]()
     waiting = hub.spawn(hub.sleep, 1000)
     try:
         hub.sleep()
         for name in ("the first culprit", "the second culprit"):
-            task = hub.spawn(stall, step, log, name, name=name)
+            task = hub.spawn(stall, step, log, name, looks, name=name)
             assert task.join(30)
             hub.sleep()
             (report,) = log.reports(name)
@@ -105,42 +115,47 @@ def test_what_keeps_the_hub_is_told(hub, contract_hub, log, culprit):
 
 @pytest.mark.main_greenlet
 @pytest.mark.runtime("gevent", "eventlet", "selector")  # a task of the hub of native threads begins by itself
-def test_a_main_greenlet(hub, contract_hub, log):
+def test_a_main_greenlet(hub, contract_hub, log, monkeypatch):
     """It keeps the hub from tasks that have yet to begin, too; with none, it may do what it likes."""
-    end = time.monotonic() + 5 * LIMIT
-    while time.monotonic() < end:
-        pass
+    looks = looks_of_watchdog(monkeypatch, contract_hub)
+    keep(lambda: time.sleep(0.01), looks)
     assert log.reports(repr(contract_hub)) == []
     task = hub.spawn(int)
-    stall(lambda: time.sleep(0.01), log, repr(contract_hub))
+    stall(lambda: time.sleep(0.01), log, repr(contract_hub), looks)
     assert "1 task has yet to begin. It is kept by the main greenlet" in log.getvalue()
     until(hub, lambda: task.done)
 
 
-def test_a_hub_that_goes_round(hub, contract_hub, log):
-    """Who sleeps, waits or yields in a loop keeps nobody."""
+def test_a_hub_that_goes_round(hub, contract_hub, log, monkeypatch):
+    """Who sleeps, waits or yields in a loop keeps nobody: the hub gives signs of life all the while."""
+    looks = looks_of_watchdog(monkeypatch, contract_hub, often=200)
     greenzmq.watchdog(PATIENCE, log)
-    end = time.monotonic() + 3 * PATIENCE
-    busy = hub.spawn(lambda: [hub.sleep() for _ in iter(lambda: time.monotonic() < end, False)])
-    hub.sleep(2 * PATIENCE)
+
+    def signs(number: int) -> Iterator[None]:
+        while looks.count(True) < number and not log.reports(repr(contract_hub)):
+            yield
+
+    busy = hub.spawn(lambda: [hub.sleep() for _ in signs(4)])
     busy.join()
+    hub.run_in_thread(lambda: [time.sleep(0.001) for _ in signs(8)])
     assert log.reports(repr(contract_hub)) == []
 
 
-def test_a_coroutine(log):
+def test_a_coroutine(log, monkeypatch):
     """One that blocks an asyncio loop with a hub on it is told."""
 
     async def program() -> None:
-        await greenzmq.asyncio.run(int)
+        hub = await greenzmq.asyncio.run(greenzmq.hub)
+        looks = looks_of_watchdog(monkeypatch, hub.hub)
         await asyncio.sleep(LIMIT)
-        stall(lambda: time.sleep(0.01), log, "its loop runs")
+        stall(lambda: time.sleep(0.01), log, "its loop runs", looks)
 
     asyncio.run(program())
     assert "in program" in log.getvalue()
 
 
 PROGRAM = """
-import os, sys, time, greenzmq
+import os, sys, greenzmq
 def program():
     hub = greenzmq.hub()
     hub.spawn(hub.sleep, 1000)
@@ -150,17 +165,30 @@ def program():
     if sys.argv[2] == "fork":
         hub = greenzmq.hub()
         hub.spawn(hub.sleep, 1000)
-    hub.sleep(0.5)
-    time.sleep(2)
+    hub.sleep(0.1)
+    os.read(0, 1)
 greenzmq.main(program, hub=sys.argv[1])
 """
+#: Where it keeps its hub; not so the parent of a fork, which stops a few lines before.
+STALL = "line 13, in program"
 
 
 def run(word: str, way: str, setting: str) -> str:
+    """What the program writes to standard error. Its stall ends some time after it was told, or at once."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM, word, way]
     environment = {**os.environ, "GREENZMQ_WATCHDOG": setting}
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
-    return done.stderr
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        limit = threading.Timer(30, child.stdin.close)
+        limit.start()
+        told = ""
+        for line in child.stderr if way != "no stall" else ():
+            told += line
+            if STALL in line:
+                time.sleep(4 * LIMIT)  # it may say so again, which would be wrong
+                break
+        limit.cancel()
+        child.stdin.close()
+        return told + child.stderr.read()
 
 
 @pytest.mark.parametrize("word", ["gevent", "eventlet", "selector", "asyncio", "uvloop"])
@@ -168,18 +196,18 @@ def test_by_the_environment(word):
     """$GREENZMQ_WATCHDOG sets it without a change of the program; what it says goes to standard error."""
     if word not in ("selector", "asyncio"):
         pytest.importorskip(word)
-    told = run(word, "once", "0.5")
-    assert told.count("line 13, in program") == 1, told
+    told = run(word, "once", str(LIMIT))
+    assert told.count(STALL) == 1, told
 
 
 def test_after_a_fork():
     """A child has a watchdog of its own."""
-    assert run("selector", "fork", "0.5").count("has not gone round") >= 1
+    assert run("selector", "fork", str(LIMIT)).count(STALL) == 1
 
 
 def test_wrong_settings():
     """One in the environment is a warning; as an argument it is an error."""
-    assert "GREENZMQ_WATCHDOG=soon has no effect" in run("selector", "once", "soon")
+    assert "GREENZMQ_WATCHDOG=soon has no effect" in run("selector", "no stall", "soon")
     for wrong, error in ((0, ValueError), (-1, ValueError), ("1", TypeError), (float("nan"), ValueError)):
         with pytest.raises(error):
             greenzmq.watchdog(wrong)
