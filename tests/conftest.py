@@ -165,16 +165,14 @@ def drop_failure() -> None:
 def hub_thread(variant: Variant, request: pytest.FixtureRequest) -> Iterator[HubThread]:
     """The thread of the hub on which this test runs. At its end nothing may be left in the hub, and no file open."""
     before = open_descriptors()
-    thread = request.node.stash[THREAD] = HubThread(variant)
-    thread.remember()
+    thread = request.node.stash[THREAD] = HubThread(variant, checked=True)
     yield thread
     if request.node.stash.get(FAILED, True):
         drop_failure()
         return
     del request.node.stash[THREAD]
-    if leftovers := thread.leftovers():
+    if leftovers := thread.finish():
         pytest.fail(f"left in the hub: {leftovers}", pytrace=False)
-    thread.close()
     if descriptors := new_descriptors(before):
         pytest.fail(f"left open: {descriptors}", pytrace=False)
     # What exists now is kept by pytest, hypothesis and the runtimes, and lives on. Each test collects garbage

@@ -10,7 +10,7 @@ from support.children import Child, Children, need
 
 NATIVE = "from programs import auth_lines; auth_lines.run_native({!r})"
 #: Seconds within which pyzmq's has done what it does, or hangs.
-LIMIT = 3
+LIMIT = 2
 THEIRS = {name: Child(NATIVE.format(name), limit=LIMIT) for name in BETTER}
 PATCHES = {
     "gevent": "import gevent.monkey; gevent.monkey.patch_all()",

@@ -19,15 +19,15 @@ from greenzmq.testing.contract import calls as loop
 from greenzmq.testing.contract import support, watches
 from greenzmq.waiting.waiter import yield_to_hub
 
-pytestmark = pytest.mark.all_loops
 
-
+@pytest.mark.all_loops
 @pytest.mark.parametrize("check", HUB_CHECKS, ids=lambda check: check.__name__)
 def test_contract(contract_hub: Hub, check: Check) -> None:
     """Each backend passes each check of the contract."""
     check(contract_hub)
 
 
+@pytest.mark.all_loops
 @pytest.mark.parametrize("check", watches.CHECKS, ids=lambda check: check.__name__)
 def test_contract_of_descriptors_that_block(contract_hub: Hub, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each backend passes each check of watches with descriptors that block, too.
@@ -46,6 +46,7 @@ def test_contract_of_descriptors_that_block(contract_hub: Hub, check: Check, mon
     check(contract_hub)
 
 
+@pytest.mark.all_loops
 @pytest.mark.main_greenlet
 @pytest.mark.parametrize("check", MAIN_GREENLET_CHECKS, ids=lambda check: check.__name__)
 def test_contract_of_the_main_greenlet(contract_hub: Hub, check: Check) -> None:
@@ -94,7 +95,7 @@ def test_checks_notice(broken: type[BrokenHub], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.main_greenlet
 def test_check_hub(contract_hub: Hub) -> None:
-    """`check_hub` makes every check, also those of the main greenlet."""
+    """`check_hub` makes every check, also those of the main greenlet, one after the other on one hub."""
     check_hub(type(contract_hub).get)
 
 

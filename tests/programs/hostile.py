@@ -126,7 +126,7 @@ class Attacker:
         with self.connect() as connection:
             for byte in GREETING[:20]:
                 connection.sendall(bytes([byte]))
-                time.sleep(1 if self.until - time.monotonic() > 20 else 0.02)
+                time.sleep(1 if self.until - time.monotonic() > 20 else 0.005)
 
     def bad_subscriptions(self) -> None:
         with self.shaken_hands() as connection:

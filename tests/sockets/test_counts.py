@@ -297,16 +297,15 @@ def test_turn_ends(hub, monkeypatch, program, room):
 
 @pytest.mark.parametrize(("program", "room"), [(sends_and_receives, 0), (never_empty, 1)], ids=["hot", "full"])
 def test_turn_ends_in_time(hub, context, program, room):
-    """The same with turns as they are: in 100,000 operations a ticker runs often.
+    """The same with turns as they are: in 100,000 operations, or earlier, a ticker has run often.
 
     "full" was seen to fail when a wait that had not parked began a new turn.
     """
     pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=room, rcvhwm=room)
     task, ticks = ticker(hub)
     before = len(ticks)
-    for _ in program(pull, push, 50_000):
-        pass
-    assert len(ticks) > before + 2
+    often = any(len(ticks) > before + 2 for _ in program(pull, push, 50_000))
+    assert often
     task.kill()
 
 

@@ -26,7 +26,7 @@ import greenzmq
 
 HOSTILE = Path(__file__).parents[1] / "programs" / "hostile.py"
 #: Seconds. In a normal run, until each attack was made.
-LONG, SHORT = 60, 0.3
+LONG, SHORT = 60, 0.1
 #: What a frame may have. Without it a peer may have libzmq allocate 2 ** 63 bytes.
 MAX_SIZE = 100_000
 #: Megabytes by which the process may have grown: what small pieces leave behind in the heap of libc.

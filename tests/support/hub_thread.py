@@ -26,17 +26,27 @@ _numbers = itertools.count(1)
 
 
 class HubThread:
-    """A native thread with a hub, which runs functions in greenlets of that hub. No other test uses the same one."""
+    """A native thread with a hub, which runs functions in greenlets of that hub. No other test uses the same one.
+
+    Each of its calls waits for the thread, which takes the time of a short test: so there are few of them.
+
+    Parameters
+    ----------
+    variant : Variant
+        The runtime and loop of the hub.
+    checked : bool
+        Whether to note what the hub contains now, for `finish`.
+    """
 
     hub: Hub
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, *, checked: bool = False) -> None:
         self.variant = variant
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"tests on {variant.id} {next(_numbers)}", daemon=True)
         self._thread.start()
         self._before: dict[str, Any] = {}
-        self.call_in_main(self._make)
+        self.call_in_main(self._make_checked if checked else self._make)
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call ``function()`` in a new greenlet of the hub. Return its result, or raise its exception."""
@@ -48,16 +58,18 @@ class HubThread:
         __tracebackhide__ = True
         job = Job(function)
         self._jobs.put(job)
-        job.ended.wait()
+        job.ended.acquire()
         return job.outcome()
 
-    def remember(self) -> None:
-        """Note what the hub contains now. `leftovers` does not report these things."""
-        self._before = self.call(self._pending)
+    def finish(self) -> str:
+        """Return what the hub contains that was not in it at first, having waited a while for it to disappear.
 
-    def leftovers(self) -> str:
-        """Return what the hub contains that `remember` did not see. First wait a while for it to disappear."""
-        return self.call(self._wait_for_nothing)
+        If that is nothing, destroy the hub and end the thread.
+        """
+        if leftovers := self.call_in_main(self._destroy_if_empty):
+            return leftovers
+        self.end()
+        return ""
 
     def close(self) -> None:
         """Destroy the hub and end the thread."""
@@ -77,6 +89,16 @@ class HubThread:
     def _make(self) -> None:
         self._main = getcurrent()
         self.hub = self.variant.make()
+
+    def _make_checked(self) -> None:
+        self._make()
+        self._before = self._run_in_greenlet(self._pending)
+
+    def _destroy_if_empty(self) -> str:
+        leftovers: str = self._run_in_greenlet(self._wait_for_nothing)
+        if not leftovers:
+            self._destroy()
+        return leftovers
 
     def _destroy(self) -> None:
         self.variant.destroy(self.hub)
@@ -117,7 +139,8 @@ class Job:
         self.function: Callable[[], Any] | None = function
         self.result: Any = None
         self.error: BaseException | None = None
-        self.ended = threading.Event()
+        self.ended = threading.Lock()  # until then it is locked
+        self.ended.acquire()
 
     def run(self) -> None:
         __tracebackhide__ = True
@@ -127,7 +150,7 @@ class Job:
             self.error = error
         finally:
             self.function = None
-            self.ended.set()
+            self.ended.release()
 
     def outcome(self) -> Any:
         __tracebackhide__ = True

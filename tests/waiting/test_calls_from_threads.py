@@ -251,13 +251,12 @@ def test_a_hub_that_has_ended_is_told(variant: Variant) -> None:
 @pytest.mark.main_greenlet
 def test_eventlet_hears_threads_while_nobody_waits_in_greenzmq(hub: GreenHub) -> None:
     """All greenlets wait in eventlet's own calls. Seen to hang before `greenzmq.hub()` had the hub hear threads."""
-    import eventlet
+    import eventlet.event
 
-    called: list[int] = []
-    unpatched.start_new_thread(hub.call_from_thread, (called.append, 1))
+    called = eventlet.event.Event()
+    unpatched.start_new_thread(hub.call_from_thread, (called.send, 1))
     with eventlet.Timeout(10):
-        while not called:
-            eventlet.sleep(5)
+        assert called.wait() == 1
 
 
 # -- processes of their own --------------------------------------------------------------------------------------------
