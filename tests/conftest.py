@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 import zmq
+from support.forked import stop_servers
 from support.hub_thread import HubThread, new_descriptors, open_descriptors
 from support.parsing import mend_parser
 from support.sockets import connected, keep_sockets, open_context
@@ -87,6 +88,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Have the process ended if the interpreter's end hangs. While the tests run, pytest itself ends one that hangs."""
+    stop_servers()
     faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True, file=sys.__stderr__)
 
 

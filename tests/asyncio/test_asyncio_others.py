@@ -10,6 +10,7 @@ import zmq
 from support.asyncio import loop_name, run_on
 from support.children import Child
 from support.children import run as run_child
+from support.forked import RUNTIMES
 from support.inside import has_waiters
 
 import greenzmq
@@ -278,7 +279,7 @@ EVENTLET = """
 def test_eventlets_own_asyncio_hub() -> None:
     """In eventlet's green threads on its asyncio hub, where a loop runs, the hub is eventlet."""
     pytest.importorskip("eventlet")
-    done = run_child(Child(EVENTLET))
+    done = run_child(Child(EVENTLET, imported=RUNTIMES))
     assert (done.out, done.err) == ("[b'x', b'x', b'x'] EventletHub\n", "")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.children import Child, Children
+from support.forked import RUNTIMES
 
 PROGRAM = "import zmq\nfrom programs import libzmq_faults as faults\nfaults.{}"
 #: The call, and what it prints.
@@ -27,7 +28,7 @@ FAULTS = {
     "a frame may be of any size": ("one_huge_frame()", "True False"),
     "... or MAXMSGSIZE": ("one_huge_frame(maxmsgsize=100_000)", "False True"),
 }
-CHILDREN = {name: Child(PROGRAM.format(call)) for name, (call, _) in FAULTS.items()}
+CHILDREN = {name: Child(PROGRAM.format(call), imported=RUNTIMES) for name, (call, _) in FAULTS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from programs.auth_lines import KEY, NEVER
 from support.asyncio import loop_name, run_on
 from support.auth import Green, Provider, frames
 from support.children import Child, need, run
+from support.forked import RUNTIMES
 from support.sockets import in_hub, until
 
 import greenzmq
@@ -411,7 +412,7 @@ def runtimes(name: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
 def test_a_forked_childs_copy_is_dead(request: pytest.FixtureRequest, name: str) -> None:
     """Its `stop` does nothing, a new one works in the child, and the parent's goes on."""
-    child = Child(FORK.format(name), watchdog=False, needs=runtimes(name))
+    child = Child(FORK.format(name), watchdog=False, needs=runtimes(name), imported=RUNTIMES)
     need(request, child)
     done = run(child)
     assert done.out == "all right\n", done
@@ -435,7 +436,7 @@ os.kill(child, 9)
 os.waitpid(child, 0)
 os._exit(0)
 """
-    assert run(Child(program, watchdog=False)).out == "True\n"
+    assert run(Child(program, watchdog=False, imported=RUNTIMES)).out == "True\n"
 
 
 # -- what is for the whole program -------------------------------------------------------------------------------------
@@ -465,7 +466,7 @@ greenzmq.main(program, hub={!r})
 @pytest.mark.parametrize("name", ["gevent", "eventlet", "selector", "asyncio", "uvloop", "threading"])
 def test_a_callback_that_ends_the_program(request: pytest.FixtureRequest, name: str) -> None:
     """SystemExit is for the program, as in any greenlet; the client is refused before."""
-    child = Child(EXIT.format(name), needs=runtimes(name))
+    child = Child(EXIT.format(name), needs=runtimes(name), imported=RUNTIMES)
     need(request, child)
     done = run(child)
     assert done.status == 7, done

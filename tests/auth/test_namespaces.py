@@ -11,6 +11,7 @@ import zmq
 import zmq.auth.asyncio
 import zmq.auth.thread
 from support.children import Child, need, run
+from support.forked import RUNTIMES
 
 import greenzmq.auth
 
@@ -61,7 +62,7 @@ def test_whatever_was_imported_before(request: pytest.FixtureRequest, namespace:
         then = f"import greenzmq.{namespace} as zmq\nprint(zmq.auth.Authenticator.__module__)"
         program = f"{first.format(namespace)}\n{then}"
         needs = (namespace,) if namespace in ("gevent", "eventlet") else ()
-        child = Child(program, needs=needs)
+        child = Child(program, needs=needs, imported=RUNTIMES)
         need(request, child)
         done = run(child)
         assert (done.status, done.out.strip()) == (0, f"greenzmq.{namespace}.auth"), (first, done)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 from programs.auth_lines import BETTER, LINES
 from support.children import Child, Children, need
+from support.forked import GREENZMQ
 
 NATIVE = "from programs import auth_lines; auth_lines.run_native({!r})"
 #: Seconds within which pyzmq's has done what it does, or hangs.
 LIMIT = 2
-THEIRS = {name: Child(NATIVE.format(name), limit=LIMIT) for name in BETTER}
+THEIRS = {name: Child(NATIVE.format(name), limit=LIMIT, imported=GREENZMQ) for name in BETTER}
 PATCHES = {
     "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
     "eventlet": "import eventlet; eventlet.monkey_patch()",

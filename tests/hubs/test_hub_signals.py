@@ -9,6 +9,7 @@ import os
 
 import pytest
 from support.children import Child, run
+from support.forked import GREENZMQ
 from support.variants import Variant
 
 pytestmark = pytest.mark.all_loops
@@ -19,5 +20,6 @@ pytestmark = pytest.mark.all_loops
 @pytest.mark.parametrize("method", ["call_soon", "call_later", "watch"])
 def test_handler_wakes_the_loop(variant: Variant, method: str) -> None:
     """What a signal handler schedules happens at once, not when the loop wakes for another reason."""
-    done = run(Child(f"from programs import signals; signals.run({variant.id!r}, {method!r})"))
+    program = f"from programs import signals; signals.run({variant.id!r}, {method!r})"
+    done = run(Child(program, imported=GREENZMQ))
     assert (done.out, done.err) == (f"{method}\n" * 2, "")

@@ -11,19 +11,22 @@ from collections.abc import Iterator
 import pytest
 from programs.interrupt import WAYS
 from support.children import Child, Children
+from support.forked import GREENZMQ
 from support.variants import VARIANTS, Variant
 
 pytestmark = pytest.mark.all_loops
 
 PROGRAMS = ("run", "leave")
 CHILDREN = {
-    f"{program} {variant.id}": Child(f"from programs import interrupt; interrupt.{program}({variant.id!r})")
+    f"{program} {variant.id}": Child(
+        f"from programs import interrupt; interrupt.{program}({variant.id!r})", imported=GREENZMQ
+    )
     for program in PROGRAMS
     for variant in VARIANTS
     if variant.main_parks
 } | {
     f"run {variant.id}": Child(
-        f"from programs import interrupt; interrupt.run_asyncio({(*variant.needs, 'asyncio')[0]!r})"
+        f"from programs import interrupt; interrupt.run_asyncio({(*variant.needs, 'asyncio')[0]!r})", imported=GREENZMQ
     )
     for variant in VARIANTS
     if not variant.main_parks

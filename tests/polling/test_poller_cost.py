@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 import zmq
 from support.children import Child, run
+from support.forked import GREENZMQ
 from support.inside import active_entries, fast_sends_left, keep_turn, listeners_of, other_epoll
 from support.polling import (
     FEW,
@@ -347,7 +348,7 @@ TEN_THOUSAND = """
 
 def test_ten_thousand():
     """10,000 registered and 10 ready: 10 reads of ``EVENTS`` for each poll, none while idle, a handful of rounds."""
-    done = run(Child(TEN_THOUSAND))
+    done = run(Child(TEN_THOUSAND, imported=GREENZMQ))
     assert done.status == 0, done.err
     result = json.loads(done.out)
     if result["many"] < 10_000:

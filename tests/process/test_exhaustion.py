@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from support.children import Child, Children, need
+from support.forked import RUNTIMES
 from support.sockets import open_context, until
 
 import greenzmq
@@ -23,7 +24,7 @@ CALLS = {
     "allocations": "failed_allocations",
 }
 CHILDREN = {
-    f"{what} on {hub}": Child(PROGRAM.format(call, hub), needs=needs, limit=50)
+    f"{what} on {hub}": Child(PROGRAM.format(call, hub), needs=needs, limit=50, imported=RUNTIMES)
     for hub, needs in HUBS.items()
     for what, call in CALLS.items()
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.children import Child, Children, need
+from support.forked import RUNTIMES
 from support.variants import VARIANTS, Variant
 
 pytestmark = pytest.mark.all_loops
@@ -18,11 +19,11 @@ if not hasattr(os, "fork"):
 PROMPTLY = 10.0
 
 VARIANT_CHILDREN = {
-    variant.id: Child(f"from programs import fork; fork.run({variant.id!r})", needs=variant.needs)
+    variant.id: Child(f"from programs import fork; fork.run({variant.id!r})", needs=variant.needs, imported=RUNTIMES)
     for variant in VARIANTS
 }
 PREFORK = {
-    f"prefork, {name}": Child(f"from programs import fork; fork.prefork({name!r})", needs=(name,))
+    f"prefork, {name}": Child(f"from programs import fork; fork.prefork({name!r})", needs=(name,), imported=RUNTIMES)
     for name in ("gevent", "eventlet")
 }
 

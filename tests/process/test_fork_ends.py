@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from programs.fork_ends import WAYS
 from support.children import Child, Children
+from support.forked import RUNTIMES
 from support.variants import Variant
 
 if not hasattr(os, "fork"):
@@ -26,6 +27,7 @@ def programs(variant: Variant, way: str) -> dict[str, Child]:
             f"from programs import fork_ends; fork_ends.run({variant.id!r}, {way!r}, {executor})",
             needs=variant.needs,
             watchdog=False,
+            imported=RUNTIMES,
         )
         for executor in ((False, True) if variant.name == "asyncio" else (False,))
     }

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.children import Child, Children, need
+from support.forked import GREENZMQ
 
 import greenzmq
 
@@ -32,7 +33,7 @@ CHILDREN = {
     },
 }
 CHILDREN = {
-    name: Child(f"from programs import main; main.{call}", needs=NEEDS.get(name.split()[-1], ()))
+    name: Child(f"from programs import main; main.{call}", needs=NEEDS.get(name.split()[-1], ()), imported=GREENZMQ)
     for name, call in CHILDREN.items()
 }
 

@@ -13,6 +13,7 @@ import pytest
 import zmq
 import zmq.devices
 from support.children import Child, Children, need
+from support.forked import RUNTIMES
 from support.sockets import connected, each, open_context, tick, until
 
 import greenzmq
@@ -313,7 +314,7 @@ CHILDREN = {
     for name, patch in PATCHES.items()
     for order in ORDERS
 }
-CHILDREN |= {"not daemon": Child(NOT_DAEMON), "forked": Child(FORKED)}
+CHILDREN |= {"not daemon": Child(NOT_DAEMON, imported=RUNTIMES), "forked": Child(FORKED, imported=RUNTIMES)}
 
 
 @pytest.fixture(scope="module")

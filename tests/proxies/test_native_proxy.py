@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import zmq
 from support.children import Child, run
+from support.forked import RUNTIMES
 from support.inside import lease_of
 from support.proxies import TINY, drain, numbers, running
 from support.sockets import open_context, tick, until
@@ -232,5 +233,5 @@ FORK = """
 
 def test_a_fork_under_libzmq():
     """In the child the sockets are closed, and a native proxy of its own runs; the parent's goes on."""
-    done = run(Child(FORK))
+    done = run(Child(FORK, imported=RUNTIMES))
     assert (done.status, done.out.split(), done.err) == (0, ["0", "ended"], "")

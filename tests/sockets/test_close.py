@@ -11,6 +11,7 @@ import zmq
 from programs.close import ROUNDS, WAITS
 from support import torture
 from support.children import Child, Children, need
+from support.forked import GREENZMQ
 from support.hub_thread import new_descriptors, open_descriptors
 from support.inside import expect_eagain, listeners_of, parked_on, receivers_of, replace_waiter, senders_of
 from support.interruptions import Interruption
@@ -243,7 +244,11 @@ def test_a_plain_socket_is_closed_behind_the_hubs_back(hub, context):
 # -- by a signal ------------------------------------------------------------------------------------------------------
 
 CHILDREN = {
-    name: Child(f"from programs import close; close.run({name!r})", needs=(name,) if name != "selector" else ())
+    name: Child(
+        f"from programs import close; close.run({name!r})",
+        needs=(name,) if name != "selector" else (),
+        imported=GREENZMQ,
+    )
     for name in ("gevent", "eventlet", "selector", "asyncio")
 }
 

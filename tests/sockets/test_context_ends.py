@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import zmq
 from support.children import Child, need, run
+from support.forked import RUNTIMES
 from support.sockets import address, connected, open_context, parked, receives, tick, until
 
 import greenzmq
@@ -163,7 +164,8 @@ def test_what_is_thrown_into_the_end_comes_out(hub):
 def test_term_at_exit(name, request):
     """What `atexit` calls can end a context that was used. Seen to fail on CPython 3.12: it starts no thread then."""
     runtime = name.rpartition(".")[2]
-    child = Child(AT_EXIT.format(name), needs=(runtime,) if runtime in ("gevent", "eventlet") else ())
+    needs = (runtime,) if runtime in ("gevent", "eventlet") else ()
+    child = Child(AT_EXIT.format(name), needs=needs, imported=RUNTIMES)
     need(request, child)
     done = run(child)
     assert (done.status, done.out, done.err) == (0, "True\n", "")

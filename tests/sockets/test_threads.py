@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.children import Child, Children, need
+from support.forked import GREENZMQ
 from support.torture import scale
 
 HUBS = ("gevent", "eventlet", "selector", "asyncio")
@@ -26,7 +27,10 @@ CLASSES = {
 
 def program(call: str, *hubs: str, limit: int = 25) -> Child:
     return Child(
-        f"from programs import threads; threads.{call}", needs=tuple({*hubs} - {"selector", "asyncio"}), limit=limit
+        f"from programs import threads; threads.{call}",
+        needs=tuple({*hubs} - {"selector", "asyncio"}),
+        limit=limit,
+        imported=GREENZMQ,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support import forked
 
 __all__ = ["Child", "Children", "Done", "need", "run"]
 
@@ -39,6 +40,9 @@ class Child:
     watchdog : bool
         Whether it prints where it hangs. False for programs that fork: at its end, the interpreter of a forked child
         waits for the watchdog's thread, which does not exist in it.
+    imported : tuple of str
+        The modules that may be imported before it begins: one of the tuples of `support.forked`, from whose process
+        it is forked then. Without any it gets an interpreter of its own.
     """
 
     program: str
@@ -46,6 +50,7 @@ class Child:
     needs: tuple[str, ...] = ()
     limit: int = LIMIT
     watchdog: bool = True
+    imported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,14 @@ def run(child: Child) -> Done:
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(child.environment)
     # "-W ignore": gevent and eventlet warn when they are imported, or when they patch. That does not concern the tests.
     prologue = PROLOGUE.format(child.limit) if child.watchdog else ""
-    command = [sys.executable, "-W", "ignore", "-c", prologue + textwrap.dedent(child.program)]
+    arguments = ["-c", prologue + textwrap.dedent(child.program)]
+    limit = child.limit + 10
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=child.limit + 10, env=environment)
+        if child.imported:
+            done = forked.run(arguments, environment=environment, timeout=limit, imports=child.imported)
+        else:
+            command = [sys.executable, "-W", "ignore", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment)
     except subprocess.TimeoutExpired as late:
         return Done(-1, f"{late.stdout!r}", f"had to be killed: {late.stderr!r}")
     return Done(done.returncode, done.stdout, done.stderr)

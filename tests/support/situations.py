@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from support import forked
 from support.children import Child
 
 __all__ = ["CHILDREN", "RIGHT", "Error", "Hub"]
@@ -47,7 +48,11 @@ def situation(
     """Add a situation to the table. `environment` are environment variables of its program."""
     if needs is None:
         needs = tuple(runtime for runtime in ("gevent", "eventlet") if f"import {runtime}" in program)
-    CHILDREN[name] = Child(BEGIN + program.strip() + END, tuple(environment.items()), needs)
+    program = program.strip()
+    first = program.partition("\n")[0].partition(";")[0]
+    # Forked where it makes no difference: eventlet is imported already where a program begins with its import.
+    imported = forked.EVENTLET if first.startswith("import ") and "eventlet" in first else forked.BARE
+    CHILDREN[name] = Child(BEGIN + program + END, tuple(environment.items()), needs, imported=imported)
     RIGHT[name] = right
 
 

@@ -14,6 +14,7 @@ import pytest
 import zmq
 from greenlet import GreenletExit, getcurrent
 from support.children import Child, Children, need
+from support.forked import RUNTIMES
 from support.hub_thread import HubThread
 from support.sockets import in_hub, open_context, until
 from support.tasks import BoomError, boom
@@ -335,7 +336,7 @@ CHILDREN = {
         ("nothing", "asyncio"),
     ]
 }
-CHILDREN["forked"] = Child(FORKED, watchdog=False)
+CHILDREN["forked"] = Child(FORKED, watchdog=False, imported=RUNTIMES)
 
 
 @pytest.fixture(scope="module")

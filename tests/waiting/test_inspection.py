@@ -18,6 +18,7 @@ import pytest
 import zmq
 from support.asyncio import loop_name, run_on
 from support.children import Child, Children
+from support.forked import RUNTIMES
 from support.inside import count_clock, greenlet_of
 from support.sockets import connected, fill, never_switches, open_context, until
 from support.variants import Variant
@@ -344,7 +345,7 @@ PROGRAM = "from programs import inspection; inspection.run({!r})"
 def children(request: pytest.FixtureRequest) -> Iterator[Children]:
     items = [item for item in request.session.items if item.module is request.module]
     asked = dict.fromkeys(item.callspec.params["variant"] for item in items if "children" in item.fixturenames)
-    running = Children({v.id: Child(PROGRAM.format(v.id), SIGNAL) for v in asked if not v.missing})
+    running = Children({v.id: Child(PROGRAM.format(v.id), SIGNAL, imported=RUNTIMES) for v in asked if not v.missing})
     yield running
     running.close()
 

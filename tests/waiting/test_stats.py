@@ -14,6 +14,7 @@ import zmq
 from support.aio import a_pair, finished, on_loops, until_receiving
 from support.asyncio import loop_name
 from support.children import Child, run
+from support.forked import RUNTIMES
 from support.inside import (
     asks,
     expect_eagain,
@@ -483,5 +484,5 @@ os._exit(0)
 
 def test_a_forked_child():
     """It goes on to count, with a thread of its own."""
-    done = run(Child(FORKS, watchdog=False))
+    done = run(Child(FORKS, watchdog=False, imported=RUNTIMES))
     assert (done.status, done.out, done.err) == (0, "", "")

@@ -17,6 +17,7 @@ import greenlet
 import pytest
 import zmq
 from support.children import Child, Children
+from support.forked import GREENZMQ
 from support.sockets import connected, open_context, until
 from support.tasks import NEVER, SOON, BoomError, boom, error_of, waiting_task
 from support.variants import VARIANTS, Variant
@@ -352,7 +353,8 @@ def test_names_of_tasks(hub: GreenHub) -> None:
 @pytest.fixture(scope="module")
 def children(request: pytest.FixtureRequest) -> Iterator[Children]:
     program = "from programs import tasks; tasks.fail({!r})"
-    running = Children.of_tests(request, {v.id: Child(program.format(v.id), needs=v.needs) for v in VARIANTS})
+    programs = {v.id: Child(program.format(v.id), needs=v.needs, imported=GREENZMQ) for v in VARIANTS}
+    running = Children.of_tests(request, programs)
     yield running
     running.close()
 
