@@ -31,6 +31,7 @@ from zmq.backend import Socket as BackendSocket
 from .polling.poller_state import PollerState
 from .sockets.directions import POLLIN, POLLOUT, Direction
 from .sockets.messages import Party, has_ended
+from .sockets.operations import SocketState
 from .sockets.sleeping import SleepingThread, sleeping_threads
 from .sockets.socket import Socket
 from .task_frames import awaited_call, is_task, task_frames
@@ -308,12 +309,11 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
         return None
     end = next((n for n, f in enumerate(frames[at:], at) if not f.f_code.co_filename.startswith(_LIBRARY)), len(frames))
     ours, theirs = frames[at:end], frames[end:]
-    public = [awaited_call(queue)] if is_elsewhere else [frame.f_code.co_name for frame in ours if _is_public(frame)]
     subject = _subject(reason, queue)
     behind = None if subject.message_owner is greenlet else subject.message_owner
     behind_stack = () if behind is None else _stack(_party_frames(behind, waiter.hub))
     return ParkedGreenlet(
-        call=public[-1] if public else "",
+        call=_call(() if is_elsewhere else ours, queue),
         what=subject.what if behind is None else f"{subject.what}, {_behind(subject, behind, behind_stack)},",
         direction=subject.direction,
         socket=subject.socket,
@@ -328,6 +328,14 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
         behind_stack=behind_stack,
         greenlet=greenlet,
     )
+
+
+def _call(frames: Iterable[FrameType], queue: object) -> str:
+    """The call of the program's in which a greenlet waits, of which these are greenzmq's frames."""
+    names = [frame.f_code.co_name for frame in frames if _is_public(frame)]
+    # A task's calls have no frames here, nor have those of the compiled fast path, but for `SocketState.perform`.
+    is_known = names and not (queue is not None and names[-1] == SocketState.perform.__name__)
+    return names[-1] if is_known else awaited_call(queue)
 
 
 def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:

@@ -125,6 +125,14 @@ static void *address_of(PyObject *socket) {
     return PyLong_CheckExact(address) ? PyLong_AsVoidPtr(address) : free_address(address);
 }
 
+PyObject *state_of(PyObject *socket) {
+    return SLOT(socket, STATE);
+}
+
+PyObject *direction_of(PyObject *socket, int way) {
+    return SLOT(socket, way);
+}
+
 SharedLock *lock_of(PyObject *socket) {
     PyObject *lock = SLOT(SLOT(socket, STATE), ADDRESS);
     return lock != NULL && Py_IS_TYPE(lock, &SharedLock_Type) ? (SharedLock *)lock : NULL;
@@ -163,15 +171,15 @@ typedef struct {
     long calls_left;
 } Gate;
 
-/* Whether the next call may take the fast path. */
+/* Whether the next call may take the fast path: DONE, or else CLOSED or PYTHON. */
 static int open_gate(Gate *gate, PyObject *socket, int way) {
     static PyTypeObject *seen[STATE];
-    if ((gate->address = address_of(socket)) == NULL) return 0;
+    if ((gate->address = address_of(socket)) == NULL) return PYTHON;
     gate->direction = SLOT(socket, way);
-    if (gate->direction == NULL || !is_a(gate->direction, green.direction, &seen[way])) return 0;
+    if (gate->direction == NULL || !is_a(gate->direction, green.direction, &seen[way])) return PYTHON;
     gate->calls_left = calls_left(gate->direction);
-    if (gate->calls_left <= 0) return 0;
-    return way == SENDING || way == MESSAGE_SENDING || is_here(SLOT(gate->direction, LAST_RECEIVER));
+    if (gate->calls_left <= 0) return CLOSED;
+    return way == SENDING || way == MESSAGE_SENDING || is_here(SLOT(gate->direction, LAST_RECEIVER)) ? DONE : CLOSED;
 }
 
 /* A call is made, or has met EAGAIN: it counts. */
@@ -260,8 +268,10 @@ NOT_INLINED int try_send(PyObject *socket, PyObject *bytes) {
     Gate gate;
     int released = 0, error = 0;
     Py_ssize_t sent = 0;
-    if (!open_gate(&gate, socket, SENDING) || make_message(&message, bytes, &released) != 0) return PYTHON;
-    if (!released || open_gate(&gate, socket, SENDING)) {
+    int gates = open_gate(&gate, socket, SENDING);
+    if (gates != DONE) return gates;
+    if (make_message(&message, bytes, &released) != 0) return PYTHON;
+    if (!released || open_gate(&gate, socket, SENDING) == DONE) {
         SharedLock *lock = lock_of(socket);
         if (lock != NULL && !try_hold(lock)) lock = NULL;
         sent = send_waking(lock, &message, 1, gate.address, &error);
@@ -284,14 +294,14 @@ NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
     Py_ssize_t count = PySequence_Fast_GET_SIZE(parts), made = 0, next = 0;
     Gate gate;
     int released = 0, outcome = PYTHON, error = 0;
-    if (!open_gate(&gate, socket, MESSAGE_SENDING)) return PYTHON;
+    if (open_gate(&gate, socket, MESSAGE_SENDING) != DONE) return PYTHON;
     SharedLock *lock = lock_of(socket);
     if (lock != NULL && !try_hold(lock)) return PYTHON;
     if (count > MESSAGES_IN_PLACE) messages = PyMem_RawCalloc(count, sizeof *messages);
     while (messages != NULL && made < count &&
            make_message(&messages[made], PySequence_Fast_GET_ITEM(parts, made), &released) == 0)
         made++;
-    int is_open = !released || lock != NULL || open_gate(&gate, socket, MESSAGE_SENDING);
+    int is_open = !released || lock != NULL || open_gate(&gate, socket, MESSAGE_SENDING) == DONE;
     if (is_open && made == count) {
         next = send_waking(lock, messages, count, gate.address, &error);
         outcome = next == count ? DONE : next > 0 || error == EAGAIN ? AGAIN : PYTHON;
@@ -329,7 +339,8 @@ PyObject *taken;
 NOT_INLINED int try_recv(PyObject *socket) {
     Gate gate;
     int more, released = 0, error = 0;
-    if (!open_gate(&gate, socket, RECEIVING)) return PYTHON;
+    int gates = open_gate(&gate, socket, RECEIVING);
+    if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
     taken = receive(gate.address, &more, &released, &error); /* no other thread runs from here to where it is read */
     if (taken != NULL) note_received(socket);
@@ -358,7 +369,7 @@ static int receive_parts(PyObject *socket, PyObject *parts, void *address, Share
 /* Receive all parts into an empty list. The lock is held: the GIL may be released in the middle of the message. */
 NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
     Gate gate;
-    if (!open_gate(&gate, socket, MESSAGE_RECEIVING)) return PYTHON;
+    if (open_gate(&gate, socket, MESSAGE_RECEIVING) != DONE) return PYTHON;
     SharedLock *lock = lock_of(socket);
     if (lock != NULL && !try_hold(lock)) return PYTHON;
     count_down(&gate);
@@ -424,6 +435,7 @@ static int set_up(PyObject *module) {
         return -1;
     }
     interpreter = this_one;
+    if (PyModule_AddIntMacro(module, INTERFACE) < 0) return -1;
     return set_up_methods(module) == 0 ? set_up_shared(module) : -1;
 }
 

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#define INTERFACE 2 /* as in accelerator.py */
+
 #if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
 #error "the compiled fast path is for CPython with its lock"
 #endif
@@ -47,6 +49,7 @@ enum {
     DONE,
     AGAIN,  /* EAGAIN, and nothing was done */
     PYTHON, /* nothing was done: the Python method has to do it, or to raise the error */
+    CLOSED, /* the same, of a green socket whose gate is closed: that would call `perform` */
     FAILED, /* an exception is set */
     RETRY,  /* of a rest: the attempt is to be made once more */
 };
@@ -65,6 +68,10 @@ extern struct Stopped {
     int error;
     struct SharedLock *lock;
 } stopped;
+
+/* The state of a green socket whose gate was open, and a direction of it: 0 to receive, 1 to send. Borrowed. */
+PyObject *state_of(PyObject *socket);
+PyObject *direction_of(PyObject *socket, int way);
 
 int set_up_methods(PyObject *module);
 

@@ -5,12 +5,14 @@
 #include <structmember.h>
 
 static PyObject *names[3], *defaults[3]; /* of the arguments flags, copy and track */
+static PyObject *name_of_perform, *usual; /* (copy, track), as `perform` gets them */
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *function; /* the method in Python */
-    PyObject *again;    /* a function: what follows an attempt that met EAGAIN */
+    PyObject *again;    /* a function: what follows an attempt that met EAGAIN; or NULL */
+    PyObject *call;     /* then `SocketState.perform` follows, with this call */
     PyObject *dict;     /* for functools.update_wrapper */
     PyObject *weakrefs;
 } FastMethod;
@@ -35,7 +37,40 @@ static PyObject *end_wait(Sleeper *used, PyObject *socket, PyObject *result) {
     return used == NULL ? result : end_sleep(used, socket, result);
 }
 
+/* Go on in `SocketState.perform`, in the place of the method in Python.
+
+   A greenlet that waits keeps a copy of its stack, so little is to stand there. The arguments do not, so that the compiler
+   can leave this frame, and the caller's, with the call that ends it. They and the function are borrowed: Python takes
+   them over before any other code runs. Not so 3.10: to make the frame it may run the garbage collector. */
+static PyObject *perform(PyObject *socket, int way, PyObject *call, PyObject *call_args, int met_again) {
+#if PY_VERSION_HEX < 0x030B0000
+    PyObject *args[7];
+#else
+    static PyObject *args[7];
+#endif
+    args[0] = state_of(socket);
+    PyObject *function = PyObject_GetAttr((PyObject *)Py_TYPE(args[0]), name_of_perform);
+    if (function == NULL) return NULL;
+    if (!PyFunction_Check(function)) return PyErr_Format(PyExc_TypeError, "perform is no function, but %R", function);
+    Py_DECREF(function); /* the class keeps it */
+    args[1] = socket;
+    args[2] = direction_of(socket, way);
+    args[3] = call;
+    args[4] = defaults[0];
+    args[5] = call_args;
+    args[6] = met_again ? Py_True : Py_False;
+    return PyVectorcall_Function(function)(function, args, 7, NULL);
+}
+
+static PyObject *perform_send(PyObject *socket, PyObject *bytes, PyObject *call, int met_again) {
+    PyObject *args = PyTuple_Pack(3, bytes, defaults[1], defaults[2]);
+    PyObject *result = args == NULL ? NULL : perform(socket, 1, call, args, met_again);
+    Py_XDECREF(args);
+    return result;
+}
+
 #define AGAIN_IN_PYTHON ((FastMethod *)callable)->again
+#define CALL ((FastMethod *)callable)->call
 #define IN_PYTHON PyObject_Vectorcall(((FastMethod *)callable)->function, args, nargsf, kwnames)
 
 static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
@@ -43,6 +78,8 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
     if (are_defaults(args, count, 2, kwnames) && PyBytes_CheckExact(args[1])) {
         int outcome;
         while ((outcome = try_send(args[0], args[1])) == AGAIN && (outcome = rest(args[0], 1)) == RETRY) continue;
+        if ((outcome == AGAIN || outcome == CLOSED) && CALL != NULL)
+            return perform_send(args[0], args[1], CALL, outcome == AGAIN);
         if (outcome == AGAIN) {
             Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], args[1], NULL));
@@ -58,6 +95,8 @@ static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nar
     if (are_defaults(args, count, 1, kwnames)) {
         int outcome;
         while ((outcome = try_recv(args[0])) == AGAIN && (outcome = rest(args[0], 0)) == RETRY) continue;
+        if ((outcome == AGAIN || outcome == CLOSED) && CALL != NULL)
+            return perform(args[0], 0, CALL, usual, outcome == AGAIN);
         if (outcome == AGAIN) {
             Sleeper *used = admitted;
             return end_wait(used, args[0], PyObject_CallFunctionObjArgs(AGAIN_IN_PYTHON, args[0], NULL));
@@ -160,11 +199,11 @@ static const struct {
     {"recv_multipart", call_recv_multipart},
 };
 
-/* FastMethod(kind, function, again) */
+/* FastMethod(kind, function, again, call): one of the last two is None */
 static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     const char *kind;
-    PyObject *function, *again;
-    if (!PyArg_ParseTuple(args, "sOO", &kind, &function, &again)) return NULL;
+    PyObject *function, *again, *then;
+    if (!PyArg_ParseTuple(args, "sOOO", &kind, &function, &again, &then)) return NULL;
     vectorcallfunc call = NULL;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(KINDS); i++)
         if (strcmp(KINDS[i].name, kind) == 0) call = KINDS[i].call;
@@ -174,12 +213,14 @@ static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py
     self->vectorcall = call;
     self->function = Py_NewRef(function);
     self->again = Py_NewRef(again);
+    self->call = then == Py_None ? NULL : Py_NewRef(then);
     return (PyObject *)self;
 }
 
 static int FastMethod_traverse(FastMethod *self, visitproc visit, void *arg) {
     Py_VISIT(self->function);
     Py_VISIT(self->again);
+    Py_VISIT(self->call);
     Py_VISIT(self->dict);
     return 0;
 }
@@ -189,6 +230,7 @@ static void FastMethod_dealloc(FastMethod *self) {
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->function);
     Py_XDECREF(self->again);
+    Py_XDECREF(self->call);
     Py_XDECREF(self->dict);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
@@ -236,5 +278,7 @@ int set_up_methods(PyObject *module) {
     if (defaults[0] == NULL && (defaults[0] = PyLong_FromLong(0)) == NULL) return -1;
     defaults[1] = Py_True;
     defaults[2] = Py_False;
+    if (name_of_perform == NULL && (name_of_perform = PyUnicode_InternFromString("perform")) == NULL) return -1;
+    if (usual == NULL && (usual = PyTuple_Pack(2, Py_True, Py_False)) == NULL) return -1;
     return PyModule_AddType(module, &FastMethod_Type);
 }

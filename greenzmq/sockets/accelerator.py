@@ -23,6 +23,9 @@ ENVIRONMENT = "GREENZMQ_PURE"
 #: What zmq.h says of messages and options holds from one of these to the other.
 OLDEST, TOO_NEW = (4, 2, 0), (5, 0, 0)
 
+#: What `_fastpath.h` calls so: the number changes with what the extension takes and gives.
+INTERFACE = 2
+
 TYPE = int(SocketOption.TYPE)
 
 #: The extension, or None.
@@ -39,7 +42,7 @@ def _load() -> Any:
         found = import_module(f"{__package__}._fastpath")
     except ModuleNotFoundError:
         raise ImportError("it was not built") from None
-    if not hasattr(found, "SharedLock"):
+    if getattr(found, "INTERFACE", 0) != INTERFACE:
         raise ImportError("it was built from an older source; run: pip install -e .")
     backend = import_module(BackendSocket.__module__)
     path = getattr(backend, "__file__", None)

@@ -22,22 +22,15 @@ __all__ = ["compiled", "fast", "use"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_recv = BackendSocket.recv
 #: The slots of a `Direction` that the gate of the fast path is made of.
 COUNTED = ("fast_calls_left", "last_receiver")
 
 
+#: What `SocketState.perform` makes for a method that has met EAGAIN, which the extension calls itself.
+CALLS: dict[str, Callable[..., Any]] = {"send": send_part, "recv": BackendSocket.recv}
+
+
 # Each has the name of its method: `greenzmq.diagnostics` shows that as the call in which a greenlet waits.
-
-
-def send(socket: Any, data: bytes) -> Any:
-    """Go on with a `Socket.send` that has met EAGAIN."""
-    return socket._greenzmq_state.perform(socket, socket._greenzmq_sending, send_part, 0, (data, True, False), True)
-
-
-def recv(socket: Any) -> Any:
-    """Go on with a `Socket.recv` that has met EAGAIN."""
-    return socket._greenzmq_state.perform(socket, socket._greenzmq_receiving, _recv, 0, (True, False), True)
 
 
 def send_multipart(socket: Any, parts: Any, sent: int, errno: int) -> Any:
@@ -72,17 +65,22 @@ def fast(method: Method, goes_on: Mapping[str, Any] | None = None) -> Method:
     not usual. `goes_on` has functions by the names of methods, which take the place of those of this module.
     """
     kind = method.__name__
+    if goes_on is None and kind in CALLS:
+        return compiled(kind, method, None, CALLS[kind])
     return compiled(kind, method, (goes_on or globals())[kind])
 
 
-def compiled(kind: str, function: Method, again: Callable[..., Any]) -> Method:
+def compiled(
+    kind: str, function: Method, again: Callable[..., Any] | None, call: Callable[..., Any] | None = None
+) -> Method:
     """Give a function that does what the method `kind` of `Socket` does its compiled fast path, if there is one.
 
-    ``again`` is called in its place where an attempt has met EAGAIN.
+    Where an attempt has met EAGAIN, ``again`` is called in its place; or, if that is None, `SocketState.perform` with
+    `call`, which takes less memory while it waits.
     """
     if accelerator.extension is None:
         return function
-    method: Any = accelerator.extension.FastMethod(kind, function, again)
+    method: Any = accelerator.extension.FastMethod(kind, function, again, call)
     update_wrapper(method, function)
     return cast("Method", method)
 
