@@ -28,6 +28,7 @@
 #define SNDMORE 2           /* ZMQ_SNDMORE */
 #define MESSAGES_IN_PLACE 8 /* parts of a message that need no allocation */
 #define OPTIONS 256         /* options with a larger number are pyzmq's affair */
+#define ONE_MORE 4096       /* octets that count as much as a call, since to copy them takes as long */
 
 /* --- what is known of the Python side ------------------------------------------------------------------------------ */
 
@@ -187,6 +188,13 @@ static void count_down(const Gate *gate) {
     Py_XSETREF(SLOT(gate->direction, CALLS_LEFT), PyLong_FromLong(gate->calls_left - 1)); /* CPython keeps small ones */
 }
 
+/* The call has sent or received so many octets: large ones end a turn sooner. */
+static void count_size(PyObject *direction, size_t size) {
+    if (size < ONE_MORE) return;
+    long left = calls_left(direction), more = size / ONE_MORE < LONG_MAX ? (long)(size / ONE_MORE) : LONG_MAX;
+    if (left > 0) Py_XSETREF(SLOT(direction, CALLS_LEFT), PyLong_FromLong(left > more ? left - more : 0));
+}
+
 /* Note that a call has met EAGAIN, and returns AGAIN: if threads share the socket, this one may sleep on it. */
 static int refused(PyObject *socket, int sends) {
     SharedLock *lock = lock_of(socket);
@@ -209,8 +217,9 @@ static void refill(SharedLock *lock, PyObject *direction) {
     if (full != NULL) Py_XSETREF(SLOT(direction, CALLS_LEFT), full);
 }
 
-/* A message was received. On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
-static void note_received(PyObject *socket) {
+/* A part was received. On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
+static void note_received(PyObject *socket, PyObject *direction, PyObject *bytes) {
+    count_size(direction, (size_t)PyBytes_GET_SIZE(bytes));
     SharedLock *lock = lock_of(socket);
     if (lock == NULL) return;
     note_turn();
@@ -279,6 +288,7 @@ NOT_INLINED int try_send(PyObject *socket, PyObject *bytes) {
     }
     if (sent == 1) {
         count_down(&gate); /* libzmq has emptied the message: nothing is left to close */
+        count_size(gate.direction, (size_t)PyBytes_GET_SIZE(bytes));
         return DONE;
     }
     zmq.msg_close_(&message);
@@ -309,6 +319,8 @@ NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
         stopped.sent = next;
         stopped.lock = outcome == AGAIN && next > 0 ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL;
         if (outcome != PYTHON) count_down(&gate);
+        for (Py_ssize_t i = 0; outcome == DONE && i < count; i++)
+            count_size(gate.direction, (size_t)PyBytes_GET_SIZE(PySequence_Fast_GET_ITEM(parts, i)));
     }
     for (Py_ssize_t i = next; i < made; i++) zmq.msg_close_(&messages[i]);
     if (messages != in_place) PyMem_RawFree(messages);
@@ -343,11 +355,12 @@ NOT_INLINED int try_recv(PyObject *socket) {
     if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
     taken = receive(gate.address, &more, &released, &error); /* no other thread runs from here to where it is read */
-    if (taken != NULL) note_received(socket);
+    if (taken != NULL) note_received(socket, gate.direction, taken);
     return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
 }
 
-static int receive_parts(PyObject *socket, PyObject *parts, void *address, SharedLock *lock) {
+static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock) {
+    void *address = gate->address;
     int more = 1, released = 0, error = 0;
     while (more) {
         PyObject *bytes = NULL;
@@ -359,10 +372,10 @@ static int receive_parts(PyObject *socket, PyObject *parts, void *address, Share
         if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
             Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
         int kept = bytes != NULL && PyList_Append(parts, bytes) == 0;
+        if (kept) note_received(socket, gate->direction, bytes);
         Py_XDECREF(bytes);
         if (!kept) return FAILED;
     }
-    note_received(socket);
     return DONE;
 }
 
@@ -373,7 +386,7 @@ NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
     SharedLock *lock = lock_of(socket);
     if (lock != NULL && !try_hold(lock)) return PYTHON;
     count_down(&gate);
-    int outcome = receive_parts(socket, parts, gate.address, lock);
+    int outcome = receive_parts(socket, parts, &gate, lock);
     if (lock != NULL) let_go(lock);
     return outcome == AGAIN ? refused(socket, 0) : outcome;
 }

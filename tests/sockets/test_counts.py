@@ -355,17 +355,18 @@ def test_kill_at_the_end_of_a_turn(hub, monkeypatch, operation):
     Seen to fail when the turn ended after the operation.
     """
     monkeypatch.setenv("GREENZMQ_TURN", "1e-9")
+    many = 8 * FAST_CALLS
     with open_context(hub) as context:
         for k in range(5):
             pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
             done: list[object] = []
 
             def loop(pull=pull, push=push, done=done) -> None:
-                for n in range(1000):
+                for n in range(many):
                     done.append(push.send(b"%d" % n) if operation == "send" else pull.recv())
 
             if operation == "recv":
-                for n in range(1000):
+                for n in range(many):
                     plain(push).send(b"%d" % n)
             disturbance = Disturbance(hub, k, "resumed")
             with disturbance():
@@ -375,7 +376,7 @@ def test_kill_at_the_end_of_a_turn(hub, monkeypatch, operation):
             if operation == "send":
                 assert left == [b"%d" % n for n in range(len(done))]
             else:
-                assert done + left == [b"%d" % n for n in range(1000)]
+                assert done + left == [b"%d" % n for n in range(many)]
             for socket in (pull, push):
                 socket.close()
 

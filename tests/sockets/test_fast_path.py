@@ -51,11 +51,16 @@ def skip_if_shared(socket: greenzmq.Socket) -> None:
 def warm_up(one: greenzmq.Socket, other: greenzmq.Socket) -> None:
     """Have both send and receive in this greenlet: then they are on their fast paths, with some calls left."""
     for sender, receiver in ((one, other), (other, one)):
-        while fast_sends_left(sender) < 10 or fast_receives_left(receiver) < 10:
-            sender.send(b"1")
-            receiver.recv()
+        open_for(10, sender, receiver)
         sender.send(b"1")
         receiver.recv()
+
+
+def open_for(calls: int, one: greenzmq.Socket, other: greenzmq.Socket) -> None:
+    """Send from one to the other until so many more sends and receives can take the fast path."""
+    while fast_sends_left(one) < calls or fast_receives_left(other) < calls:
+        one.send(b"1")
+        other.recv()
 
 
 def python_calls(call: Callable[[], object]) -> list[str]:
@@ -177,12 +182,15 @@ def test_other_kinds_of_data(both):
 def test_it_counts_as_a_call_in_python_does(both):
     """The turn's countdown goes down by one with each call, however it is made; without it no turn would end."""
     one, other = both
+    large = {"big": len(BIG) // 4096, "big parts": 2 * (len(BIG) // 4096)} if is_compiled() else {}  # see the next test
     for name, call in FAST.items():
+        calls = 1 + large.get(name, 0)
         warm_up(one, other)
+        open_for(calls + 2, one, other)
         before = fast_sends_left(one), fast_receives_left(other)
         call(one, other)
         after = fast_sends_left(one), fast_receives_left(other)
-        expected = tuple(number - 1 for number in before)
+        expected = tuple(number - calls for number in before)
         assert after == expected, name
         python(one, lambda socket: socket.send(b"a"))
         python(other, lambda socket: socket.recv())
@@ -190,6 +198,26 @@ def test_it_counts_as_a_call_in_python_does(both):
 
 
 # -- when it steps aside -----------------------------------------------------------------------------------------------
+
+
+@compiled
+def test_large_messages_count_as_several_calls(both):
+    """4 KB count as one more: so the clock is looked at after a bounded time, and not only after so many calls."""
+    one, other = both
+    for message, calls in ([b"x" * 4095], 1), ([b"x" * 4096], 2), ([b"x" * 70_000, b"", b"x" * 9_000], 1 + 17 + 2):
+        open_for(30, *both)
+        before = fast_sends_left(one), fast_receives_left(other)
+        if len(message) == 1:
+            one.send(message[0])
+            assert other.recv() == message[0]
+        else:
+            one.send_multipart(message)
+            assert other.recv_multipart() == message
+        assert (fast_sends_left(one), fast_receives_left(other)) == (before[0] - calls, before[1] - calls)
+    open_for(1, *both)
+    one.send(bytes(5_000_000))
+    other.recv()
+    assert (fast_sends_left(one), fast_receives_left(other)) == (0, 0)
 
 
 def test_which_sockets_have_it(both):
