@@ -31,10 +31,9 @@ from zmq.backend import Socket as BackendSocket
 from .polling.poller_state import PollerState
 from .sockets.directions import POLLIN, POLLOUT, Direction
 from .sockets.messages import Party, has_ended
-from .sockets.operations import SocketState
 from .sockets.sleeping import SleepingThread, sleeping_threads
 from .sockets.socket import Socket
-from .task_frames import awaited_call, is_task, task_frames
+from .task_frames import called, is_task, task_frames
 from .waiting.reasons import DESCRIPTOR, NEXT_TURN, POLL, PROXY, SLEEP, THREAD, Reason
 from .waiting.waiter import Waiter
 
@@ -313,7 +312,7 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
     behind = None if subject.message_owner is greenlet else subject.message_owner
     behind_stack = () if behind is None else _stack(_party_frames(behind, waiter.hub))
     return ParkedGreenlet(
-        call=_call(() if is_elsewhere else ours, queue),
+        call=called(None if is_elsewhere else [frame.f_code.co_name for frame in ours if _is_public(frame)], queue),
         what=subject.what if behind is None else f"{subject.what}, {_behind(subject, behind, behind_stack)},",
         direction=subject.direction,
         socket=subject.socket,
@@ -328,14 +327,6 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
         behind_stack=behind_stack,
         greenlet=greenlet,
     )
-
-
-def _call(frames: Iterable[FrameType], queue: object) -> str:
-    """The call of the program's in which a greenlet waits, of which these are greenzmq's frames."""
-    names = [frame.f_code.co_name for frame in frames if _is_public(frame)]
-    # A task's calls have no frames here, nor have those of the compiled fast path, but for `SocketState.perform`.
-    is_known = names and not (queue is not None and names[-1] == SocketState.perform.__name__)
-    return names[-1] if is_known else awaited_call(queue)
 
 
 def _behind(subject: _WaitedFor, owner: greenlet, stack: tuple[traceback.FrameSummary, ...]) -> str:

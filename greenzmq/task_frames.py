@@ -6,8 +6,9 @@ from types import FrameType
 from typing import Any
 
 from .sockets.directions import POLLIN, Direction
+from .sockets.operations import SocketState
 
-__all__ = ["awaited_call", "is_task", "task_frames"]
+__all__ = ["called", "is_task", "task_frames"]
 
 
 def is_task(party: Any) -> bool:
@@ -26,6 +27,12 @@ def task_frames(task: Any) -> list[FrameType]:
     return frames[::-1]
 
 
-def awaited_call(queue: object) -> str:
-    """The kind of call that a task awaits, as the queue of its waiter tells."""
+def called(names: list[str] | None, queue: object) -> str:
+    """The call in which a party waits: by the names of greenzmq's frames there, innermost first, or else by its queue.
+
+    A task has no such frames: None. Of a call of the compiled fast path there is only that of `SocketState.perform`.
+    """
+    outermost = names[-1] if names else ""
+    if names is not None and outermost != SocketState.perform.__name__:
+        return outermost
     return ("recv" if queue.event == POLLIN else "send") if isinstance(queue, Direction) else "poll"

@@ -328,21 +328,25 @@ NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
     return outcome == AGAIN && next == 0 ? refused(socket, 1) : outcome;
 }
 
-/* Receive one part: its bytes; or NULL with libzmq's `error`, or with an exception and no `error`. */
-static PyObject *receive(void *address, int *more, int *released, int *error) {
-    Message message;
-    zmq.msg_init_(&message);
-    if (zmq.msg_recv_(&message, address, DONTWAIT) < 0) {
-        *error = zmq.errno_();
-        zmq.msg_close_(&message);
-        return NULL;
+/* Receive one part: its bytes; or NULL with libzmq's `error`, or with an exception and no `error`. If it has `arrived`, it
+   is taken from there. */
+static PyObject *receive(void *address, Sleeper *arrived, int *more, int *released, int *error) {
+    Message own, *message = arrived == NULL ? &own : message_of(arrived);
+    if (arrived == NULL) {
+        zmq.msg_init_(message);
+        if (zmq.msg_recv_(message, address, DONTWAIT) < 0) {
+            *error = zmq.errno_();
+            zmq.msg_close_(message);
+            return NULL;
+        }
     }
     *error = 0;
-    *more = zmq.msg_more_(&message) != 0;
-    size_t size = zmq.msg_size_(&message);
+    *more = zmq.msg_more_(message) != 0;
+    size_t size = zmq.msg_size_(message);
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes != NULL && size > 0) *released |= copy(PyBytes_AS_STRING(bytes), zmq.msg_data_(&message), size);
-    zmq.msg_close_(&message);
+    if (bytes != NULL && size > 0) *released |= copy(PyBytes_AS_STRING(bytes), zmq.msg_data_(message), size);
+    zmq.msg_close_(message);
+    if (arrived != NULL) zmq.msg_init_(message);
     return bytes;
 }
 
@@ -354,9 +358,24 @@ NOT_INLINED int try_recv(PyObject *socket) {
     int gates = open_gate(&gate, socket, RECEIVING);
     if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
-    taken = receive(gate.address, &more, &released, &error); /* no other thread runs from here to where it is read */
+    taken =
+        receive(gate.address, NULL, &more, &released, &error); /* no other thread runs from here to where it is read */
     if (taken != NULL) note_received(socket, gate.direction, taken);
     return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
+}
+
+/* Take what a sleep has received, and count the call. */
+NOT_INLINED int take_recv(PyObject *socket) {
+    SharedLock *lock = lock_of(socket);
+    Gate gate = {NULL, SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
+    int more, released = 0, error = 0;
+    if (gate.calls_left > 0) count_down(&gate);
+    PyObject *bytes = receive(NULL, lock->arrived, &more, &released, &error);
+    if (bytes != NULL) note_received(socket, gate.direction, bytes);
+    Py_CLEAR(lock->arrived);
+    let_go(lock);
+    taken = bytes;
+    return bytes != NULL ? DONE : FAILED;
 }
 
 static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock) {
@@ -364,10 +383,11 @@ static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, Sh
     int more = 1, released = 0, error = 0;
     while (more) {
         PyObject *bytes = NULL;
+        Sleeper *arrived = lock == NULL || PyList_GET_SIZE(parts) > 0 ? NULL : lock->arrived;
         if (released && lock == NULL) address = address_of(socket); /* another thread may have closed it meanwhile */
         released = 0;
         error = ENOTSOCK;
-        if (address != NULL) bytes = receive(address, &more, &released, &error);
+        if (address != NULL) bytes = receive(address, arrived, &more, &released, &error);
         if (bytes == NULL && error != 0 && PyList_GET_SIZE(parts) == 0) return error == EAGAIN ? AGAIN : PYTHON;
         if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
             Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
@@ -391,13 +411,37 @@ NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
     return outcome == AGAIN ? refused(socket, 0) : outcome;
 }
 
+/* The same, of which a sleep has received the first part. */
+NOT_INLINED int take_recv_parts(PyObject *socket, PyObject *parts) {
+    SharedLock *lock = lock_of(socket);
+    Gate gate = {origin_of(lock->arrived), SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
+    if (gate.calls_left > 0) count_down(&gate);
+    int outcome = receive_parts(socket, parts, &gate, lock);
+    Py_CLEAR(lock->arrived);
+    let_go(lock);
+    return outcome;
+}
+
 int rest(PyObject *socket, int way) {
     SharedLock *lock = lock_of(socket);
     int outcome = AGAIN;
     admitted = NULL;
-    if (lock != NULL) outcome = sleep_on(lock, socket, way);
-    if (outcome == RETRY) refill(lock, SLOT(socket, way)); /* a new turn */
+    if (lock != NULL) outcome = sleep_on(lock, socket, way, 0);
+    if (outcome == RETRY || outcome == RECEIVED) refill(lock, SLOT(socket, way)); /* a new turn */
     if (outcome == FAILED && way == SENDING) close_gate(SLOT(socket, way));
+    return outcome;
+}
+
+int can_receive(PyObject *socket, int whole) {
+    Gate gate;
+    return open_gate(&gate, socket, whole ? MESSAGE_RECEIVING : RECEIVING) == DONE;
+}
+
+int rest_first(PyObject *socket, int whole) {
+    SharedLock *lock = NULL;
+    if (has_answered() && can_receive(socket, whole)) lock = lock_of(socket);
+    int outcome = lock == NULL ? RETRY : sleep_on(lock, socket, RECEIVING, 1);
+    if (outcome == RECEIVED) refill(lock, SLOT(socket, RECEIVING)); /* the sends end the turn */
     return outcome;
 }
 

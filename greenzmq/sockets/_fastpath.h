@@ -47,17 +47,21 @@ PyObject *load_libzmq(PyObject *module, PyObject *path);
 /* What an attempt has come to. */
 enum {
     DONE,
-    AGAIN,  /* EAGAIN, and nothing was done */
-    PYTHON, /* nothing was done: the Python method has to do it, or to raise the error */
-    CLOSED, /* the same, of a green socket whose gate is closed: that would call `perform` */
-    FAILED, /* an exception is set */
-    RETRY,  /* of a rest: the attempt is to be made once more */
+    AGAIN,    /* EAGAIN, and nothing was done */
+    PYTHON,   /* nothing was done: the Python method has to do it, or to raise the error */
+    CLOSED,   /* the same, of a green socket whose gate is closed: that would call `perform` */
+    FAILED,   /* an exception is set */
+    RETRY,    /* of a rest: the attempt is to be made once more, or at all */
+    RECEIVED, /* of a rest: it has received, and what follows is `take_recv` or `take_recv_parts` */
 };
 
 int try_send(PyObject *socket, PyObject *bytes);
 int try_recv(PyObject *socket);
 int try_send_parts(PyObject *socket, PyObject *parts);
 int try_recv_parts(PyObject *socket, PyObject *parts);
+/* The same as the two that receive, after RECEIVED. */
+int take_recv(PyObject *socket);
+int take_recv_parts(PyObject *socket, PyObject *parts);
 
 /* What try_recv has received, if it is DONE. */
 extern PyObject *taken;
@@ -88,6 +92,7 @@ typedef struct SharedLock {
     Sleeper *allowed[2];   /* who may sleep on it to receive, and to send; or NULL */
     void *address;         /* of the libzmq socket; NULL once it may not be used here */
     Sleeper *sleeper;      /* who sleeps on the socket; NULL if nobody does */
+    Sleeper *arrived;      /* whose sleep has received a message, which is to be taken now; or NULL */
     long held;             /* how many times the lock is held, by one thread */
     unsigned long calls;   /* a number of each use of the socket */
     unsigned long refused; /* of the last one that met EAGAIN */
@@ -104,9 +109,18 @@ void *free_address(PyObject *lock);
 int try_hold(SharedLock *lock);
 void let_go(SharedLock *lock);
 
-/* Sleep until a call that has met EAGAIN is worth another try: RETRY. Or AGAIN: the call goes on in Python. Or FAILED: a
-   signal handler has raised, and nobody has slept. */
-int sleep_on(SharedLock *lock, PyObject *socket, int way);
+/* Sleep until a call that has met EAGAIN is worth another try: RETRY. Or RECEIVED: the first part of a message was, and
+   the lock is held. Or AGAIN: the call goes on in Python. Or FAILED: a signal handler has raised, and nobody has slept.
+   With `tries_first` to receive without an attempt before: then RETRY also says that this was not possible. */
+int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first);
+/* Where that first part is, and of which libzmq socket it is. */
+Message *message_of(Sleeper *sleeper);
+void *origin_of(Sleeper *sleeper);
+/* What stands in the place of an attempt to receive, in a thread that takes turns with another one: RETRY says that the
+   attempt has to be made. `whole` is for all parts. */
+int rest_first(PyObject *socket, int whole);
+/* Whether a receive may take the fast path now. */
+int can_receive(PyObject *socket, int whole);
 /* What follows an attempt that has met EAGAIN; see `sleep_on`. On a socket that threads do not share: AGAIN. */
 int rest(PyObject *socket, int way);
 /* Whom the last `rest` that gave AGAIN has let into the queue, or may still; NULL if nobody. The result of the call in
@@ -124,11 +138,12 @@ int is_closed(PyObject *socket);
 /* Whether a weak reference is to the greenlet that runs. */
 int is_here(PyObject *reference);
 
-/* Note that this thread has received, or has slept: its next send releases the GIL. Ask that; and ask it for the last
-   time. */
-void note_turn(void);
-int has_turn(void);
-int takes_turns(void);
+/* Two threads that take turns: what one sends wakes the other, which then wants the GIL. So a thread that has received, or
+   has slept, releases the GIL for its next send, and one that has answered so for its next receive. */
+void note_turn(void);   /* this thread has received, or has slept */
+int has_turn(void);     /* whether that is the last thing it has done */
+int takes_turns(void);  /* the same, asked for a send, which is the last thing from now on */
+int has_answered(void); /* whether the last thing was such a send */
 
 int set_up_shared(PyObject *module);
 

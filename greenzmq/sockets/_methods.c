@@ -4,7 +4,7 @@
 
 #include <structmember.h>
 
-static PyObject *names[3], *defaults[3]; /* of the arguments flags, copy and track */
+static PyObject *names[3], *defaults[3];  /* of the arguments flags, copy and track */
 static PyObject *name_of_perform, *usual; /* (copy, track), as `perform` gets them */
 
 typedef struct {
@@ -93,8 +93,10 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
 static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 1, kwnames)) {
-        int outcome;
-        while ((outcome = try_recv(args[0])) == AGAIN && (outcome = rest(args[0], 0)) == RETRY) continue;
+        int outcome = rest_first(args[0], 0);
+        while (outcome == RETRY)
+            if ((outcome = try_recv(args[0])) == AGAIN) outcome = rest(args[0], 0);
+        if (outcome == RECEIVED) outcome = take_recv(args[0]);
         if ((outcome == AGAIN || outcome == CLOSED) && CALL != NULL)
             return perform(args[0], 0, CALL, usual, outcome == AGAIN);
         if (outcome == AGAIN) {
@@ -177,11 +179,11 @@ static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, 
     if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 1, kwnames)) return IN_PYTHON;
     /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
     PyObject *parts = PyList_New(0);
-    int outcome = FAILED;
-    while (parts != NULL && (outcome = try_recv_parts(args[0], parts)) == AGAIN &&
-           (outcome = rest(args[0], 0)) == RETRY)
-        continue;
+    int outcome = parts == NULL ? FAILED : rest_first(args[0], 1);
+    while (outcome == RETRY)
+        if ((outcome = try_recv_parts(args[0], parts)) == AGAIN) outcome = rest(args[0], 0);
     Sleeper *used = admitted;
+    if (outcome == RECEIVED) outcome = take_recv_parts(args[0], parts);
     if (outcome == DONE) return parts;
     Py_XDECREF(parts);
     if (outcome == FAILED) return NULL;

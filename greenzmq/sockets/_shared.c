@@ -8,7 +8,11 @@
    hub would sleep on. That spares it the switch to the hub, a `Waiter`, and the queue: two thirds of a wait. Until it
    is awake again it stands in `SharedLock.sleeper`. Whoever takes the lock meanwhile, to wait or receive, to look at
    EVENTS or to close the socket, first *admits* the sleeper: it puts a `Waiter` for that thread into the queue, from
-   where on all goes as for any other waiter, and wakes the thread. So what holds the lock never sees a sleeper. */
+   where on all goes as for any other waiter, and wakes the thread. So what holds the lock never sees a sleeper.
+
+   Fact: of two threads that answer each other, the one that is woken wants the GIL while the other still has it. Each
+   such meeting costs a sleep more. So the sleeper takes the lock and receives before it asks for the GIL; and a thread
+   that takes turns with another one sends, and makes its first attempt to receive, without the GIL as well. */
 
 #include "_fastpath.h"
 
@@ -19,6 +23,7 @@
 #include <sys/epoll.h>
 #endif
 
+#define DONTWAIT 1 /* ZMQ_DONTWAIT */
 #define EVENTS 15  /* ZMQ_EVENTS */
 #define SENDABLE 2 /* ZMQ_POLLOUT */
 
@@ -45,6 +50,8 @@ struct Sleeper {
     double since;     /* when the sleep began, as `time.monotonic` counts */
     int spoiled;      /* something else than the socket has ended the last sleep */
     int promised;     /* EVENTS has just said that there is room, and nobody has slept since */
+    Message message;  /* what a sleep to receive has received */
+    void *address;    /* and from which libzmq socket */
 };
 
 /* Whether it sleeps, or somebody has been admitted in its place. */
@@ -175,6 +182,7 @@ static int lock_traverse(SharedLock *self, visitproc visit, void *arg) {
     Py_VISIT(self->allowed[0]);
     Py_VISIT(self->allowed[1]);
     Py_VISIT(self->sleeper);
+    Py_VISIT(self->arrived);
     return 0;
 }
 
@@ -184,6 +192,7 @@ static int lock_clear(SharedLock *self) {
     Py_CLEAR(self->allowed[0]);
     Py_CLEAR(self->allowed[1]);
     Py_CLEAR(self->sleeper);
+    Py_CLEAR(self->arrived);
     return 0;
 }
 
@@ -220,20 +229,23 @@ PyTypeObject SharedLock_Type = {
 
 /* --- the sleeper -------------------------------------------------------------------------------------------------- */
 
-static _Thread_local int has_the_turn;
+static _Thread_local enum { NO_TURN, HAS_RECEIVED, HAS_ANSWERED } turn;
 
 void note_turn(void) {
-    has_the_turn = 1;
+    turn = HAS_RECEIVED;
 }
 
 int has_turn(void) {
-    return has_the_turn;
+    return turn == HAS_RECEIVED;
 }
 
 int takes_turns(void) {
-    int answer = has_the_turn;
-    has_the_turn = 0;
-    return answer;
+    turn = turn == HAS_RECEIVED ? HAS_ANSWERED : NO_TURN;
+    return turn == HAS_ANSWERED;
+}
+
+int has_answered(void) {
+    return turn == HAS_ANSWERED;
 }
 
 /* Whether this greenlet may sleep, and its hub has nothing to do but to wait for its descriptors. -1 if a signal
@@ -287,41 +299,74 @@ static int is_signalled(int fd, int hub_fd, int epoll) {
     return poll(fds, 2, -1) > 0 && fds[1].revents == 0;
 }
 
+/* Sleep until something happens. RETRY: the socket has a signal. AGAIN: anything else. RECEIVED: the socket had one, and
+   this has also received. Then the lock itself is held, so that nobody is admitted, and the message is in `message`. If no
+   attempt has been made before, it is made first.
+
+   All this without the GIL, which another thread has just now, probably: it is asked for once then, and not twice. That
+   is allowed because whoever uses a socket on which somebody sleeps takes the lock, and admits the sleeper first. */
+static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
+    for (;;) {
+        if (!tries_first && !is_signalled(self->fd, self->hub_fd, self->epoll)) return AGAIN;
+        if (self->way == 1 || !PyThread_acquire_lock(lock->lock, NOWAIT_LOCK)) return RETRY;
+        self->address = lock->address; /* NULL if another thread is about to close the socket */
+        int is_alone = lock->sleeper == self && self->waiter == Py_None && self->address != NULL;
+        if (is_alone && zmq.msg_recv_(&self->message, self->address, DONTWAIT) >= 0) return RECEIVED;
+        int refused = is_alone && zmq.errno_() == EAGAIN;
+        PyThread_release_lock(lock->lock);
+        if (!tries_first || !refused) return RETRY; /* the call finds out why */
+        tries_first = 0;
+    }
+}
+
 Sleeper *admitted;
 
-int sleep_on(SharedLock *lock, PyObject *socket, int way) {
+int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
-    if (self == NULL) return AGAIN;
-    int room = 0, signalled = 0;
+    if (self == NULL) return tries_first ? RETRY : AGAIN;
+    int room = 0, outcome;
     /* What `may_sleep` asks may run Python code, and so anything. Afterwards nothing does, until the sleep. */
     int may = may_sleep(self);
     if (may <= 0 || is_closed(socket) || lock->held || lock->sleeper != NULL || lock->address == NULL ||
-        is_waiting(self) || lock->refused != lock->calls || lock->refused_way != way ||
+        is_waiting(self) || (tries_first && !can_receive(socket, 0)) ||
+        (!tries_first && (lock->refused != lock->calls || lock->refused_way != way)) ||
         (way == 1 && (room = has_room(self)) != 0)) {
         Py_DECREF(self);
         admitted = NULL; /* other threads may have set it meanwhile */
-        return may < 0 ? FAILED : room > 0 ? RETRY : AGAIN;
+        return may < 0 ? FAILED : room > 0 || tries_first ? RETRY : AGAIN;
     }
     lock->sleeper = (Sleeper *)Py_NewRef((PyObject *)self);
     Py_XSETREF(self->socket, Py_NewRef(socket));
     struct timespec now;
     if (clock_gettime(PYTHONS_MONOTONIC, &now) == 0) self->since = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
     Py_BEGIN_ALLOW_THREADS
-    signalled = is_signalled(self->fd, self->hub_fd, self->epoll);
+    outcome = sleep_and_receive(self, lock, tries_first);
     Py_END_ALLOW_THREADS
-    /* It is being admitted, or has been. Or that was interrupted in the middle: to take the lock goes on with it. */
-    if (lock->held || lock->sleeper != self || self->waiter != Py_None) {
+    if (outcome == RECEIVED) {
+        lock->owner = PyThread_get_thread_ident();
+        lock->held = 1;
+        lock->calls++;
+        lock->arrived = (Sleeper *)Py_NewRef((PyObject *)self);
+    } else if (lock->held || lock->sleeper != self || self->waiter != Py_None) {
+        /* It is being admitted, or has been. Or that was interrupted in the middle: to take the lock goes on with it. */
         admitted = self;
         return AGAIN;
     }
     Py_CLEAR(lock->sleeper);
     Py_CLEAR(self->socket);
     note_turn();
-    self->spoiled = !signalled;
+    self->spoiled = outcome == AGAIN; /* a signal of the system, or a kill or what else is for the hub: see Python */
     Py_DECREF(self);
     admitted = NULL;
-    /* Else a signal of the system, or a kill or what else is for the hub: Python looks after it. */
-    return signalled ? RETRY : AGAIN;
+    return outcome;
+}
+
+Message *message_of(Sleeper *sleeper) {
+    return &sleeper->message;
+}
+
+void *origin_of(Sleeper *sleeper) {
+    return sleeper->address;
 }
 
 PyObject *end_sleep(Sleeper *self, PyObject *socket, PyObject *result) {
@@ -398,6 +443,7 @@ static PyObject *sleeper_new(PyTypeObject *type, PyObject *args, PyObject *Py_UN
     self->fd = fd;
     self->hub_fd = hub_fd;
     self->epoll = -1;
+    zmq.msg_init_(&self->message);
 #ifdef __linux__
     self->epoll = new_epoll(fd, hub_fd);
 #endif
@@ -430,6 +476,7 @@ static void sleeper_dealloc(Sleeper *self) {
     Py_CLEAR(self->busy);
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->socket);
+    zmq.msg_close_(&self->message);
     if (self->epoll >= 0) close(self->epoll);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }

@@ -3,7 +3,7 @@
 This is for sockets that threads may share, with the compiled fast path. The usual program has one task for each thread,
 so nothing else happens in the thread while the task waits. Then the compiled part (``_shared.c``) sleeps in ``poll`` on
 ZMQ_FD, and on what the hub would sleep on; so a kill, or whatever else is for the hub, ends the sleep. When ZMQ_FD is
-readable, the call is tried again. So for such a wait no Python code runs at all.
+readable, the sleeper receives, or tries to send again. So for such a wait no Python code runs at all.
 
 Whatever is not so simple waits as on other hubs, in `SocketState.perform`: with a time limit, with timers, callbacks or
 other greenlets in the thread, after a signal of the system, or where somebody else waits on the socket.

@@ -74,6 +74,19 @@ def test_a_message_wakes_it(hub, context):
     check_socket(one, idle=True)
 
 
+@pytest.mark.parametrize("large", [b"", b"x" * 70_000])
+def test_a_message_of_several_parts_wakes_it(hub, context, large):
+    """The sleep itself has received the first part: the call has it, and the calls after that have the others."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    whole = [b"1" + large, b"", b"3" + large]
+    calls = [lambda s: s.recv_multipart(), received, received, received, received, lambda s: s.recv_multipart()]
+    task = asleep(hub, one, other, *calls)
+    for message in (whole, whole, [b"4"], whole):
+        eventually(lambda: sleeps_alone(one) or receivers_of(one))  # it may not have woken for the message before
+        other.send_multipart(message)
+    assert task.get(LOST) == [b"warm up", whole, *whole, b"4", whole]
+
+
 @pytest.mark.parametrize("transport", ["inproc", "tcp"])
 def test_it_sleeps_for_room(hub, context, transport):
     """Senders sleep, too, and each message comes once, in order."""
