@@ -44,24 +44,25 @@ static struct {
 
 static struct {
     PyGetSetDescrObject *closed, *underlying; /* two attributes of its Socket, which is compiled */
-    PyObject *get;                            /* the method of that */
+    PyObject *get, *recv;                     /* two methods of that */
     unsigned char is_integer[OPTIONS];        /* which of libzmq's options are a C int */
 } pyzmq;
 
-/* use_pyzmq(closed, underlying, get, integer_options): the descriptors of two attributes of pyzmq's Socket, its `get`,
-   and the numbers of the options that are a C int. */
+/* use_pyzmq(closed, underlying, get, recv, integer_options): the descriptors of two attributes of pyzmq's Socket, two of
+   its methods, and the numbers of the options that are a C int. */
 static PyObject *use_pyzmq(PyObject *Py_UNUSED(module), PyObject *args) {
     PyGetSetDescrObject *closed, *underlying;
-    PyObject *get;
+    PyObject *get, *recv;
     Py_buffer options;
     PyTypeObject *kind = &PyGetSetDescr_Type;
-    if (!PyArg_ParseTuple(args, "O!O!Oy*", kind, &closed, kind, &underlying, &get, &options)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!O!OOy*", kind, &closed, kind, &underlying, &get, &recv, &options)) return NULL;
     memset(pyzmq.is_integer, 0, sizeof pyzmq.is_integer);
     for (Py_ssize_t i = 0; i < options.len; i++) pyzmq.is_integer[((unsigned char *)options.buf)[i]] = 1;
     PyBuffer_Release(&options);
     pyzmq.closed = (PyGetSetDescrObject *)Py_NewRef(closed);
     pyzmq.underlying = (PyGetSetDescrObject *)Py_NewRef(underlying);
     pyzmq.get = Py_NewRef(get);
+    pyzmq.recv = Py_NewRef(recv);
     Py_RETURN_NONE;
 }
 
@@ -330,7 +331,7 @@ NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
 
 /* Receive one part: its bytes; or NULL with libzmq's `error`, or with an exception and no `error`. If it has `arrived`, it
    is taken from there. */
-static PyObject *receive(void *address, Sleeper *arrived, int *more, int *released, int *error) {
+static PyObject *receive_part(void *address, Sleeper *arrived, int *more, int *released, int *error) {
     Message own, *message = arrived == NULL ? &own : message_of(arrived);
     if (arrived == NULL) {
         zmq.msg_init_(message);
@@ -358,8 +359,8 @@ NOT_INLINED int try_recv(PyObject *socket) {
     int gates = open_gate(&gate, socket, RECEIVING);
     if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
-    taken =
-        receive(gate.address, NULL, &more, &released, &error); /* no other thread runs from here to where it is read */
+    taken = receive_part(gate.address, NULL, &more, &released,
+                         &error); /* no other thread runs from here to where it is read */
     if (taken != NULL) note_received(socket, gate.direction, taken);
     return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
 }
@@ -370,12 +371,25 @@ NOT_INLINED int take_recv(PyObject *socket) {
     Gate gate = {NULL, SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
     int more, released = 0, error = 0;
     if (gate.calls_left > 0) count_down(&gate);
-    PyObject *bytes = receive(NULL, lock->arrived, &more, &released, &error);
+    PyObject *bytes = receive_part(NULL, lock->arrived, &more, &released, &error);
     if (bytes != NULL) note_received(socket, gate.direction, bytes);
     Py_CLEAR(lock->arrived);
     let_go(lock);
     taken = bytes;
     return bytes != NULL ? DONE : FAILED;
+}
+
+/* recv(socket, flags, copy, track): as pyzmq's own `recv`, which does what is not usual. For `SocketState.perform`. */
+static PyObject *receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    int more, released = 0, error = 0;
+    void *address = NULL;
+    if (count == 4 && PyLong_CheckExact(args[1]) && PyLong_AsLong(args[1]) == DONTWAIT && args[2] == Py_True &&
+        args[3] == Py_False)
+        address = address_of(args[0]);
+    PyObject *bytes = address == NULL ? NULL : receive_part(address, NULL, &more, &released, &error);
+    if (bytes != NULL || PyErr_Occurred()) return bytes;
+    if (error == EAGAIN) return PyObject_CallFunction(green.raise_error, "i", error);
+    return PyObject_Vectorcall(pyzmq.recv, args, count, NULL);
 }
 
 static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock) {
@@ -387,7 +401,7 @@ static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, Sh
         if (released && lock == NULL) address = address_of(socket); /* another thread may have closed it meanwhile */
         released = 0;
         error = ENOTSOCK;
-        if (address != NULL) bytes = receive(address, arrived, &more, &released, &error);
+        if (address != NULL) bytes = receive_part(address, arrived, &more, &released, &error);
         if (bytes == NULL && error != 0 && PyList_GET_SIZE(parts) == 0) return error == EAGAIN ? AGAIN : PYTHON;
         if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
             Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
@@ -480,6 +494,7 @@ static PyMethodDef functions[] = {
     {"load", load_libzmq, METH_O, "Find libzmq's functions in a loaded library, and return libzmq's version."},
     {"use_pyzmq", use_pyzmq, METH_VARARGS, "Say what pyzmq's Socket is."},
     {"use", use, METH_VARARGS, "Say what greenzmq's classes are."},
+    {"recv", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "Receive a part, as pyzmq's own recv does."},
     {"get_option", (PyCFunction)(void (*)(void))get_option, METH_FASTCALL, "Read an option, as pyzmq's own get does."},
     {NULL, NULL, 0, NULL},
 };

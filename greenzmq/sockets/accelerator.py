@@ -16,7 +16,7 @@ from typing import Any, cast
 from zmq.backend import Socket as BackendSocket
 from zmq.constants import SocketOption
 
-__all__ = ["ENVIRONMENT", "CompiledPath", "confirm", "extension", "get_option", "status", "step_aside", "use"]
+__all__ = ["ENVIRONMENT", "CompiledPath", "confirm", "extension", "get_option", "recv", "status", "step_aside", "use"]
 
 #: The environment variable that switches the extension off: any word but 0.
 ENVIRONMENT = "GREENZMQ_PURE"
@@ -24,7 +24,7 @@ ENVIRONMENT = "GREENZMQ_PURE"
 OLDEST, TOO_NEW = (4, 2, 0), (5, 0, 0)
 
 #: What `_fastpath.h` calls so: the number changes with what the extension takes and gives.
-INTERFACE = 2
+INTERFACE = 3
 
 TYPE = int(SocketOption.TYPE)
 
@@ -59,7 +59,7 @@ def _load() -> Any:
 
 def _use_pyzmq(found: Any, integer_options: bytes) -> None:
     attributes = (BackendSocket.__dict__[name] for name in ("_closed", "underlying"))
-    found.use_pyzmq(*attributes, BackendSocket.get, integer_options)
+    found.use_pyzmq(*attributes, BackendSocket.get, BackendSocket.recv, integer_options)
 
 
 class CompiledPath:
@@ -122,3 +122,5 @@ except (ImportError, AttributeError, KeyError, TypeError) as error:
 
 #: pyzmq's own `get`, without the green one around it. Typed for the options read by greenzmq, which are all integers.
 get_option: Callable[[Any, int], int] = cast("Any", BackendSocket).get if extension is None else extension.get_option
+#: pyzmq's own `recv`, the same.
+recv: Callable[..., Any] = BackendSocket.recv if extension is None else extension.recv

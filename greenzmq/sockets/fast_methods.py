@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast
 
 import zmq
 from greenlet import getcurrent
-from zmq.backend import Socket as BackendSocket
 
 from . import accelerator
 from .calls import DONTWAIT, finish_message, receive_message, send_message, send_part
@@ -27,7 +26,7 @@ COUNTED = ("fast_calls_left", "last_receiver")
 
 
 #: What `SocketState.perform` makes for a method that has met EAGAIN, which the extension calls itself.
-CALLS: dict[str, Callable[..., Any]] = {"send": send_part, "recv": BackendSocket.recv}
+CALLS: dict[str, Callable[..., Any]] = {"send": send_part, "recv": accelerator.recv}
 
 
 # Each has the name of its method: `greenzmq.diagnostics` shows that as the call in which a greenlet waits.
