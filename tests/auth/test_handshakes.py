@@ -272,10 +272,8 @@ def test_who_is_turned_away_comes_again(site: Site) -> None:
     with greenzmq.monitor_events(server, zmq.EVENT_HANDSHAKE_FAILED_AUTH) as turned_away:
         clients = [site.client("right key") for _ in range(5)]
         for number, client in enumerate(clients):
-            client.reconnect_ivl, client.handshake_ivl = (
-                20,
-                200,
-            )  # after which a client that was turned away tries again
+            client.reconnect_ivl = 20
+            client.handshake_ivl = 200  # for so long a client that was turned away waits, and then comes again
             client.connect(server.last_endpoint.decode())
             client.send(b"%d" % number)
         with greenzmq.hub().timeout(20):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
-from support.messages import messages
+from support.messages import Message, messages
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "messages.md"
-#: Of several lines only the first is on the page.
-TEXTS = {message.text.split("\n")[0]: message for message in messages()}
+
+
+@functools.cache
+def texts() -> dict[str, Message]:
+    """The messages by their first line: of several lines only that is on the page.
+
+    Read when a test asks for them: each process of a run imports this module, and few run its tests.
+    """
+    return {message.text.split("\n")[0]: message for message in messages()}
 
 
 def on_the_page() -> dict[str, str]:
@@ -24,15 +32,15 @@ def test_every_message_is_on_the_page():
 
     Seen to fail with a message of `stats`, which came while the page was written.
     """
-    missing = [f"{message.place}: {message.kind}: `{text}`" for text, message in TEXTS.items()]
+    missing = [f"{message.place}: {message.kind}: `{text}`" for text, message in texts().items()]
     assert len(missing) > 100
     known = on_the_page()
-    assert [line for line, text in zip(missing, TEXTS, strict=True) if text not in known] == []
+    assert [line for line, text in zip(missing, texts(), strict=True) if text not in known] == []
 
 
 def test_the_page_has_no_others():
     """A message that is gone, or has changed, leaves no entry."""
-    assert [text for text in on_the_page() if text not in TEXTS] == []
+    assert [text for text in on_the_page() if text not in texts()] == []
 
 
 def test_every_entry_says_the_class():
