@@ -204,9 +204,13 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
     """
     global _recent
     if choice is not None and choice is _recent[0]:
-        recent = _recent[1]()
-        if recent is not None and recent.greenlet is getcurrent().parent and not recent.inherited:
-            return recent  # what this choice meant for another socket, and this greenlet runs on it
+        recent = _recent[1]()  # what this choice meant the last time
+        if recent is not None and not recent.inherited:
+            parent = getcurrent().parent
+            if recent.greenlet is parent:
+                return recent  # this greenlet runs on it
+            if parent is None and type(recent).current() is recent and runs_elsewhere(recent.name, recent) is None:
+                return recent  # a main greenlet, in the thread of that hub
     decision = decide(choice)
     if decision.rule != 1:
         return _get(decision)

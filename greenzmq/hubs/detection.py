@@ -137,6 +137,7 @@ _RUNTIMES = (
 _SELECTOR = _loop_probe("selector", "greenzmq.hubs.selector", "SelectorHub")
 _THREADING = _loop_probe("threading", "greenzmq.hubs.threading", "ThreadingHub")
 _OURS = (_SELECTOR, _THREADING)
+_PROBES = (*_RUNTIMES, *_OURS)
 
 
 def detect() -> Decision:
@@ -173,11 +174,12 @@ def runs_elsewhere(name: str, hub: Hub | None) -> Decision | None:
         if greenlet is hub.greenlet or getattr(greenlet, HUB_ATTRIBUTE, None) is hub:
             return None
         greenlet = greenlet.parent
-    found = _by_ancestry(_alive((*_RUNTIMES, *_OURS)))
+    alive = _alive(_PROBES)
+    found = _by_ancestry(alive)
     if found is None and coroutine_loop() is not None:
         found = Decision("asyncio", 3, "an asyncio loop is running in this thread")
     if found is None:
-        found = _by_work(hub)
+        found = _by_work(hub, alive)
     return None if found is None or getattr(found.name, "name", found.name) == name else found
 
 
@@ -205,7 +207,7 @@ _inherited: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _note_fork() -> None:
-    _inherited.update(_alive((*_RUNTIMES, *_OURS)).values())
+    _inherited.update(_alive(_PROBES).values())
 
 
 if hasattr(os, "register_at_fork"):
@@ -215,7 +217,7 @@ if hasattr(os, "register_at_fork"):
 def is_debugged_coroutine() -> bool:
     """Whether this is a coroutine or a callback on an asyncio loop in debug mode, and not a greenlet that can wait."""
     loop = coroutine_loop()
-    return loop is not None and loop.get_debug() and _by_ancestry(_alive((*_RUNTIMES, *_OURS))) is None
+    return loop is not None and loop.get_debug() and _by_ancestry(_alive(_PROBES)) is None
 
 
 def asyncio_debugs(otherwise: bool | None = None) -> bool:
@@ -235,10 +237,10 @@ def new_loops_debug() -> bool:
     return bool(sys.flags.dev_mode or environment)
 
 
-def _by_work(hub: Hub | None) -> Decision | None:
-    """A hub of this thread, other than `hub`, that is busy."""
-    for probe in (*_RUNTIMES, *_OURS):
-        greenlet = probe.greenlet()
+def _by_work(hub: Hub | None, alive: dict[str, Any]) -> Decision | None:
+    """A hub of this thread, other than `hub`, that is busy. `alive` has the greenlets of all."""
+    for probe in _PROBES:
+        greenlet = alive.get(probe.name)
         if greenlet is None or greenlet in _inherited or (hub is not None and greenlet is hub.greenlet):
             continue
         if probe.busy():
