@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import zmq
 from support.children import Child, need
+from support.hub_thread import HubThread
 from support.sockets import connected, fill, parked, receives
 
 import greenzmq
@@ -240,3 +241,34 @@ def test_contradicting_hubs(hub: GreenHub) -> None:
         assert hub_here is hub.hub
     finally:
         greenzmq.use_hub(None, thread=True)
+
+
+@pytest.mark.runtime("gevent", "eventlet", "selector", "threads")
+def test_the_hub_is_decided_on_once(variant, monkeypatch):
+    """Not for each wait of a main greenlet, which no hub has spawned: that took as long as the rest of a round trip."""
+    decided: list[object] = []
+
+    def decide(choice: Any = None) -> Any:
+        decided.append(choice)
+        return decides(choice)
+
+    def ask() -> None:
+        with greenzmq.Context(hub=thread.hub.name) as context:
+            one, other = connected(context, zmq.PAIR, zmq.PAIR)
+            task = greenzmq.hub(thread.hub).spawn(lambda: [other.send(other.recv()) for _ in range(6)])
+            for number in range(6):
+                one.send(b"m")
+                one.recv()
+                if number == 0:
+                    decided.clear()
+            assert decided == []
+            task.get()
+            one.close(), other.close()
+
+    decides = hubs.decide
+    monkeypatch.setattr(hubs, "decide", decide)
+    thread = HubThread(variant)
+    try:
+        thread.call_in_main(ask)
+    finally:
+        thread.close()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import zmq
 from greenlet import getcurrent, greenlet
-from support.hub_thread import HubThread
 from support.inside import (
     every_call_yields,
     keep_turn,
@@ -27,7 +26,6 @@ from support.sockets import connected, count_switches, never_switches, open_cont
 from support.waiters import BIG, drain, fill_up, plain, waiting_receiver, waiting_sender
 
 import greenzmq
-from greenzmq import hubs
 from greenzmq.sockets.directions import Direction, Receiving, Sending, whom_to_wake
 from greenzmq.sockets.fairness import FAST_CALLS
 from greenzmq.sockets.messages import PartialMessage
@@ -143,37 +141,6 @@ def test_round_trip(hub, pair, spies):
     assert spies.looks - before <= 2 * TRIPS
     assert len(switches) <= 4 * TRIPS
     assert task.join(5)
-
-
-@pytest.mark.runtime("gevent", "eventlet", "selector", "threads")
-def test_the_hub_is_decided_on_once(variant, monkeypatch):
-    """Not for each wait of a main greenlet, which no hub has spawned: that took as long as the rest of a round trip."""
-    decided: list[object] = []
-
-    def decide(choice: Any = None) -> Any:
-        decided.append(choice)
-        return decides(choice)
-
-    def ask() -> None:
-        with greenzmq.Context(hub=thread.hub.name) as context:
-            one, other = connected(context, zmq.PAIR, zmq.PAIR)
-            task = greenzmq.hub(thread.hub).spawn(lambda: [other.send(other.recv()) for _ in range(6)])
-            for number in range(6):
-                one.send(b"m")
-                one.recv()
-                if number == 0:
-                    decided.clear()
-            assert decided == []
-            task.get()
-            one.close(), other.close()
-
-    decides = hubs.decide
-    monkeypatch.setattr(hubs, "decide", decide)
-    thread = HubThread(variant)
-    try:
-        thread.call_in_main(ask)
-    finally:
-        thread.close()
 
 
 # -- idle -------------------------------------------------------------------------------------------------------------
