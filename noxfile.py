@@ -412,9 +412,9 @@ def run_tests(session: nox.Session, *options: str, env: dict[str, str] | None = 
     session.chdir(ROOT / "tests")
     # The tests' own modules are compiled once, and not in each of some thousand processes.
     environment = {"GREENZMQ_TEST_INSTALLED": "1", "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
-    # Most tests wait more than they compute: twice as many processes as there are cores. The slow ones stand together;
-    # the process that has got them is relieved of the rest of its share.
-    workers = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+    # Tests wait about as long as they compute: with two processes for each core, and one more, few cores ever idle. The
+    # slow ones stand together; the process that has got them is relieved of the rest of its share.
+    workers = ("-n", str(2 * (os.cpu_count() or 1) + 1), "--dist", "worksteal")
     if session.run("pytest", f"--junit-xml={report}", *workers, *options, *arguments, env=environment) is None:
         return  # nox --install-only
     suite = ET.parse(report).getroot()[0].attrib

@@ -79,6 +79,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("variant", chosen, ids=[variant.id for variant in chosen], indirect=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """While thousands of tests are made nothing is garbage, and each process of a run makes all of them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     zmq.Context().term()  # the first context makes libzmq open descriptors that it keeps for good
     gc.collect()

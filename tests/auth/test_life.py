@@ -430,7 +430,7 @@ child = os.fork()
 if not child:
     auth.stop()
     os._exit(0)
-time.sleep(2)
+time.sleep(0.5)
 print(os.waitpid(child, os.WNOHANG) == (0, 0))
 os.kill(child, 9)
 os.waitpid(child, 0)
