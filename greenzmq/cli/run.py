@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from .. import hubs
@@ -109,6 +110,8 @@ def _fault(options: argparse.Namespace) -> str:
         return "run passes the patch on in environment variables, which this interpreter ignores (option -I or -E)"
     if options.monkey and options.hub not in _MONKEYS:
         return "--monkey applies the patches of gevent or eventlet, so it needs --hub gevent or --hub eventlet"
+    if options.hub in _MONKEYS and find_spec(options.hub) is not None:
+        return ""  # its import takes long, and is for the program's own process
     try:
         if options.hub is not None:
             hubs.hub_class("asyncio" if options.hub in LOOPS else options.hub)

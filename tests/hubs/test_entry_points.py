@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.cli import MAIN, ONLY, python
 from support.cli import greenzmq as command
 
 import greenzmq
@@ -231,7 +232,8 @@ SAMPLES = ["", "no_such_module_at_all:Hub", "greenzmq.hubs.base:Hub", "{module}_
 def test_the_commands(packages: Packages, value: str) -> None:
     """`info` shows the broken hub beside the others, `demo` says which one it is; neither shows a traceback."""
     packages.point("odd", odd=value)
-    info = command("info")
+    program = ONLY.format(only=["odd", "selector"]) + MAIN
+    info = python("-c", program, "info")
     assert (info.returncode, info.stderr) == (0, "")
     assert re.search(r"^odd .*(broken|fails: ).*odd", info.stdout, re.MULTILINE)
     assert re.search(r"^selector ", info.stdout, re.MULTILINE)

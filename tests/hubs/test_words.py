@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.cli import MAIN, UNASKED, python
+from support.forked import GREENZMQ, run
 
 import greenzmq
 from greenzmq.hubs import ENVIRONMENT, WORDS, decide, hub_class, hub_named
@@ -56,16 +56,14 @@ def test_main_by_a_word_in_the_environment(word, hub):
     """A program that names no hub runs on what the environment says, with a loop if that needs one."""
     if word == "uvloop":
         pytest.importorskip("uvloop")
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
     environment = {**os.environ, ENVIRONMENT: word}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+    done = run(["-c", PROGRAM], environment=environment, timeout=30, imports=GREENZMQ)
     assert (done.stdout, done.stderr) == (f"{hub}\n", "")
 
 
 def test_info_shows_the_words():
     """Each with its hub."""
-    command = [sys.executable, "-W", "ignore", "-m", "greenzmq", "info"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = python("-c", UNASKED + MAIN, "info")
     for word, hub, who in WORDS:
         assert [line for line in done.stdout.splitlines() if line.split() == [*f"{who}: {word}".split(), hub]], word
 

@@ -12,6 +12,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from support import forked
 
 from greenzmq.cli import demo, inputs, names
 
@@ -20,6 +21,7 @@ __all__ = [
     "KNOWN",
     "LIMIT",
     "MAIN",
+    "ONLY",
     "UNASKED",
     "WITHOUT",
     "Done",
@@ -70,8 +72,11 @@ def greenzmq(*args: str | Path, **environment: str) -> Done:
 
 
 def python(*args: str | Path, **environment: str) -> Done:
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=_environment(environment))
+    """Run a program that calls a command: forked, with the commands imported already."""
+    options = ("-W", "ignore") if args[:2] == ("-W", "ignore") else ()
+    arguments = [str(arg) for arg in args[len(options) :]]
+    changed = _environment(environment)
+    return forked.run(arguments, environment=changed, timeout=LIMIT, imports=forked.COMMANDS, options=options)
 
 
 def run_in_terminal(*args: str | Path, columns: int = 100, **environment: str) -> tuple[int, str]:
@@ -104,6 +109,9 @@ def _environment(changes: dict[str, str]) -> dict[str, str]:
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({without!r})); "
 #: Begins a program with MAIN for ``info``: it starts no process for each hub, to ask what that runs on.
 UNASKED = "import sys; from greenzmq.cli import info; info._variant = str; "
+#: Begins one for which there are no other hubs than these.
+ONLY = "import sys; from greenzmq.cli import names; known = names.known; "
+ONLY += "names.known = lambda: [hub for hub in known() if hub.name in {only!r}]; "
 MAIN = "from greenzmq.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 

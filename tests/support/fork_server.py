@@ -98,7 +98,7 @@ def prepare(arguments: list[str], environment: dict[str, str], folder: str) -> C
     first = {"-c": "", "-m": folder}.get(what, str(Path(what).resolve().parent))
     sys.path[:] = [first, *paths(), *fixed]
     sys.argv[:] = arguments if what not in ("-c", "-m") else [what, *rest[1:]]
-    sys.orig_argv[3:] = arguments  # after "-W ignore"
+    sys.orig_argv[sys.orig_argv.index("-c") :] = arguments
     main = vars(sys.modules["__main__"])
     for name in [name for name in main if not name.startswith("__")]:
         del main[name]

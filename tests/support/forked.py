@@ -22,7 +22,7 @@ from typing import Any
 
 from support.fork_server import LONGEST
 
-__all__ = ["BARE", "EVENTLET", "GREENZMQ", "RUNTIMES", "run", "stop_servers"]
+__all__ = ["BARE", "COMMANDS", "EVENTLET", "GREENZMQ", "RUNTIMES", "run", "stop_servers"]
 
 #: What greenzmq imports itself, and no runtime.
 BARE = ("faulthandler", "json", "logging", "multiprocessing", "queue", "textwrap", "traceback")
@@ -35,12 +35,14 @@ RUNTIMES = (*BARE, "asyncio", "concurrent.futures.thread", "importlib.metadata",
 RUNTIMES += ("zipfile", "gevent", "gevent.monkey", "uvloop", "eventlet")
 #: Greenzmq as well, for programs that import it first of all, and set none of the variables that it reads then.
 GREENZMQ = (*RUNTIMES, "greenzmq", "greenzmq.asyncio", "greenzmq.eventlet", "greenzmq.gevent", "greenzmq.selector")
+#: Greenzmq with its commands, and no runtime.
+COMMANDS = (*BARE, "importlib.metadata", "greenzmq", "greenzmq.cli.demo", "greenzmq.cli.info", "greenzmq.cli.proxy")
 #: How the names of variables begin that are read when they are needed; those that a runtime, or greenzmq, reads when it
 #: is imported.
 READ_LATE = ("COLUMNS", "EVENTLET_HUB", "FORCE_COLOR", "GREENZMQ_HUB", "NO_COLOR", "PYTEST_CURRENT_TEST", "PYTHONPATH")
 READ_BY_IMPORTS = {"eventlet": "EVENTLET_", "gevent": "GEVENT_", "greenzmq": "GREENZMQ_"}
 
-_servers: dict[tuple[str, ...], ForkServer] = {}
+_servers: dict[tuple[tuple[str, ...], tuple[str, ...]], ForkServer] = {}
 _starting = threading.Lock()
 
 
@@ -50,15 +52,18 @@ def run(
     environment: dict[str, str],
     timeout: float,
     imports: tuple[str, ...] = BARE,
+    options: tuple[str, ...] = ("-W", "ignore"),
     folder: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -W ignore`` with arguments that begin with -c, -m or a file, as `subprocess.run` does.
+    """Run ``python`` with options and with arguments that begin with -c, -m or a file, as `subprocess.run` does.
 
     With variables that an interpreter reads as it starts, or one of the imported modules, it is `subprocess.run`.
     """
     with _starting:
-        server = _servers.get(imports) or _servers.setdefault(imports, ForkServer(imports))
-    command = [sys.executable, "-W", "ignore", *arguments]
+        if (imports, options) not in _servers:
+            _servers[imports, options] = ForkServer(imports, options)
+        server = _servers[imports, options]
+    command = [sys.executable, *options, *arguments]
     if not server.is_as_good(environment):
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=folder)
     request = {"arguments": arguments, "environment": environment, "folder": folder or os.getcwd()}
@@ -77,14 +82,14 @@ def stop_servers() -> None:
 class ForkServer:
     """A process of `support.fork_server`."""
 
-    def __init__(self, imports: tuple[str, ...]) -> None:
+    def __init__(self, imports: tuple[str, ...], options: tuple[str, ...]) -> None:
         installed = [name for name in imports if importlib.util.find_spec(name)]
         paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.may_change = (*READ_LATE, *(start for name, start in READ_BY_IMPORTS.items() if name not in imports))
         self.control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         program = f"from support.fork_server import program; exec(program({installed}))"
-        command = [sys.executable, "-W", "ignore", "-c", program]
+        command = [sys.executable, *options, "-c", program]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=subprocess.PIPE, env=self.environment, start_new_session=True
         )
