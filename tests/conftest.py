@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     mend_parser()
+    if not config.getoption("--all-loops"):
+        os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # half of its import, for names that no test has looked up
     # In a job that a shell has put into the background SIGINT is ignored, and in all programs that tests start, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

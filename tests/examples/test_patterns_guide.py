@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.forked import GREENZMQ, run
 
 import greenzmq
 
@@ -36,13 +35,8 @@ def test_a_pattern(pattern: str, word: str, request: pytest.FixtureRequest) -> N
         pytest.importorskip(word)
     package = str(Path(greenzmq.__file__).parents[1])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(FOLDER / f"{pattern}.py"), word],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = run([str(FOLDER / f"{pattern}.py"), word], environment=environment, timeout=50, imports=GREENZMQ)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{PATTERNS[pattern]}\n")
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import zmq
+from support import forked
 from support.children import is_installed
+from support.forked import GREENZMQ, LEAKS_TOLD
 from zmq.auth import load_certificate
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -21,8 +23,8 @@ HUBS = ("gevent", "eventlet", "selector", "asyncio", "uvloop")
 def run(name: str, *arguments: str) -> str:
     """What the example prints."""
     environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
-    command = [sys.executable, "-W", "ignore", "-W", "default::ResourceWarning", str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    arguments = (str(EXAMPLES / name), *arguments)
+    done = forked.run([*arguments], environment=environment, timeout=60, imports=GREENZMQ, options=LEAKS_TOLD)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
@@ -85,8 +87,8 @@ def test_secure_service(hub_name: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 def failing(name: str, *arguments: str) -> str:
     """What the example tells when it fails."""
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    arguments = (str(EXAMPLES / name), *arguments)
+    done = forked.run([*arguments], environment={**os.environ}, timeout=60, imports=GREENZMQ)
     assert done.returncode
     return done.stderr
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from support import forked
 
 TESTS = Path(__file__).parents[1]
 CONFIG = TESTS.parent / "pyproject.toml"
@@ -31,7 +30,7 @@ def run(tmp_path: Path, request: pytest.FixtureRequest):
         file = tmp_path / "test_it.py"
         file.write_text("import greenlet, os, pytest, time\n" + textwrap.dedent(source))
         plugins = ["-p", "no:cacheprovider", "-p", "conftest"]
-        command = [sys.executable, "-m", "pytest", "-c", CONFIG, "--rootdir", tmp_path, *options, *plugins, file]
+        arguments = ["-m", "pytest", "-c", CONFIG, "--rootdir", tmp_path, *options, *plugins, file]
         paths = [str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
@@ -39,7 +38,9 @@ def run(tmp_path: Path, request: pytest.FixtureRequest):
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # their import would take half of the time of each run
         }
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+        done = forked.run(
+            [*map(str, arguments)], environment=environment, timeout=120, imports=forked.PYTEST, folder=str(tmp_path)
+        )
         return done.stdout + done.stderr, done.returncode
 
     return run

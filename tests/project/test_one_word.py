@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.children import is_installed
+from support.forked import GREENZMQ, LEAKS_TOLD, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "one_word"
 WORDS = ("gevent", "eventlet", "asyncio", "uvloop", "selector", "threading")
@@ -58,7 +57,7 @@ def test_the_transcript(request, name, word):
         pytest.fail(f"{word} is not installed; --skip-missing-hubs runs the tests without", pytrace=False)
     environment = {each: value for each, value in os.environ.items() if each != "GREENZMQ_HUB"}
     environment["PYTHONWARNINGS"] = "ignore,default::ResourceWarning"
-    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--hub", word]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment)
+    arguments = [str(EXAMPLES / f"{name}.py"), "--hub", word]
+    done = run(arguments, environment=environment, timeout=55, imports=GREENZMQ, options=LEAKS_TOLD)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == TRANSCRIPTS[name]

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.forked import PYTEST, run
 
 SETTINGS = r"""
 [pytest]
@@ -157,11 +158,15 @@ class Run:
         file = folder / f"test_{name.replace(' ', '_')}.py"
         file.write_text(text)
         # Named, since greenzmq may not be installed as it is now; test_packaging.py has its entry point.
-        command = [sys.executable, "-m", "pytest", "-v", "--strict-markers", "-p", "no:cacheprovider"]
-        command += ["-p", "pytest_greenzmq", *arguments, str(file)]
+        command = ["-m", "pytest", "-v", "--strict-markers", "-p", "no:cacheprovider", "-p", "pytest_greenzmq"]
+        command += [*arguments, str(file)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GREENZMQ", "PYTEST"))}
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        done = subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment, cwd=folder)
+        if name == "plain":  # tests what is imported
+            command = [sys.executable, *command]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment, cwd=folder)
+        else:
+            done = run(command, environment=environment, timeout=55, imports=PYTEST, folder=str(folder))
         self.text = done.stdout + done.stderr
         self.outcomes = dict(re.findall(r"^\S+?::(\S+) (PASSED|FAILED|ERROR|SKIPPED)", done.stdout, re.MULTILINE))
 

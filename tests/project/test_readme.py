@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.forked import GREENZMQ, LEAKS_TOLD, run
 
 from greenzmq.hubs import known_hubs
 
@@ -47,8 +46,7 @@ def test_the_example_runs(module, request):
         pytest.skip(f"what {module} runs on is not installed")
     code = EXAMPLE[1].replace("import greenzmq.gevent", f"import {module}")
     environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
-    command = [sys.executable, "-W", "ignore", "-W", "default::ResourceWarning", "-c", code]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    ran = run(["-c", code], environment=environment, timeout=60, imports=GREENZMQ, options=LEAKS_TOLD)
     assert (ran.stdout, ran.stderr) == ("HELLO\n", "")
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from support.fork_server import LONGEST
 
-__all__ = ["BARE", "COMMANDS", "EVENTLET", "GREENZMQ", "RUNTIMES", "run", "stop_servers"]
+__all__ = ["BARE", "COMMANDS", "EVENTLET", "GREENZMQ", "LEAKS_TOLD", "PYTEST", "RUNTIMES", "run", "stop_servers"]
 
 #: What greenzmq imports itself, and no runtime.
 BARE = ("faulthandler", "json", "logging", "multiprocessing", "queue", "textwrap", "traceback")
@@ -37,10 +37,22 @@ RUNTIMES += ("zipfile", "gevent", "gevent.monkey", "uvloop", "eventlet")
 GREENZMQ = (*RUNTIMES, "greenzmq", "greenzmq.asyncio", "greenzmq.eventlet", "greenzmq.gevent", "greenzmq.selector")
 #: Greenzmq with its commands, and no runtime.
 COMMANDS = (*BARE, "importlib.metadata", "greenzmq", "greenzmq.cli.demo", "greenzmq.cli.info", "greenzmq.cli.proxy")
-#: How the names of variables begin that are read when they are needed; those that a runtime, or greenzmq, reads when it
-#: is imported.
-READ_LATE = ("COLUMNS", "EVENTLET_HUB", "FORCE_COLOR", "GREENZMQ_HUB", "NO_COLOR", "PYTEST_CURRENT_TEST", "PYTHONPATH")
+#: What a run of these tests imports, but for their own modules.
+PYTEST = (
+    *GREENZMQ,
+    "pytest",
+    "_pytest.junitxml",
+    "_pytest.pytester",
+    "_pytest.terminal",
+    "_pytest.unraisableexception",
+)
+#: How the names of variables begin that an interpreter reads as it starts, or a module when it is imported; and those
+#: of which that is not true. Of warnings the options have the last word.
+READ_AT_START = ("LANG", "LC_", "LD_", "MALLOC_", "PYTHON", "TZ")
 READ_BY_IMPORTS = {"eventlet": "EVENTLET_", "gevent": "GEVENT_", "greenzmq": "GREENZMQ_"}
+READ_LATE = ("EVENTLET_HUB", "GREENZMQ_HUB", "GREENZMQ_TEST_", "PYTHONPATH", "PYTHONWARNINGS")
+#: Options with which Python says what was left open, and nothing else.
+LEAKS_TOLD = ("-W", "ignore", "-W", "default::ResourceWarning")
 
 _servers: dict[tuple[tuple[str, ...], tuple[str, ...]], ForkServer] = {}
 _starting = threading.Lock()
@@ -86,7 +98,7 @@ class ForkServer:
         installed = [name for name in imports if importlib.util.find_spec(name)]
         paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        self.may_change = (*READ_LATE, *(start for name, start in READ_BY_IMPORTS.items() if name not in imports))
+        self.has_read = (*READ_AT_START, *(READ_BY_IMPORTS[name] for name in READ_BY_IMPORTS if name in imports))
         self.control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         program = f"from support.fork_server import program; exec(program({installed}))"
         command = [sys.executable, *options, "-c", program]
@@ -98,7 +110,7 @@ class ForkServer:
     def is_as_good(self, environment: dict[str, str]) -> bool:
         """Whether a fork of it is as good as a process of its own in this environment."""
         changed = dict(environment.items() ^ self.environment.items())
-        return all(name.startswith(self.may_change) for name in changed)
+        return not any(name.startswith(self.has_read) and not name.startswith(READ_LATE) for name in changed)
 
     def send(self, request: dict[str, object]) -> list[int]:
         """Have a child forked. Return the descriptors on which to read its status, its output and its errors."""
