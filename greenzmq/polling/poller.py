@@ -145,7 +145,7 @@ class Poller(PlainPoller):
             if ready and seconds == 0:
                 end_runs(ready)
             if state.checked and ready and seconds != 0 and hubs.is_debugged_coroutine():
-                warn_once()
+                warn_once("poll")
             return ready
         waiter = new_waiter(state.get_hub(self), seconds, entered, self._greenzmq_reason or state)
         try:

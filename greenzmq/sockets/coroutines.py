@@ -54,13 +54,13 @@ class CheckedState(SocketState):
     ) -> Result:
         """See `SocketState.perform`."""
         if not flags & DONTWAIT and is_debugged_coroutine() and self._could_wait(socket, direction):
-            self._warn_if_ready(socket, direction.event)
+            self._warn_if_ready(socket, direction.event, "recv" if direction is self.receiving else "send")
         return super().perform(socket, direction, call, flags, args, met_again)
 
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """See `SocketState.poll`."""
         if seconds != 0 and is_debugged_coroutine():
-            self._warn_if_ready(socket, events)
+            self._warn_if_ready(socket, events, "poll")
         return super().poll(socket, events, seconds)
 
     def _could_wait(self, socket: Any, direction: Direction) -> bool:
@@ -69,10 +69,10 @@ class CheckedState(SocketState):
             return False
         return get_option(socket, direction.timeout_option) != 0
 
-    def _warn_if_ready(self, socket: Any, events: int) -> None:
+    def _warn_if_ready(self, socket: Any, events: int, call: str) -> None:
         """Warn if the socket is ready. If it is not, the call is about to raise the error itself."""
         if self.waiters.check_events(socket) & events:
-            warn_once()
+            warn_once(call)
 
 
 def state_class(otherwise: bool | None) -> type[SocketState]:
@@ -83,9 +83,13 @@ def state_class(otherwise: bool | None) -> type[SocketState]:
     return CheckedState if asyncio_debugs(otherwise) else SocketState
 
 
-def warn_once() -> None:
-    """Warn, once for each loop, about the place in the program's code that has called greenzmq."""
-    method, caller = _caller()
+def warn_once(call: str) -> None:
+    """Warn, once for each loop, about the place in the program's code that has called greenzmq.
+
+    `call` is what it has called, unless its frame says more: calls of the compiled fast path have none of their own.
+    """
+    outermost, caller = _caller()
+    method = call if outermost == SocketState.perform.__name__ else outermost
     place = (caller.f_code.co_filename, caller.f_lineno)
     loop = coroutine_loop()
     places: set[tuple[str, int]] = getattr(loop, WARNED, None) or set()
