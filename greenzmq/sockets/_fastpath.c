@@ -218,10 +218,9 @@ static void refill(SharedLock *lock, PyObject *direction) {
     if (full != NULL) Py_XSETREF(SLOT(direction, CALLS_LEFT), full);
 }
 
-/* A part was received. On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
-static void note_received(PyObject *socket, PyObject *direction, PyObject *bytes) {
+/* A part was received; the lock is that before it was. On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
+static void note_received(SharedLock *lock, PyObject *socket, PyObject *direction, PyObject *bytes) {
     count_size(direction, (size_t)PyBytes_GET_SIZE(bytes));
-    SharedLock *lock = lock_of(socket);
     if (lock == NULL) return;
     note_turn();
     if (lock->alternates) refill(lock, SLOT(socket, SENDING));
@@ -359,22 +358,30 @@ NOT_INLINED int try_recv(PyObject *socket) {
     int gates = open_gate(&gate, socket, RECEIVING);
     if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
+    SharedLock *lock = lock_of(socket);
     taken = receive_part(gate.address, NULL, &more, &released,
                          &error); /* no other thread runs from here to where it is read */
-    if (taken != NULL) note_received(socket, gate.direction, taken);
+    if (taken != NULL) note_received(lock, socket, gate.direction, taken);
     return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
+}
+
+/* What a sleep has received is taken. */
+static void end_receiving(SharedLock *lock) {
+    Sleeper *arrived = lock->arrived;
+    lock->arrived = NULL;
+    let_go(lock);
+    Py_DECREF(arrived);
 }
 
 /* Take what a sleep has received, and count the call. */
 NOT_INLINED int take_recv(PyObject *socket) {
-    SharedLock *lock = lock_of(socket);
+    SharedLock *lock = received_on;
     Gate gate = {NULL, SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
     int more, released = 0, error = 0;
     if (gate.calls_left > 0) count_down(&gate);
     PyObject *bytes = receive_part(NULL, lock->arrived, &more, &released, &error);
-    if (bytes != NULL) note_received(socket, gate.direction, bytes);
-    Py_CLEAR(lock->arrived);
-    let_go(lock);
+    if (bytes != NULL) note_received(lock, socket, gate.direction, bytes);
+    end_receiving(lock);
     taken = bytes;
     return bytes != NULL ? DONE : FAILED;
 }
@@ -406,7 +413,7 @@ static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, Sh
         if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
             Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
         int kept = bytes != NULL && PyList_Append(parts, bytes) == 0;
-        if (kept) note_received(socket, gate->direction, bytes);
+        if (kept) note_received(lock, socket, gate->direction, bytes);
         Py_XDECREF(bytes);
         if (!kept) return FAILED;
     }
@@ -427,12 +434,11 @@ NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
 
 /* The same, of which a sleep has received the first part. */
 NOT_INLINED int take_recv_parts(PyObject *socket, PyObject *parts) {
-    SharedLock *lock = lock_of(socket);
+    SharedLock *lock = received_on;
     Gate gate = {origin_of(lock->arrived), SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
     if (gate.calls_left > 0) count_down(&gate);
     int outcome = receive_parts(socket, parts, &gate, lock);
-    Py_CLEAR(lock->arrived);
-    let_go(lock);
+    end_receiving(lock);
     return outcome;
 }
 
@@ -455,7 +461,8 @@ int rest_first(PyObject *socket, int whole) {
     SharedLock *lock = NULL;
     if (has_answered() && can_receive(socket, whole)) lock = lock_of(socket);
     int outcome = lock == NULL ? RETRY : sleep_on(lock, socket, RECEIVING, 1);
-    if (outcome == RECEIVED) refill(lock, SLOT(socket, RECEIVING)); /* the sends end the turn */
+    /* A sleep begins a new turn. What was there at once counts, or a thread that never sleeps would never end one. */
+    if (outcome == RECEIVED && has_slept(lock->arrived)) refill(lock, SLOT(socket, RECEIVING));
     return outcome;
 }
 

@@ -113,9 +113,12 @@ void let_go(SharedLock *lock);
    the lock is held. Or AGAIN: the call goes on in Python. Or FAILED: a signal handler has raised, and nobody has slept.
    With `tries_first` to receive without an attempt before: then RETRY also says that this was not possible. */
 int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first);
-/* Where that first part is, and of which libzmq socket it is. */
+/* The lock, after RECEIVED; to be read at once. The socket may have lost it: another thread has got its address, say. */
+extern SharedLock *received_on;
+/* Where that first part is, of which libzmq socket it is, and whether it came only after a sleep. */
 Message *message_of(Sleeper *sleeper);
 void *origin_of(Sleeper *sleeper);
+int has_slept(Sleeper *sleeper);
 /* What stands in the place of an attempt to receive, in a thread that takes turns with another one: RETRY says that the
    attempt has to be made. `whole` is for all parts. */
 int rest_first(PyObject *socket, int whole);

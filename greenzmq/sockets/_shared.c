@@ -52,6 +52,7 @@ struct Sleeper {
     int promised;     /* EVENTS has just said that there is room, and nobody has slept since */
     Message message;  /* what a sleep to receive has received */
     void *address;    /* and from which libzmq socket */
+    int slept;        /* and whether only after a sleep */
 };
 
 /* Whether it sleeps, or somebody has been admitted in its place. */
@@ -91,6 +92,22 @@ static PyObject *lock_release(SharedLock *self, PyObject *Py_UNUSED(args)) {
     Py_RETURN_NONE;
 }
 
+#if PY_VERSION_HEX >= 0x030D0000
+#define IS_FINALIZING Py_IsFinalizing()
+#else
+#define IS_FINALIZING _Py_IsFinalizing()
+#endif
+#define PATIENCE_AT_EXIT 100000 /* microseconds, for what others do without the GIL: an attempt, or a copy */
+
+/* Take the lock from a thread that has it no more: at the exit of the interpreter such a one ends where it asks for the
+   GIL, or waits for ever, and lets nothing go. No other thread runs Python code then. */
+static void take_over(SharedLock *self) {
+    PyThread_acquire_lock_timed(self->lock, PATIENCE_AT_EXIT, 0);
+    self->owner = PyThread_get_thread_ident();
+    self->held = 1;
+    self->calls++;
+}
+
 /* Take the lock, and wait for it as `threading.RLock` does. -1 if a signal handler has raised. */
 static int take(SharedLock *self) {
     if (is_owned(self)) {
@@ -100,6 +117,10 @@ static int take(SharedLock *self) {
     }
     while (!try_hold(self)) { /* without the GIL somebody else may be faster */
         PyLockStatus status;
+        if (IS_FINALIZING) {
+            take_over(self);
+            return 0;
+        }
         Py_BEGIN_ALLOW_THREADS
         status = PyThread_acquire_lock_timed(self->lock, -1, 1);
         Py_END_ALLOW_THREADS
@@ -309,6 +330,7 @@ static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
     for (;;) {
         if (!tries_first && !is_signalled(self->fd, self->hub_fd, self->epoll)) return AGAIN;
         if (self->way == 1 || !PyThread_acquire_lock(lock->lock, NOWAIT_LOCK)) return RETRY;
+        self->slept = !tries_first;
         self->address = lock->address; /* NULL if another thread is about to close the socket */
         int is_alone = lock->sleeper == self && self->waiter == Py_None && self->address != NULL;
         if (is_alone && zmq.msg_recv_(&self->message, self->address, DONTWAIT) >= 0) return RECEIVED;
@@ -320,6 +342,7 @@ static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
 }
 
 Sleeper *admitted;
+SharedLock *received_on;
 
 int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
@@ -347,6 +370,7 @@ int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
         lock->held = 1;
         lock->calls++;
         lock->arrived = (Sleeper *)Py_NewRef((PyObject *)self);
+        received_on = lock;
     } else if (lock->held || lock->sleeper != self || self->waiter != Py_None) {
         /* It is being admitted, or has been. Or that was interrupted in the middle: to take the lock goes on with it. */
         admitted = self;
@@ -367,6 +391,10 @@ Message *message_of(Sleeper *sleeper) {
 
 void *origin_of(Sleeper *sleeper) {
     return sleeper->address;
+}
+
+int has_slept(Sleeper *sleeper) {
+    return sleeper->slept;
 }
 
 PyObject *end_sleep(Sleeper *self, PyObject *socket, PyObject *result) {

@@ -84,6 +84,10 @@ class Direction(WaitQueue):
         """Send every call by the slow path, until `open_fast_path`."""
         self.fast_calls_left = 0
 
+    def is_exhausted(self) -> bool:
+        """Whether the calls of the fast path are used up, or it is closed for a while."""
+        return self.fast_calls_max > self.fast_calls_left == 0
+
     def never_fast(self) -> None:
         """Send every call by the slow path, for good."""
         self.fast_calls_left = self.fast_calls_max = 0

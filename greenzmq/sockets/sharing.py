@@ -91,6 +91,8 @@ class SharedState(WaitAlone):
     def try_first(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """See `SocketState.try_first`."""
         with self.lock:
+            if self.alternates and direction.is_exhausted() and not self.waiters.has_waiters:
+                self.turn.put_off_its_end()  # a recv of a REQ or REP does not ask otherwise; see `_use_alternation`
             return super().try_first(who, socket, direction, call, flags, args)
 
     def within_no_time(
