@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define INTERFACE 3 /* as in accelerator.py */
+#define INTERFACE 4 /* as in accelerator.py */
 
 #if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
 #error "the compiled fast path is for CPython with its lock"

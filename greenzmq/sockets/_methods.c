@@ -15,6 +15,7 @@ typedef struct {
     PyObject *call;     /* then `SocketState.perform` follows, with this call */
     PyObject *dict;     /* for functools.update_wrapper */
     PyObject *weakrefs;
+    int sleeps; /* it may sleep on a socket that threads share, and `again` knows of that */
 } FastMethod;
 
 /* Whether the arguments after the first `required` ones are flags=0, copy=True, track=False, as far as they are given.
@@ -37,24 +38,47 @@ static PyObject *end_wait(Sleeper *used, PyObject *socket, PyObject *result) {
     return used == NULL ? result : end_sleep(used, socket, result);
 }
 
+/* See `rest` and `rest_first`. A program may call the methods of `Socket` itself on a socket that threads share: these do
+   not sleep. */
+static int rest_after(PyObject *callable, PyObject *socket, int way) {
+    admitted = NULL;
+    return ((FastMethod *)callable)->sleeps ? rest(socket, way) : AGAIN;
+}
+
+static int rest_before(PyObject *callable, PyObject *socket, int whole) {
+    return ((FastMethod *)callable)->sleeps ? rest_first(socket, whole) : RETRY;
+}
+
+/* Whether to call it allocates nothing that could make the garbage collector run, and somebody else keeps it. */
+static int is_simple(PyObject *callable) {
+    if (!PyFunction_Check(callable) || Py_REFCNT(callable) < 2) return 0;
+    const PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(callable);
+    return (code->co_flags & (CO_VARARGS | CO_VARKEYWORDS)) == 0;
+}
+
 /* Go on in `SocketState.perform`, in the place of the method in Python.
 
    A greenlet that waits keeps a copy of its stack, so little is to stand there. The arguments do not, so that the compiler
    can leave this frame, and the caller's, with the call that ends it. They and the function are borrowed: Python takes
-   them over before any other code runs. Not so 3.10: to make the frame it may run the garbage collector. */
+   them over before any other code runs. Not so 3.10: to make the frame it may run the garbage collector. What observes
+   `perform`, and stands in its place, may do the same, and is called as any other object is. */
 static PyObject *perform(PyObject *socket, int way, PyObject *call, PyObject *call_args, int met_again) {
 #if PY_VERSION_HEX < 0x030B0000
     PyObject *args[7];
 #else
     static PyObject *args[7];
 #endif
-    args[0] = state_of(socket);
-    PyObject *function = PyObject_GetAttr((PyObject *)Py_TYPE(args[0]), name_of_perform);
+    PyObject *state = state_of(socket), *direction = direction_of(socket, way);
+    PyObject *function = PyObject_GetAttr((PyObject *)Py_TYPE(state), name_of_perform);
     if (function == NULL) return NULL;
-    if (!PyFunction_Check(function)) return PyErr_Format(PyExc_TypeError, "perform is no function, but %R", function);
+    int simple = is_simple(function);
     Py_DECREF(function); /* the class keeps it */
+    if (!simple)
+        return PyObject_CallMethodObjArgs(state, name_of_perform, socket, direction, call, defaults[0], call_args,
+                                          met_again ? Py_True : Py_False, NULL);
+    args[0] = state;
     args[1] = socket;
-    args[2] = direction_of(socket, way);
+    args[2] = direction;
     args[3] = call;
     args[4] = defaults[0];
     args[5] = call_args;
@@ -77,7 +101,8 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 2, kwnames) && PyBytes_CheckExact(args[1])) {
         int outcome;
-        while ((outcome = try_send(args[0], args[1])) == AGAIN && (outcome = rest(args[0], 1)) == RETRY) continue;
+        while ((outcome = try_send(args[0], args[1])) == AGAIN && (outcome = rest_after(callable, args[0], 1)) == RETRY)
+            continue;
         if ((outcome == AGAIN || outcome == CLOSED) && CALL != NULL)
             return perform_send(args[0], args[1], CALL, outcome == AGAIN);
         if (outcome == AGAIN) {
@@ -93,9 +118,9 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
 static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     if (are_defaults(args, count, 1, kwnames)) {
-        int outcome = rest_first(args[0], 0);
+        int outcome = rest_before(callable, args[0], 0);
         while (outcome == RETRY)
-            if ((outcome = try_recv(args[0])) == AGAIN) outcome = rest(args[0], 0);
+            if ((outcome = try_recv(args[0])) == AGAIN) outcome = rest_after(callable, args[0], 0);
         if (outcome == RECEIVED) outcome = take_recv(args[0]);
         if ((outcome == AGAIN || outcome == CLOSED) && CALL != NULL)
             return perform(args[0], 0, CALL, usual, outcome == AGAIN);
@@ -123,14 +148,14 @@ static int are_plain(PyObject *parts) {
 /* What follows when all parts, a tuple or NULL if there was no memory for it, could not be sent; NotImplemented says to
    try once more. In the middle of a message the lock, if there is one, is held to its end: nobody else's parts come in
    between. */
-static PyObject *send_again(PyObject *again, PyObject *socket, PyObject *parts, Py_ssize_t sent, int error,
+static PyObject *send_again(PyObject *callable, PyObject *socket, PyObject *parts, Py_ssize_t sent, int error,
                             SharedLock *lock) {
     PyObject *then = NULL;
-    int outcome = parts == NULL ? FAILED : sent > 0 ? AGAIN : rest(socket, 1);
+    int outcome = parts == NULL ? FAILED : sent > 0 ? AGAIN : rest_after(callable, socket, 1);
     if (outcome == RETRY) then = Py_NewRef(Py_NotImplemented);
     if (outcome == AGAIN) {
         Sleeper *used = sent == 0 ? admitted : NULL;
-        then = end_wait(used, socket, PyObject_CallFunction(again, "OOni", socket, parts, sent, error));
+        then = end_wait(used, socket, PyObject_CallFunction(AGAIN_IN_PYTHON, "OOni", socket, parts, sent, error));
     }
     if (lock != NULL) let_go(lock);
     Py_XDECREF(lock);
@@ -160,7 +185,7 @@ static PyObject *call_send_multipart(PyObject *callable, PyObject *const *args, 
         PyObject *tuple = PySequence_Tuple(parts); /* the same, if it is one: others may change a list during a wait */
         Py_DECREF(parts);
         parts = tuple;
-        result = send_again(AGAIN_IN_PYTHON, args[0], parts, sent, error, lock);
+        result = send_again(callable, args[0], parts, sent, error, lock);
         if (result != Py_NotImplemented) break;
         Py_DECREF(result);
         plain = are_plain(parts); /* to make a tuple of a list may run the garbage collector, and so change it */
@@ -179,9 +204,9 @@ static PyObject *call_recv_multipart(PyObject *callable, PyObject *const *args, 
     if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 1, kwnames)) return IN_PYTHON;
     /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
     PyObject *parts = PyList_New(0);
-    int outcome = parts == NULL ? FAILED : rest_first(args[0], 1);
+    int outcome = parts == NULL ? FAILED : rest_before(callable, args[0], 1);
     while (outcome == RETRY)
-        if ((outcome = try_recv_parts(args[0], parts)) == AGAIN) outcome = rest(args[0], 0);
+        if ((outcome = try_recv_parts(args[0], parts)) == AGAIN) outcome = rest_after(callable, args[0], 0);
     Sleeper *used = admitted;
     if (outcome == RECEIVED) outcome = take_recv_parts(args[0], parts);
     if (outcome == DONE) return parts;
@@ -201,11 +226,12 @@ static const struct {
     {"recv_multipart", call_recv_multipart},
 };
 
-/* FastMethod(kind, function, again, call): one of the last two is None */
+/* FastMethod(kind, function, again, call, sleeps): one of `again` and `call` is None */
 static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     const char *kind;
     PyObject *function, *again, *then;
-    if (!PyArg_ParseTuple(args, "sOOO", &kind, &function, &again, &then)) return NULL;
+    int sleeps;
+    if (!PyArg_ParseTuple(args, "sOOOp", &kind, &function, &again, &then, &sleeps)) return NULL;
     vectorcallfunc call = NULL;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(KINDS); i++)
         if (strcmp(KINDS[i].name, kind) == 0) call = KINDS[i].call;
@@ -216,6 +242,7 @@ static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py
     self->function = Py_NewRef(function);
     self->again = Py_NewRef(again);
     self->call = then == Py_None ? NULL : Py_NewRef(then);
+    self->sleeps = sleeps;
     return (PyObject *)self;
 }
 

@@ -61,25 +61,30 @@ def fast(method: Method, goes_on: Mapping[str, Any] | None = None) -> Method:
     """Give a method of `Socket` its compiled fast path, if there is one.
 
     What is returned has the signature, the documentation and the name of the method, which it calls for all that is
-    not usual. `goes_on` has functions by the names of methods, which take the place of those of this module.
+    not usual. `goes_on` has functions by the names of methods, which take the place of those of this module: they know
+    of threads that sleep by themselves (`greenzmq.sockets.sleeping`), so such a method may.
     """
     kind = method.__name__
     if goes_on is None and kind in CALLS:
         return compiled(kind, method, None, CALLS[kind])
-    return compiled(kind, method, (goes_on or globals())[kind])
+    return compiled(kind, method, (goes_on or globals())[kind], sleeps=goes_on is not None)
 
 
 def compiled(
-    kind: str, function: Method, again: Callable[..., Any] | None, call: Callable[..., Any] | None = None
+    kind: str,
+    function: Method,
+    again: Callable[..., Any] | None,
+    call: Callable[..., Any] | None = None,
+    sleeps: bool = False,
 ) -> Method:
     """Give a function that does what the method `kind` of `Socket` does its compiled fast path, if there is one.
 
     Where an attempt has met EAGAIN, ``again`` is called in its place; or, if that is None, `SocketState.perform` with
-    `call`, which takes less memory while it waits.
+    `call`, which takes less memory while it waits. If it `sleeps`, the thread may wait before that.
     """
     if accelerator.extension is None:
         return function
-    method: Any = accelerator.extension.FastMethod(kind, function, again, call)
+    method: Any = accelerator.extension.FastMethod(kind, function, again, call, sleeps)
     update_wrapper(method, function)
     return cast("Method", method)
 

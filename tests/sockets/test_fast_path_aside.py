@@ -9,7 +9,8 @@ import sys
 
 import pytest
 import zmq
-from support.inside import is_compiled
+from support.inside import is_compiled, observe_perform
+from support.sockets import connected, parked, receives
 
 from greenzmq.sockets import accelerator
 
@@ -138,3 +139,14 @@ one.close(), other.close(), context.term()
 def test_a_forked_child():
     """In the child the inherited socket is an error, by its class's methods, too; the parent's goes on."""
     assert json.loads(run(FORKS)) == [zmq.ENOTSOCK] * 6
+
+
+def test_a_wait_that_is_observed(hub, context, monkeypatch):
+    """What stands in the place of `SocketState.perform` need not have its signature, and need not be a function."""
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    seen: list[object] = []
+    observe_perform(monkeypatch, seen)
+    task = parked(hub, receives, one.recv)
+    other.send(b"1")
+    assert task.get() == b"1"
+    assert one in seen

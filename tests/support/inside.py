@@ -6,6 +6,7 @@ the tests of a single module (`tests/hubs`, `whom_to_wake`, `Listeners`) import 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import time
@@ -300,6 +301,13 @@ def is_compiled() -> bool:
 def steps_aside(patch: pytest.MonkeyPatch) -> None:
     """Let the extension seem to have stepped aside just now, with sockets that it already uses."""
     patch.setattr(accelerator, "extension", None)
+
+
+def observe_perform(patch: pytest.MonkeyPatch, seen: list[Any]) -> None:
+    """Have something stand in the place of `SocketState.perform`, as a program's tracing does. It notes the calls."""
+    perform = operations.SocketState.perform
+    observed = functools.partialmethod(lambda *args: (seen.append(args[1]), perform(*args))[1])
+    patch.setattr(operations.SocketState, "perform", observed)
 
 
 def use_python(patch: pytest.MonkeyPatch) -> None:

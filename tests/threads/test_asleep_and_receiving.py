@@ -104,6 +104,22 @@ def test_who_never_has_to_sleep_is_killed(hub, monkeypatch, kinds):
     context.destroy(linger=0)
 
 
+@pytest.mark.parametrize("way", ["recv", "recv_multipart"])
+def test_the_methods_of_the_base_class(hub, context, way):
+    """A program that calls `Socket.recv` itself gets every message, whoever looks at the socket meanwhile.
+
+    Seen to fail: its thread slept, was let into the queue, and stood there once more behind itself, for ever.
+    """
+    one, other = connected(context, zmq.PAIR, zmq.PAIR)
+    receive = getattr(greenzmq.Socket, way)
+    task = hub.spawn(lambda: [receive(one) for _ in range(4)])
+    for number in range(4):
+        eventually(lambda: receivers_of(one) or sleeps_alone(one))
+        one.get(zmq.EVENTS)
+        other.send(b"%d" % number)
+    assert task.get(LOST) == [b"%d" % n if way == "recv" else [b"%d" % n] for n in range(4)]
+
+
 EXIT = """\
 import atexit, os, sys, threading, time
 import zmq
