@@ -124,7 +124,7 @@ class HubThread:
 
     def _pending(self) -> dict[str, Any]:
         known = (getcurrent(), self._main, self.hub.greenlet)
-        greenlets = [g for g in gc.get_objects() if isinstance(g, greenlet) and g and g not in known]
+        greenlets = [g for g in gc.get_objects() if issubclass(type(g), greenlet) and g and g not in known]
         return {
             "started watches": [*self.hub.readers.values(), *self.hub.writers.values()],
             "timers": self.variant.timers(self.hub),
