@@ -222,6 +222,7 @@ def test_of_others_nothing_is_told(loop_name: str, context: Any, scene: Callable
     assert told == []
 
 
+@pytest.mark.filterwarnings(r"ignore:.*fork\(\):DeprecationWarning")  # eventlet's, if a test before has imported it
 @on_loops
 async def test_a_forked_child_tells_nothing() -> None:
     """The send is the parent's, which goes on."""
