@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import greenzmq
 
-from .cli import demo, info, proxy
 from .cli import run as run_program
 from .cli.console import run_quietly, say
 
 __all__ = ["main"]
-
-COMMANDS = (run_program, proxy, demo, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,11 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"greenzmq {greenzmq.__version__}")
     parser.set_defaults(run=lambda options: _show_help(parser))
     commands = parser.add_subparsers(metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
     ours, program = run_program.split(sys.argv[1:] if argv is None else argv)
+    for command in _commands(*ours[:1]):
+        command.add_parser(commands)
     options = parser.parse_args(ours, argparse.Namespace(program=program))
     return run_quietly(options.run, options)
+
+
+def _commands(name: str = "") -> tuple[ModuleType, ...]:
+    """Return the modules of the commands. For ``run`` it alone: a program should not wait for what others import."""
+    if name == "run":
+        return (run_program,)
+    from .cli import demo, info, proxy
+
+    return run_program, proxy, demo, info
 
 
 def _show_help(parser: argparse.ArgumentParser) -> int:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.cli import LIMIT
+from support.forked import run
 
 import greenzmq
 from greenzmq.cli.run import split
@@ -322,6 +323,19 @@ def test_aio_reaches_zmq_asyncio(folder: Path) -> None:
     program = Program(f"{show}\nimport subprocess, sys; subprocess.run([sys.executable, '-c', {show!r}])")
     assert outcome(folder, program, *RUN, "--aio") == (0, "greenzmq.sockets.awaitable\n" * 2, "")
     assert outcome(folder, program, *RUN) == (0, "zmq.asyncio\n" * 2, "")
+
+
+def test_the_command_imports_little() -> None:
+    """Neither the runtime, which is for the program's own process to import, nor what only other commands need."""
+    program = """
+import os, sys
+heavy = {"eventlet", "importlib.metadata", "greenzmq.cli.demo", "greenzmq.cli.info", "greenzmq.cli.proxy"}
+os.execve = lambda *_: sys.exit(f"imported: {sorted(heavy & {*sys.modules})}")
+from greenzmq.__main__ import main
+main(["run", "--hub", "eventlet", "program.py"])
+"""
+    done = run(["-c", program], environment=environment(), timeout=LIMIT)
+    assert "needs the package eventlet" in done.stderr or done.stderr == "imported: []\n"
 
 
 # -- wrong usage -------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Port:
     def attack(self, kind: str, seconds: float) -> dict[str, int]:
         """What the attackers have done, when they are done."""
         port = self.endpoint.rpartition(":")[2]
-        command = [sys.executable, str(HOSTILE), port, kind, str(seconds), "7"]
+        command = [sys.executable, "-I", "-S", str(HOSTILE), port, kind, str(seconds), "7"]
         done: Any = self.hub.run_in_thread(subprocess.run, command, capture_output=True, timeout=seconds + 60)
         assert done.returncode == 0, done.stderr
         counts: dict[str, int] = json.loads(done.stdout.decode().replace("'", '"'))

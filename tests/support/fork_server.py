@@ -36,9 +36,13 @@ class Forked(NamedTuple):
 
 
 def program(imports: list[str]) -> CodeType:
-    """Import modules, and serve on the standard input. Returns in each child, with what the child has to run."""
+    """Import modules, and serve on the standard input. Returns in each child, with what the child has to run.
+
+    What cannot be imported here is left out: it is an error for those children that need it.
+    """
     for name in imports:
-        importlib.import_module(name)
+        with suppress(ImportError):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # or each child would copy the memory of all these objects, as its garbage is collected
     with socket.socket(fileno=os.dup(0)) as control:

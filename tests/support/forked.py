@@ -8,7 +8,6 @@ patches, a program needs an interpreter of its own: `subprocess`.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import selectors
@@ -95,12 +94,11 @@ class ForkServer:
     """A process of `support.fork_server`."""
 
     def __init__(self, imports: tuple[str, ...], options: tuple[str, ...]) -> None:
-        installed = [name for name in imports if importlib.util.find_spec(name)]
         paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.has_read = (*READ_AT_START, *(READ_BY_IMPORTS[name] for name in READ_BY_IMPORTS if name in imports))
         self.control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        program = f"from support.fork_server import program; exec(program({installed}))"
+        program = f"from support.fork_server import program; exec(program({[*imports]}))"
         command = [sys.executable, *options, "-c", program]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=subprocess.PIPE, env=self.environment, start_new_session=True
