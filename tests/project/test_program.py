@@ -6,14 +6,13 @@ import asyncio
 import functools
 import importlib
 import importlib.util
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from support.children import Child, Children, need
-from support.forked import GREENZMQ
+from support.forked import GREENZMQ, RUNTIMES, run
 
 import greenzmq
 
@@ -80,8 +79,7 @@ def test_a_forked_child_leaves_by_its_own_status(word):
     """
     for module in NEEDS.get(word, ()):
         pytest.importorskip(module)
-    command = [sys.executable, "-W", "ignore", "-c", FORK, word]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = run(["-c", FORK, word], environment={**os.environ}, timeout=30, imports=RUNTIMES)
     assert (done.stdout, done.stderr) == ("0 message\n", "")
 
 

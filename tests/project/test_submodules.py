@@ -12,12 +12,18 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from programs.submodules import NAMESPACES, SPELLINGS
+from support import forked
 from support.children import Child, Children, need
 
 RUNTIMES = ("gevent", "eventlet")
 PROGRAM = "from programs import submodules; submodules.{}"
-CHILDREN = {name: Child(PROGRAM.format(f"compare({name!r})"), needs=RUNTIMES) for name in SPELLINGS}
-CHILDREN |= {name: Child(PROGRAM.format(f"{name}()"), needs=RUNTIMES) for name in ("others", "from_many_threads")}
+CHILDREN = {
+    name: Child(PROGRAM.format(f"compare({name!r})"), needs=RUNTIMES, imported=forked.RUNTIMES) for name in SPELLINGS
+}
+CHILDREN |= {
+    name: Child(PROGRAM.format(f"{name}()"), needs=RUNTIMES, imported=forked.RUNTIMES)
+    for name in ("others", "from_many_threads")
+}
 #: Whatever way a namespace is asked for where its runtime is not installed.
 WITHOUT = """
 from support.asking import hide
@@ -29,15 +35,19 @@ for ask in (lambda: greenzmq.{0}, lambda: hasattr(greenzmq, {0!r}), lambda: __im
     except greenzmq.MissingHubError as error:
         print(isinstance(error, (ImportError, AttributeError)), str(error).partition(",")[0])
 """
-CHILDREN |= {f"without {name}": Child(WITHOUT.format(name)) for name in RUNTIMES}
+CHILDREN |= {f"without {name}": Child(WITHOUT.format(name), imported=forked.BARE) for name in RUNTIMES}
 NAMESPACE_LATER = """
 import sys, greenzmq
 assert "greenzmq.{0}" not in sys.modules
 assert "{0}" not in dir(greenzmq)
 print(greenzmq.{0}.Context.__module__, "{0}" in dir(greenzmq), greenzmq.{0} is sys.modules["greenzmq.{0}"])
 """
-CHILDREN |= {f"later {name}": Child(NAMESPACE_LATER.format(name), needs=(name,)) for name in RUNTIMES}
-CHILDREN |= {f"later {name}": Child(NAMESPACE_LATER.format(name)) for name in ("selector", "asyncio")}
+CHILDREN |= {
+    f"later {name}": Child(NAMESPACE_LATER.format(name), needs=(name,), imported=forked.RUNTIMES) for name in RUNTIMES
+}
+CHILDREN |= {
+    f"later {name}": Child(NAMESPACE_LATER.format(name), imported=forked.BARE) for name in ("selector", "asyncio")
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import zmq
+from support import forked
 from support.inside import is_compiled, observe_perform
 from support.sockets import connected, parked, receives
 
@@ -97,8 +96,7 @@ def test_it_is_used():
 
 def run(program: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "GREENZMQ_HUB"}
-    command = [sys.executable, "-W", "ignore:This process", "-c", program]  # of a fork beside libzmq's threads
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, check=False)
+    done = forked.run(["-c", program], environment=environment, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import threading
 
 import pytest
+from support.forked import GREENZMQ, RUNTIMES, run
 from support.sockets import tick
 
 import greenzmq
@@ -55,8 +55,7 @@ def test_a_thread_that_ends_with_greenlets_in_the_line(word):
     """
     if word != "selector":
         pytest.importorskip(word)
-    command = [sys.executable, "-W", "ignore", "-c", ENDED_THREAD, word]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = run(["-c", ENDED_THREAD, word], environment={**os.environ}, timeout=30, imports=GREENZMQ)
     assert (done.stdout, done.stderr) == ("1 2 True\n", "")
 
 
@@ -105,6 +104,5 @@ def test_a_forked_child_does_not_wait_behind_its_parents_greenlets(word):
     """Those who waited when the process forked are copies, which never run: the child takes what there is."""
     if word not in ("selector", "asyncio"):
         pytest.importorskip(word)
-    command = [sys.executable, "-W", "ignore", "-c", FORK, word]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = run(["-c", FORK, word], environment={**os.environ}, timeout=30, imports=RUNTIMES)
     assert (done.stdout, done.stderr) == ("7 2\n", "")
