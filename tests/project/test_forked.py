@@ -73,6 +73,26 @@ def test_one_that_takes_too_long_is_killed() -> None:
         time.sleep(0.01)
 
 
+def test_none_outlives_those_who_asked_for_it() -> None:
+    """A run of tests that is killed leaves neither a server nor a child behind."""
+    child = "import os, time; print(os.getpid(), os.getppid(), flush=True); time.sleep(60)"
+    program = f"""
+import json, os, select
+from support.forked import BARE, ForkServer
+server = ForkServer(BARE, ())
+request = {{"arguments": ["-c", {child!r}], "environment": {{**os.environ}}, "folder": "."}}
+_, out, _ = server.send(request)
+print(os.read(out, 100).decode(), flush=True)
+os._exit(0)
+"""
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = run(["-c", program], environment=environment(PYTHONPATH=paths), timeout=20)
+    assert done.stderr == ""
+    for pid in done.stdout.split():
+        while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("variable", ["PYTHONHASHSEED", "GEVENT_LOOP", "GREENZMQ_PURE"])
 def test_variables_that_have_been_read(variable: str) -> None:
     """They get an interpreter that reads them: the server has not seen them."""

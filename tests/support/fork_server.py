@@ -66,6 +66,8 @@ def serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
         if fd == control.fileno():
             request, descriptors, _, _ = socket.recv_fds(control, LONGEST, 4)
             if not request:
+                for child in {*children.values()}:
+                    os.kill(child.pid, signal.SIGKILL)
                 sys.exit()
             connection, *streams = descriptors
             if not (pid := os.fork()):
