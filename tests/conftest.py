@@ -101,8 +101,8 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Have the process ended if the interpreter's end hangs. While the tests run, pytest itself ends one that hangs."""
-    stop_servers()
     faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True, file=sys.__stderr__)
+    stop_servers()
 
 
 @pytest.hookimpl(wrapper=True)
