@@ -30,6 +30,7 @@ from ..errors import WatchError
 from ..process import unpatched
 from ..process.fork import register_after_fork
 from ..sockets.waiters import get_option
+from ..waiting.events import wake_anywhere
 from .fd_set import POLLERR, POLLIN, FdSet
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class PollSet:
 
     def __init__(self) -> None:
         self.inherited = False
+        self._calls_on: Hub | None = None  # during a callback of the watch: its hub
+        self._first_woken: Waiter | None = None  # and whom it has woken first
         self.thread_id = unpatched.get_ident()
         self._descriptors = FdSet()
         self._sockets: dict[int, SocketWaiters] = {}
@@ -206,6 +209,34 @@ class PollSet:
             for watch in on_hub.watches:
                 watch.stop_lazily()
 
+    def wake(self, waiter: Waiter) -> None:
+        """Wake a waiter, from any thread. Never switches.
+
+        But the first one that the watch's callback wakes is switched to at the end of the callback. That spares it a
+        round of the loop, as in `SocketWaiters.on_readable`.
+        """
+        is_called_back = waiter.hub is self._calls_on and unpatched.get_ident() == self.thread_id
+        if is_called_back and waiter.parked and not waiter.woken and self._first_woken in (None, waiter):
+            self._first_woken = waiter
+        else:
+            wake_anywhere(waiter)
+
+    def call_back(self, hub: Hub) -> None:
+        """What the watch on `hub` calls. Switches to the first waiter that is woken for it, as the last act."""
+        self._calls_on = hub
+        try:
+            self._tell_of_signals()
+        except BaseException:  # raised by a signal handler
+            if first := self._end_call_back():
+                first.wake()
+            raise
+        if first := self._end_call_back():
+            first.wake_now()
+
+    def _end_call_back(self) -> Waiter | None:
+        first, self._first_woken, self._calls_on = self._first_woken, None, None
+        return first
+
     def collect(self) -> None:
         """Wake the listeners of all descriptors that are ready. Raises as `join`."""
         if self._new:
@@ -258,7 +289,7 @@ class PollSet:
         watches: list[Watch] | None = None
         while on_hub.watches is not watches:  # until no signal handler has polled meanwhile, and so made new watches
             if not on_hub.watches:
-                on_hub.watches = self._descriptors.watches(hub, partial(_tell, weakref.ref(self)))
+                on_hub.watches = self._descriptors.watches(hub, partial(_call_back, weakref.ref(self), hub))
             watches = on_hub.watches
             try:
                 for watch in watches:
@@ -320,8 +351,8 @@ def _nothing() -> None:
     """Return None, as a weak reference to a set that is gone does."""
 
 
-def _tell(reference: weakref.ref[PollSet]) -> None:
+def _call_back(reference: weakref.ref[PollSet], hub: Hub) -> None:
     """The callback of the watches. The reference is weak, since a started watch must not keep its set alive."""
     found = reference()
     if found is not None:
-        found._tell_of_signals()
+        found.call_back(hub)

@@ -25,7 +25,6 @@ from ..errors import WrongHubError
 from ..process import unpatched
 from ..sockets.fairness import Turn, default_turn
 from ..sockets.socket import Socket
-from ..waiting.events import wake_anywhere
 from .entries import Entry, FileEntry, PlainSocketEntry, is_waitable, make_entry
 from .fd_set import POLLERR, POLLIN
 from .file_poll import FilePoll
@@ -291,7 +290,7 @@ class PollerState:
     def wake_waiters(self) -> None:
         """Wake every waiter, in any thread. Each polls again."""
         for waiter in list(self.waiters):
-            wake_anywhere(waiter)
+            self.poll_set.wake(waiter)
 
     def _hub_choice(self) -> Choice | None:
         if self.choice is not None:

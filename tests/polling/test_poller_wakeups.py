@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 
 import pytest
 import zmq
-from support.inside import has_waiters, listeners_of
+from support.inside import has_waiters, listeners_of, polling_in
+from support.interruptions import interrupted_callback
 from support.invariants import idle
 from support.polling import IN, LONG, OUT, Fds, goes_on, pair, polling, quiet
 from support.sockets import address, open_context, parked, receives, sends, until
@@ -395,3 +396,18 @@ def test_a_poll_for_no_event_does_not_wait(hub, context):
     task.kill()
     assert done
     assert task.get() == 0
+
+
+@pytest.mark.runtime("gevent", "eventlet", "selector", "asyncio")
+def test_a_callback_that_is_interrupted(hub, context, push_pull, monkeypatch):
+    """A signal handler raises in the watch's callback after that has chosen whom to switch to: it is woken."""
+    push, pull = push_pull
+    poller, before = greenzmq.Poller(), context.socket(zmq.PULL)
+    for socket in (pull, before):
+        poller.register(socket, IN)
+    task = hub.spawn(poller.poll)
+    until(hub, lambda: polling_in(poller))
+    push.send(b"message")
+    await_signal(pull)
+    interrupted_callback(monkeypatch, poller, hub.hub)
+    assert task.get(LONG / 1000) == [(pull, IN)]

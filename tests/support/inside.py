@@ -356,8 +356,8 @@ def count_signals(patch: pytest.MonkeyPatch, count: Callable[[], object]) -> Non
     for kind in (waiters.SocketWaiters, shared_waiters.SharedWaiters):
         on_readable = kind.on_readable
         patch.setattr(kind, "__call__", lambda state, then=on_readable: (count(), then(state))[1])
-    tell = poll_set._tell
-    patch.setattr(poll_set, "_tell", lambda reference: (count(), tell(reference))[1])
+    call_back = poll_set._call_back
+    patch.setattr(poll_set, "_call_back", lambda *of: (count(), call_back(*of))[1])
 
 
 # -- Pollers ----------------------------------------------------------------------------------------------------------

@@ -12,13 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
 from greenlet import getcurrent
 from support import torture
 from support.random import seeded_random
 
 import greenzmq
+from greenzmq.hubs import Hub
 
-__all__ = ["Interruption", "at_each_bytecode"]
+__all__ = ["Interruption", "at_each_bytecode", "interrupted_callback"]
 
 _PACKAGE = str(Path(greenzmq.__file__).parent)
 
@@ -92,3 +94,18 @@ def at_each_bytecode(scene: Callable[[int], bool], stride: int) -> None:
     at = seeded_random().randrange(stride)
     while scene(at):
         at += stride
+
+
+def interrupted_callback(patch: pytest.MonkeyPatch, poller: greenzmq.Poller, hub: Hub) -> None:
+    """Run the callback of the watch on a Poller's set; `KeyboardInterrupt` comes after it has told the listeners."""
+    poll_set: Any = poller._greenzmq_state.poll_set
+    tells = type(poll_set)._tell_of_signals
+
+    def tell(self: Any) -> None:
+        tells(self)
+        raise KeyboardInterrupt
+
+    with patch.context() as only_now:
+        only_now.setattr(type(poll_set), "_tell_of_signals", tell)
+        with pytest.raises(KeyboardInterrupt):
+            poll_set.call_back(hub)
