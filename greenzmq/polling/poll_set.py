@@ -223,19 +223,18 @@ class PollSet:
 
     def call_back(self, hub: Hub) -> None:
         """What the watch on `hub` calls. Switches to the first waiter that is woken for it, as the last act."""
+        first: Waiter | None = None
         self._calls_on = hub
         try:
             self._tell_of_signals()
-        except BaseException:  # raised by a signal handler
-            if first := self._end_call_back():
+            first, self._first_woken, self._calls_on = self._first_woken, None, None
+            if first is not None:
+                first.wake_now()
+        except BaseException:  # raised by a signal handler, between any two steps; to wake twice does no harm
+            first, self._first_woken, self._calls_on = first or self._first_woken, None, None
+            if first is not None:
                 first.wake()
             raise
-        if first := self._end_call_back():
-            first.wake_now()
-
-    def _end_call_back(self) -> Waiter | None:
-        first, self._first_woken, self._calls_on = self._first_woken, None, None
-        return first
 
     def collect(self) -> None:
         """Wake the listeners of all descriptors that are ready. Raises as `join`."""
