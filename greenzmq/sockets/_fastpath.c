@@ -359,8 +359,8 @@ NOT_INLINED int try_recv(PyObject *socket) {
     if (gates != DONE) return gates;
     count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
     SharedLock *lock = lock_of(socket);
-    taken = receive_part(gate.address, NULL, &more, &released,
-                         &error); /* no other thread runs from here to where it is read */
+    /* No other thread runs from here to where `taken` is read. */
+    taken = receive_part(gate.address, NULL, &more, &released, &error);
     if (taken != NULL) note_received(lock, socket, gate.direction, taken);
     return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
 }

@@ -130,8 +130,7 @@ STOP = 88
 def test_bytecodes_of_a_wait(hub):
     """A wait is as long on every hub, and short.
 
-    Seen to fail when the watch was stopped after each wait, when each made a waiter of its own, and when each asked for
-    the timeout.
+    Seen to fail when the watch was stopped after each wait, and when each asked for the timeout.
     """
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
