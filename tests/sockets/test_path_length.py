@@ -286,11 +286,12 @@ def test_system_calls_of_a_round_trip():
 def test_system_calls_of_a_round_trip_of_threads():
     """Two threads that ask and answer sleep once for a message, and no watch is registered for it.
 
-    libzmq looks into the mailbox once in the attempt before the sleep, and twice in the one after it.
+    libzmq looks into the mailbox once in the attempt before the sleep, and twice in the one after it; and for each send
+    that comes a millisecond after the last, as under strace.
     Seen to fail when the sleep left a lazily stopped watch in the hub's epoll: 5 calls of epoll_ctl for each trip.
     """
     trips = 10 * TRIPS
     calls = system_calls_of(BETWEEN_THREADS.format(trips=trips))
     assert sum(calls[call] for call in LOOPS) <= 2 * trips + 0.2 * trips + 100, calls
-    assert sum(calls[call] for call in LOOKS) <= 6 * trips + 0.6 * trips + 100, calls
+    assert sum(calls[call] for call in LOOKS) <= 8 * trips + 100, calls
     assert calls["epoll_ctl"] <= 0.2 * trips + 100, calls
