@@ -116,9 +116,10 @@ def _lines(error: BaseException) -> dict[str, int]:
     traceback = error.__traceback__
     while traceback is not None:
         frame = traceback.tb_frame
-        # By the module's name: pyzmq 26 notes its file without a folder.
-        in_backend = str(frame.f_globals.get("__name__")).startswith("zmq.backend.")
-        if in_backend and not frame.f_code.co_name.endswith("_check_rc"):
+        # By names: pyzmq 26 notes its file without a folder. Compiled for Python 3.12 and later (abi3), its frames have
+        # no module, but the function's name has it.
+        names = str(frame.f_globals.get("__name__")), frame.f_code.co_name
+        if any(name.startswith("zmq.backend.") for name in names) and not frame.f_code.co_name.endswith("_check_rc"):
             lines[frame.f_code.co_name] = traceback.tb_lineno
         traceback = traceback.tb_next
     return lines
