@@ -209,7 +209,8 @@ def hub_to_wait_on(choice: Choice | None = None, owner: object = None) -> Hub:
             parent = getcurrent().parent
             if recent.greenlet is parent:
                 return recent  # this greenlet runs on it
-            if parent is None and type(recent).current() is recent and runs_elsewhere(recent.name, recent) is None:
+            kind = type(recent)
+            if parent is None and _guarded(kind, kind.current) is recent and not runs_elsewhere(recent.name, recent):
                 return recent  # a main greenlet, in the thread of that hub
     decision = decide(choice)
     if decision.rule != 1:

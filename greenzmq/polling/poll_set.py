@@ -227,11 +227,13 @@ class PollSet:
         self._calls_on = hub
         try:
             self._tell_of_signals()
-            first, self._first_woken, self._calls_on = self._first_woken, None, None
+            self._calls_on = None  # from here on `wake` chooses nobody any more
+            first, self._first_woken = self._first_woken, None
             if first is not None:
                 first.wake_now()
         except BaseException:  # raised by a signal handler, between any two steps; to wake twice does no harm
-            first, self._first_woken, self._calls_on = first or self._first_woken, None, None
+            self._calls_on = None
+            first, self._first_woken = first or self._first_woken, None
             if first is not None:
                 first.wake()
             raise
