@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket as stdlib_socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.sockets import connected, fill, parked, receives
 
 import greenzmq
 from greenzmq import GreenHub, hubs
+from greenzmq.hubs.selector import SelectorHub
 
 pytestmark = pytest.mark.all_loops
 
@@ -272,3 +274,39 @@ def test_the_hub_is_decided_on_once(variant, monkeypatch):
         thread.call_in_main(ask)
     finally:
         thread.close()
+
+
+class Breaking(SelectorHub):
+    """A hub of another package, which cannot be asked for any more."""
+
+    broken = False
+
+    @classmethod
+    def current(cls) -> Any:
+        if cls.broken:
+            raise OSError("broken")
+        return super().current()
+
+
+def test_a_hub_of_others_breaks_between_two_waits(monkeypatch):
+    """The error names the hub, also where a main greenlet's hub is only confirmed."""
+    outcome: list[object] = []
+
+    def wait_twice() -> None:
+        with greenzmq.Context(hub=Breaking) as context, context.socket(zmq.PULL) as pull:
+            pull.rcvtimeo = 1
+            with pytest.raises(zmq.Again):
+                pull.recv()
+            monkeypatch.setattr(Breaking, "broken", True)
+            try:
+                pull.recv()
+            except Exception as error:
+                outcome.append(error)
+            monkeypatch.setattr(Breaking, "broken", False)
+
+    thread = threading.Thread(target=wait_twice)
+    thread.start()
+    thread.join(10)
+    (error,) = outcome
+    assert isinstance(error, greenzmq.HubError)
+    assert "Breaking cannot be started: OSError: broken" in str(error)
