@@ -120,21 +120,21 @@ class SocketEntry(Entry):
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""
         state = self.what._greenzmq_state
-        events: int = state.waiters.check_events_for(self, self.what) & self.events
+        events: int = state.check_events_for(self, self.what) & self.events
         owner = self.owner
         if events & POLLIN:
             state.turn.begin_run()
         if not events and owner is not None:
-            owner.poll_set.enter_socket(state.waiters, self.what)
+            owner.poll_set.enter_socket(state, self.what)
         return events
 
     def forget(self) -> None:
         """See `Entry.forget`."""
         state = self.what._greenzmq_state
-        state.waiters.forget(self)
+        state.forget(self)
         # A socket that is not exclusive may be closed without our notice, and must not stay in the set for nothing.
-        if not (state.waiters.exclusive or state.waiters.listeners):
-            state.waiters.leave_poll_set()
+        if not (state.exclusive or state.listeners):
+            state.leave_poll_set()
 
 
 class WaitableEntry(Entry):
@@ -221,11 +221,11 @@ class PlainSocketEntry(FileEntry):
 
     def poll_entry(self) -> int:
         """See `Entry.poll_entry`."""
-        return self.state.waiters.check_events_for(self, self.what) & self.events
+        return self.state.check_events_for(self, self.what) & self.events
 
     def forget(self) -> None:
         """See `Entry.forget`."""
-        self.state.waiters.forget(self)
+        self.state.forget(self)
 
 
 def make_entry(owner: PollerProtocol, what: Any, events: int, order: int) -> Entry:

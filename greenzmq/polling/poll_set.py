@@ -68,7 +68,7 @@ class FileListener(Protocol):
 class PollSet:
     """The descriptors that the Pollers of one thread wait for.
 
-    A socket is in the set of the thread that polled it last; see `SocketWaiters.poll_set` and `poll_fd`.
+    A socket is in the set of the thread that polled it last; see `SocketWaiters.poll_set`.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class PollSet:
 
     def enter_socket(self, waiters: SocketWaiters, socket: Any) -> None:
         """Add a green socket, which has listeners already. They are woken at a signal. Does nothing if it is there."""
-        if waiters.poll_set is self or self._sockets.get(waiters.poll_fd) is waiters:
+        if waiters.poll_set is self or self._sockets.get(waiters.fd) is waiters:
             return
         fd = get_option(socket, _FD)
         if waiters.poll_set is not None:
@@ -122,8 +122,8 @@ class PollSet:
     def leave(self, waiters: SocketWaiters) -> None:
         """Undo `enter_socket`. Called in any thread: a context may be ended, and so its sockets closed, in another."""
         waiters.forget_poll_set(self)
-        if self._sockets.get(waiters.poll_fd) is waiters:
-            self._forget_socket(waiters.poll_fd)
+        if self._sockets.get(waiters.fd) is waiters:
+            self._forget_socket(waiters.fd)
 
     def enter_file(self, listener: FileListener, fd: int) -> None:
         """Wake `listener`, once, when `fd` has one of its events or an error. The number may mean a new file.

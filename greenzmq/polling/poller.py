@@ -172,7 +172,7 @@ def end_runs(ready: list[tuple[Any, int]]) -> None:
     """
     for what, _ in ready:
         if isinstance(what, Socket):
-            what._greenzmq_state.waiters.end_run()
+            what._greenzmq_state.end_run()
 
 
 def zmq_poll(

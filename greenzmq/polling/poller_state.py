@@ -125,7 +125,7 @@ class PollerState:
             self.entries[what] = entry
             self.marked_by_threads = self.marked_by_threads or entry.is_marked_by_threads()
             if isinstance(what, Socket):
-                self.turn = Turn(what._greenzmq_state.waiters.turn_seconds, self.turn.began_at)
+                self.turn = Turn(what._greenzmq_state.turn_seconds, self.turn.began_at)
                 if self.chooser is None and what._greenzmq_choice is not None:
                     self.chooser = entry
                     self.hub = None

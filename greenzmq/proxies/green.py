@@ -138,7 +138,7 @@ def proxy_steerable(
     for name, socket in (required | optional).items():
         if not isinstance(socket, BackendSocket):
             raise TypeError(f"{name} has to be a Socket, not {socket!r}")
-        if isinstance(socket, Socket) and socket._greenzmq_state.waiters.inherited:
+        if isinstance(socket, Socket) and socket._greenzmq_state.inherited:
             raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
     sockets = [*required.values(), *optional.values()]
     chooser = None if hub else next((socket for socket in sockets if _choice(socket) is not None), None)
@@ -215,8 +215,8 @@ class _Flow:
             return self._burst(1 if contested else BURST, contested)
         finally:
             for socket in (self.source, *self.targets):
-                if isinstance(socket, Socket) and socket._greenzmq_state.waiters.has_waiters:
-                    socket._greenzmq_state.waiters.recheck_for_others(socket)
+                if isinstance(socket, Socket) and socket._greenzmq_state.has_waiters:
+                    socket._greenzmq_state.recheck_for_others(socket)
 
     def _burst(self, messages: int, contested: bool) -> tuple[Any, int] | None:
         source, waits_for_room, deliver = self.source, self.waits_for_room, self._deliver
@@ -338,7 +338,7 @@ class _Proxy:
         # A Poller for each combination of events that was needed, so that none has to be registered anew each time.
         self.pollers: dict[tuple[int, ...], Poller] = {}
         green = [socket for socket in (frontend, backend) if isinstance(socket, Socket)]
-        self.turn = Turn(green[0]._greenzmq_state.waiters.turn_seconds if green else default_turn())
+        self.turn = Turn(green[0]._greenzmq_state.turn_seconds if green else default_turn())
 
     def run(self) -> int:
         try:
@@ -416,6 +416,4 @@ class _Proxy:
 
 def _events(socket: Any) -> int:
     """Read ``EVENTS``. For a green socket, this wakes its waiters that can go on."""
-    return int(
-        socket._greenzmq_state.waiters.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS)
-    )
+    return int(socket._greenzmq_state.check_events(socket) if isinstance(socket, Socket) else _get(socket, EVENTS))

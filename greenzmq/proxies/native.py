@@ -52,7 +52,7 @@ class Lease:
         self._closed: list[tuple[Socket, int | None]] = []
         green = [socket for socket in dict.fromkeys(sockets) if isinstance(socket, Socket)]
         for socket in green:
-            if socket._greenzmq_state.lease is not None or socket._greenzmq_state.waiters.is_parked_on():
+            if socket._greenzmq_state.lease is not None or socket._greenzmq_state.is_parked_on():
                 raise WrongHubError(
                     f"a native proxy has to be the only user of {socket!r}, but a greenlet waits on it, or another "
                     "proxy has it; end that first"

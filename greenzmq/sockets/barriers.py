@@ -90,11 +90,9 @@ class ObservedState(SocketState):
         Those of what was sent; the oldest ones are removed when they are done.
     """
 
-    __slots__ = ("_failing", "connected", "failures", "monitor", "sent")
-
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
-        self.sending.never_fast()
+        self.begin_sending().never_fast()
         self.monitor: Any = None
         self.connected = 0
         self.failures: list[str] = []
@@ -133,7 +131,7 @@ class ObservedState(SocketState):
             elif self.connected:
                 self.connected -= 1
         if before != self.connected:
-            monitor._greenzmq_state.waiters.tell_all_listeners()  # the signal was theirs as well
+            monitor._greenzmq_state.tell_all_listeners()  # the signal was theirs as well
 
     def _attempt(self, who: Any, socket: Any, direction: Direction, call: Any, flags: int, args: Any) -> Any:
         """See `SocketState._attempt`."""
@@ -164,8 +162,6 @@ class ObservedState(SocketState):
 
 class ObservedSharedState(ObservedState, SharedState):
     """The same for a socket that native threads share."""
-
-    __slots__ = ()
 
 
 def _trackable(part: Any, copy: bool) -> PlainFrame:
@@ -382,12 +378,12 @@ class _Probe:
         Reads ``EVENTS`` past the other waiters: of a PUB nobody waits for an event but in calls of this kind. Those are
         woken if this one may have consumed a signal, and not if it met none: they would wake each other for ever.
         """
-        waiters = self._socket._greenzmq_state.waiters
-        signalled = waiters.is_signalled()
+        state = self._socket._greenzmq_state
+        signalled = state.is_signalled()
         found = any(self._is_subscribed(self._topic[:length]) for length in range(len(self._topic) + 1))
         seen, self._seen = self._seen, self._count()
         if signalled or seen != self._seen:
-            waiters.tell_all_listeners()
+            state.tell_all_listeners()
         return found
 
     def _is_subscribed(self, topic: bytes) -> bool:
@@ -411,7 +407,6 @@ def _wait_until(socket: Any, condition: Callable[[], bool], timeout: float | Non
     """Park until `condition` holds, and ask it whenever something happens to `socket`. Returns whether it holds."""
     began_at = monotonic()
     state = socket._greenzmq_state
-    waiters = state.waiters
     lock = getattr(state, "lock", None) or nullcontext()  # of a socket that native threads share
     with lock:
         if condition():
@@ -421,9 +416,9 @@ def _wait_until(socket: Any, condition: Callable[[], bool], timeout: float | Non
     waiter = Waiter(state.bind_hub(socket), timeout, began_at, socket)
     listener = WaitingListener(_ANY, partial(wake_anywhere, waiter))
     try:
-        waiters.enter(socket, waiter)
+        state.enter(socket, waiter)
         while True:
-            waiters.listen(listener)
+            state.listen(listener)
             with lock:
                 if condition():
                     return True
@@ -432,15 +427,15 @@ def _wait_until(socket: Any, condition: Callable[[], bool], timeout: float | Non
             waiter.park()
     finally:
         try:
-            _leave(waiters, socket, listener, waiter)
+            _leave(state, socket, listener, waiter)
         except BaseException:  # a signal handler has raised while it ran: it is idempotent, so repeat it
-            _leave(waiters, socket, listener, waiter)
+            _leave(state, socket, listener, waiter)
             raise
 
 
-def _leave(waiters: Any, socket: Any, listener: WaitingListener, waiter: Waiter) -> None:
-    waiters.forget(listener)
-    waiters.leave(socket, waiter)
+def _leave(state: Any, socket: Any, listener: WaitingListener, waiter: Waiter) -> None:
+    state.forget(listener)
+    state.leave(socket, waiter)
 
 
 def _observed(socket: Any, method: str) -> ObservedState:

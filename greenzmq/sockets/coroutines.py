@@ -46,7 +46,7 @@ class CheckedState(SocketState):
 
     def __init__(self, turn: float) -> None:
         super().__init__(turn)
-        for direction in (self.receiving, self.sending):
+        for direction in (self.receiving, self.begin_sending()):
             direction.never_fast()
 
     def perform(
@@ -71,7 +71,7 @@ class CheckedState(SocketState):
 
     def _warn_if_ready(self, socket: Any, events: int, call: str) -> None:
         """Warn if the socket is ready. If it is not, the call is about to raise the error itself."""
-        if self.waiters.check_events(socket) & events:
+        if self.check_events(socket) & events:
             warn_once(call)
 
 

@@ -1,8 +1,8 @@
 """Counts of what is done with sockets: messages, reads of ``EVENTS``, and the waits (`greenzmq.waiting.counting`).
 
 A socket pays nothing for that until somebody counts. While somebody does, its fast path is closed, and its
-`SocketState` and `SocketWaiters` have classes of the same layout in which a few methods count before they go on.
-Afterwards they have their own again.
+`SocketState` has a class of the same layout in which a few methods count before they go on. Afterwards it has its own
+again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .operations import RCVMORE, SNDMORE, SocketState
 from .plain import PlainSocket
 from .registry import living_states
 from .sharing import SharedState
-from .waiters import SocketWaiters, get_option
+from .waiters import get_option
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -69,8 +69,7 @@ class SocketCounts(Counts):
 
     def parked_on(self) -> int:
         """The descriptor on which somebody is parked, to look for signals; -1 if nobody is."""
-        waiters = self.state.waiters
-        return -1 if waiters.socket is None else waiters.fd
+        return -1 if self.state.socket is None else self.state.fd
 
 
 class HubCounts(Counts):
@@ -115,36 +114,35 @@ class _Counted:
     def __init__(self, state: SocketState) -> None:
         self.by: tuple[Any, ...] = ()
         self.of = weakref.ref(state)
-        self._classes: tuple[Any, Any] = (type(state), type(state.waiters))
+        self._class: Any = type(state)
         self._most = (0, 0)
 
     def add(self, counts: Any, state: SocketState) -> None:
         """`counts` counts it, too."""
         self.by = (*self.by, counts)
         if len(self.by) == 1:
-            self._most = (state.receiving.count_calls(), state.sending.count_calls())
-            state.__class__ = _counting(CountedState, self._classes[0])
-            state.waiters.__class__ = _counting(CountedWaiters, self._classes[1])
+            self._most = (state.receiving.count_calls(), state.begin_sending().count_calls())
+            state.__class__ = _counting(self._class)
 
     def remove(self, counts: Any, state: SocketState) -> None:
         """Undo `add`."""
         before, self.by = self.by, tuple(other for other in self.by if other is not counts)
         if before and not self.by:
-            state.__class__, state.waiters.__class__ = self._classes
+            state.__class__ = self._class
             state.receiving.stop_counting(self._most[0])
             state.sending.stop_counting(self._most[1])
 
 
-#: By the `id` of a state, and of its waiters.
+#: By the `id` of a state.
 _counted: dict[int, _Counted] = {}
 #: The states for whose turns greenlets yield right now.
 _yielding: dict[greenlet, SocketState] = {}
 
 
 @cache
-def _counting(mixin: type[Any], cls: type[Any]) -> type[Any]:
+def _counting(cls: type[Any]) -> type[Any]:
     """The subclass of a class that counts. With the same layout, so that an object may change to it and back."""
-    return type(cls.__name__, (mixin, cls), {"__slots__": (), "__module__": cls.__module__})
+    return type(cls.__name__, (CountedState, cls), {"__slots__": (), "__module__": cls.__module__})
 
 
 def begin(counts: SocketCounts | HubCounts) -> None:
@@ -167,7 +165,7 @@ def end(counts: SocketCounts | HubCounts) -> None:
                 with _locked(state):
                     counted.remove(counts, state)
                 if not counted.by:
-                    _forget(key, id(state.waiters))
+                    _forget(key)
 
 
 def count_new(state: SocketState) -> None:
@@ -183,16 +181,15 @@ def _count(state: SocketState, counts: SocketCounts | HubCounts) -> None:
     with changing.lock:
         counted = _counted.get(id(state))
         if counted is None or counted.of() is not state:
-            counted = _counted[id(state)] = _counted[id(state.waiters)] = _Counted(state)
-            weakref.finalize(state, _forget, id(state), id(state.waiters)).atexit = False
+            counted = _counted[id(state)] = _Counted(state)
+            weakref.finalize(state, _forget, id(state)).atexit = False
         if counts not in counted.by:
             with _locked(state):
                 counted.add(counts, state)
 
 
-def _forget(*keys: int) -> None:
-    for key in keys:
-        _counted.pop(key, None)
+def _forget(key: int) -> None:
+    _counted.pop(key, None)
 
 
 def _locked(state: SocketState) -> Any:
@@ -200,13 +197,13 @@ def _locked(state: SocketState) -> Any:
     return state.lock if isinstance(state, SharedState) else changing.lock
 
 
-def _counts_of(what: object) -> list[SocketCounts | HubCounts]:
-    counted = _counted.get(id(what))
+def _counts_of(state: object) -> list[SocketCounts | HubCounts]:
+    counted = _counted.get(id(state))
     return [] if counted is None else [counts for counts in counted.by if counts.concerns_call()]
 
 
 class CountedState(SocketState if TYPE_CHECKING else object):  # type: ignore[misc]
-    """See `SocketState`; messages and turns are counted."""
+    """See `SocketState`; messages, turns, and each read of ``EVENTS`` are counted."""
 
     __slots__ = ()
 
@@ -237,12 +234,6 @@ class CountedState(SocketState if TYPE_CHECKING else object):  # type: ignore[mi
             super()._yield_to_hub(socket, direction)
         finally:
             _yielding.pop(here, None)
-
-
-class CountedWaiters(SocketWaiters if TYPE_CHECKING else object):  # type: ignore[misc]
-    """See `SocketWaiters`; each read of ``EVENTS`` is counted."""
-
-    __slots__ = ()
 
     def enter(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:
         """See `SocketWaiters.enter`."""
@@ -282,8 +273,8 @@ class CountedWaiters(SocketWaiters if TYPE_CHECKING else object):  # type: ignor
                 counts.see_signal(False)
 
 
-def _add(what: object, field: str) -> None:
-    for counts in _counts_of(what):
+def _add(state: object, field: str) -> None:
+    for counts in _counts_of(state):
         counts.add(field)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import WatchError
 from ..process import unpatched
+from .accelerator import CompiledPath
 
 if TYPE_CHECKING:
     from ..hubs import Hub, Watch
@@ -61,29 +62,26 @@ class SignalSource(Protocol):
         """Take the socket's descriptor out of the set."""
 
 
-class FdWatch:
-    """The part of `SocketWaiters` that has the watch on the socket's ZMQ_FD.
+class FdWatch(CompiledPath):
+    """The part of `SocketState` that has the watch on the socket's ZMQ_FD.
 
-    It is no object of its own, and the object itself is what the watch calls back: every waiting socket has these, and
-    another object and a bound method would take 140 bytes more.
+    The object itself is what the watch calls back: a bound method would take 64 bytes more.
 
     Attributes
     ----------
     exclusive : bool
         Only green objects know the socket: only they can close it, and nobody else knows its descriptor.
     fd : int
-        The socket's ZMQ_FD, once it has a watch; -1 before.
+        The socket's ZMQ_FD, once it has a watch or is in the set of the Pollers; -1 before.
     hub : Hub or None
         The hub of the watch.
     watch : Watch or None
         None before the first wait and after `close_watch`.
     poll_set : PollSet or None
         The set of descriptors in which Pollers watch the socket, if they do.
-    poll_fd : int
-        The number of the socket's descriptor in that set.
     """
 
-    __slots__ = ("exclusive", "fd", "hub", "poll_fd", "poll_set", "watch")
+    __slots__ = ("exclusive", "fd", "hub", "poll_set", "watch")
 
     def __init__(self) -> None:
         self.exclusive = False
@@ -91,7 +89,6 @@ class FdWatch:
         self.hub: Hub | None = None
         self.watch: Watch | None = None
         self.poll_set: SignalSource | None = None
-        self.poll_fd = -1
 
     def is_parked_on(self) -> bool:
         """Whether the watch has to call back."""
@@ -190,8 +187,8 @@ class FdWatch:
     # -- the set of the Pollers ---------------------------------------------------------------------------------------
 
     def enter_poll_set(self, poll_set: SignalSource, fd: int) -> None:
-        """`poll_set` wakes the listeners at a signal from now on; it watches the socket's descriptor as `fd`."""
-        self.poll_set, self.poll_fd = poll_set, fd
+        """`poll_set` wakes the listeners at a signal from now on; the socket's ZMQ_FD is `fd`."""
+        self.poll_set, self.fd = poll_set, fd
 
     def forget_poll_set(self, poll_set: SignalSource) -> None:
         """Undo `enter_poll_set`. The descriptor is no longer in the set."""

@@ -176,7 +176,7 @@ class LockedCalls(_LikeSocket):
         with self._greenzmq_lock:
             super().set(option, optval)
             if hasattr(self, "_greenzmq_state"):
-                self._greenzmq_state.waiters.forbid_sleep()
+                self._greenzmq_state.forbid_sleep()
 
     setsockopt = set  # noqa: A003
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
 from greenlet import getcurrent
@@ -22,7 +22,6 @@ from greenlet import getcurrent
 from .. import hubs
 from ..errors import HubError, WrongHubError
 from ..waiting.waiter import Waiter, refuse_to_wait
-from .accelerator import CompiledPath
 from .directions import POLLIN
 from .event_wait import wait_for_events
 from .fairness import FAST_CALLS, SocketTurn
@@ -53,15 +52,14 @@ Call = Callable[..., Result]
 Args = tuple[Any, ...]
 
 
-class SocketState(CompiledPath):
+class SocketState(SocketWaiters):
     """What greenzmq knows of one libzmq socket. Shared by all `Socket` objects that shadow the same one.
+
+    It is one object, since each takes memory and time, in layers: whether the extension may use the socket
+    (`CompiledPath`), its watch (`FdWatch`), who waits and whom to wake (`SocketWaiters`), and here the operations.
 
     Attributes
     ----------
-    waiters : SocketWaiters
-        The greenlets and Pollers that wait, and the choice of which to wake.
-    receiving : Direction
-        The queue of those who receive, in `waiters`.
     alternates : bool
         The socket is a REQ or REP; see `SocketState._use_alternation`.
     lease : greenzmq.proxies.native.Lease or None
@@ -70,25 +68,18 @@ class SocketState(CompiledPath):
         The futures of an awaitable socket's calls that nobody waits for; None if there is no such socket.
     """
 
-    __slots__ = ("__weakref__", "alternates", "futures", "lease", "receiving", "waiters")
-    waiters_class: ClassVar[type[SocketWaiters]] = SocketWaiters
+    __slots__ = ("__weakref__", "alternates", "futures", "lease")
 
     def __init__(self, turn: float) -> None:
-        self.waiters = self.waiters_class(turn)
-        self.receiving = self.waiters.receiving
+        super().__init__(turn)
         self.alternates = False
         self.lease: Any = None
         self.futures: Any = None
 
     @property
-    def sending(self) -> Direction:
-        """The queue of those who send, in `waiters`; made by the first call."""
-        return self.waiters.begin_sending()
-
-    @property
     def turn(self) -> SocketTurn:
         """How long a greenlet may go on with the socket."""
-        return self.waiters.begun_turn or self.waiters.first_turn()
+        return self.begun_turn or self.first_turn()
 
     def use_type(self, socket_type: int) -> None:
         """Close the fast path for good where a socket of this type cannot use it.
@@ -112,10 +103,10 @@ class SocketState(CompiledPath):
 
     def expose(self) -> None:
         """The program has got the socket's address or descriptor: others may watch it, set its options, or close it."""
-        if self.waiters.exclusive:
-            self.waiters.set_exclusive(False)
-            forget_timeouts(self.waiters)
-            self.waiters.expose_watch()
+        if self.exclusive:
+            self.set_exclusive(False)
+            forget_timeouts(self)
+            self.expose_watch()
 
     def lend(self, lease: Any) -> None:
         """Lend the socket to a native thread; None takes it back."""
@@ -127,18 +118,17 @@ class SocketState(CompiledPath):
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
-        waiters = self.waiters
-        return waiters.closed or (waiters.watch is not None and waiters.fd != fd)
+        return self.closed or (self.watch is not None and self.fd != fd)
 
     def close(self) -> None:
-        """Prepare for the close of the socket. The caller closes it, and then calls `SocketWaiters.wake_all`."""
-        forget_timeouts(self.waiters)
-        self.waiters.close()
+        """Prepare for the close of the socket. The caller closes it, and then calls `wake_all`."""
+        forget_timeouts(self)
+        super().close()
 
     def detach_after_fork(self) -> None:
         """In a forked child, where libzmq refuses calls on the parent's socket: forget the parent's waiters."""
-        forget_timeouts(self.waiters)
-        self.waiters.detach_after_fork()
+        forget_timeouts(self)
+        super().detach_after_fork()
 
     # -- one operation ------------------------------------------------------------------------------------------------
 
@@ -161,16 +151,15 @@ class SocketState(CompiledPath):
             result: Result = self.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return result
-        timeout = ask_timeout(self.waiters, socket, direction) if known is None else known
+        timeout = ask_timeout(self, socket, direction) if known is None else known
         if timeout == 0:
             return self.within_no_time(who, socket, direction, call, flags, args, met_again)  # type: ignore[no-any-return]
         try:
             waiter = self._new_waiter(socket, direction, timeout, began_at)
         except HubError as refusal:
             return self._try_where_no_wait_is_possible(refusal, who, socket, direction, call, flags, args)  # type: ignore[no-any-return]
-        waiters = self.waiters
         try:
-            waiters.enter(socket, waiter, direction)
+            self.enter(socket, waiter, direction)
             if waiter.woken and self.turn.is_over_after_one_more(False):
                 self._yield_to_hub(socket, direction)  # woken by `enter`, so `park` will not switch
             while True:
@@ -180,9 +169,9 @@ class SocketState(CompiledPath):
                     return result
         finally:
             try:
-                waiters.leave(socket, waiter, direction)
+                self.leave(socket, waiter, direction)
             except BaseException:  # a signal handler has raised while `leave` ran: it is idempotent, so repeat it
-                waiters.leave(socket, waiter, direction)
+                self.leave(socket, waiter, direction)
                 raise
 
     def try_first(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -204,10 +193,10 @@ class SocketState(CompiledPath):
         # others stand in the queue, this call has to go behind them anyway.
         if direction.first is not None or direction.expect_eagain:
             return MUST_WAIT
-        if self.alternates and direction is self.receiving and 0 < self.waiters.sending.fast_calls_left < FAST_CALLS:
+        if self.alternates and direction is self.receiving and 0 < self.sending.fast_calls_left < FAST_CALLS:
             return MUST_WAIT  # a send has come before this recv: see `_use_alternation`
-        exhausted = direction.fast_calls_max > direction.fast_calls_left == 0 and not self.waiters.has_waiters
-        turn = self.waiters.begun_turn
+        exhausted = direction.fast_calls_max > direction.fast_calls_left == 0 and not self.has_waiters
+        turn = self.begun_turn
         if turn and turn.is_over_after_one_more(exhausted) and not self._begin_turn(who, socket, direction):
             return MUST_WAIT
         result = self._attempt(who, socket, direction, call, flags, args)
@@ -224,7 +213,7 @@ class SocketState(CompiledPath):
             # The fast path has counted this call as a send, but it has not sent: see `_use_alternation`.
             direction.close_fast_path()
             raise zmq.Again()
-        turn = self.waiters.begun_turn if direction is self.receiving else None
+        turn = self.begun_turn if direction is self.receiving else None
         if turn is not None and turn.run_calls < 0:
             turn = None  # no run to end
         if turn is not None and turn.run_is_over_after(1 if flags & DONTWAIT else FAST_CALLS):
@@ -274,8 +263,8 @@ class SocketState(CompiledPath):
                 raise
             return MUST_WAIT
         finally:
-            if self.waiters.has_waiters:
-                self.waiters.recheck_for_others(socket)
+            if self.has_waiters:
+                self.recheck_for_others(socket)
         return result
 
     def _next_part(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
@@ -311,23 +300,21 @@ class SocketState(CompiledPath):
 
     def bind_to(self, hub: Hub, socket: Any) -> None:
         """Put the socket's watch on `hub`. Raises `WrongHubError` as `bind_hub`."""
-        waiters = self.waiters
-        other = waiters.hub
-        if hub is not other and other is not None and waiters.is_parked_on():
+        other = self.hub
+        if hub is not other and other is not None and self.is_parked_on():
             if not other.has_ended():
                 message = f"two hubs wait on {socket!r}: {other!r} and {hub!r}; give each thread and hub its own socket"
                 raise WrongHubError(message)
-            waiters.forget_queues()  # what waits on a loop that is closed is never resumed
-        waiters.bind_watch(hub, get_option(socket, FD))
+            self.forget_queues()  # what waits on a loop that is closed is never resumed
+        self.bind_watch(hub, get_option(socket, FD))
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
         """Make the waiter of a call that began at `began_at`. `timeout` is in milliseconds; negative waits for ever.
 
         Raises `HubError` where this greenlet cannot wait.
         """
-        waiters = self.waiters
-        hub = waiters.hub
-        if hub is None or waiters.watch is None or hub.greenlet is not getcurrent().parent:
+        hub = self.hub
+        if hub is None or self.watch is None or hub.greenlet is not getcurrent().parent:
             hub = self.bind_hub(socket)
         elif direction.first is not None:
             hub.check_switch()
@@ -352,14 +339,13 @@ class SocketState(CompiledPath):
         `woken` is False if the time is over and nobody has woken this waiter. It then makes one last attempt if it is
         the first of the queue.
         """
-        waiters = self.waiters
         if direction.mid_message is not None or not woken:
             may_try = woken or direction.first is waiter
-            if not waiters.closed and (direction.reserved_for_other(waiter.party) or not may_try):
+            if not self.closed and (direction.reserved_for_other(waiter.party) or not may_try):
                 return in_vain(waiter)  # another greenlet has begun a message since; its end wakes the first waiter
-        if direction.first is not waiter and direction is waiters.sending and waiters.is_signalled():
+        if direction.first is not waiter and direction is self.sending and self.is_signalled():
             # This call may consume a signal of room for the senders before this one, which were refused: let them try.
-            waiters.count_signal()
+            self.count_signal()
         try:
             result = call(socket, flags, *args)
         except zmq.ZMQError as error:
@@ -377,25 +363,24 @@ class SocketState(CompiledPath):
         Either another greenlet was faster, or the room that ``EVENTS`` reported is that of a peer to which this sender
         does not send; see `greenzmq.sockets.spurious`.
         """
-        waiters = self.waiters
         if direction is self.receiving:
-            waiters.check_events_quietly(socket)  # a recv that finds nothing has processed commands, also for others
+            self.check_events_quietly(socket)  # a recv that finds nothing has processed commands, also for others
             return
         spurious = waiter.spurious
         if spurious is None:
             spurious = waiter.remember(SpuriousReadiness())
-        if waiters.is_signalled():
+        if self.is_signalled():
             # The attempt did not process these commands, since libzmq throttles that. They are a new observation, for
             # which this sender, too, has to try again.
-            spurious.refused_at(waiters.generation)
-            waiters.count_signal()
-        elif waiters.is_alone() or not spurious.has_to_try_again(waiters.generation):
-            spurious.refused_at(waiters.generation)
+            spurious.refused_at(self.generation)
+            self.count_signal()
+        elif self.is_alone() or not spurious.has_to_try_again(self.generation):
+            spurious.refused_at(self.generation)
             # The sender behind this one, by the same observation. To read EVENTS here could consume a signal of room
             # for this sender, which does not try again before it parks.
-            waiters.wake_ready(direction.event)
+            self.wake_ready(direction.event)
             return
-        waiters.wake_ready(waiters.read_events(socket))
+        self.wake_ready(self.read_events(socket))
 
     # -- messages part by part ----------------------------------------------------------------------------------------
 
@@ -407,12 +392,12 @@ class SocketState(CompiledPath):
             last_receiver = direction.last_receiver  # a field, so this is quicker than `direction.last_receiver()`
             if last_receiver() is not who:
                 direction.note_receiver(who)
-            if self.alternates and self.waiters.sending.fast_calls_left:
-                self.waiters.sending.refill()
+            if self.alternates and self.sending.fast_calls_left:
+                self.sending.refill()
             # RCVMORE is slow to read. If nobody else stands in the queue, `_reserve_for_last_receiver` does it later.
             first = direction.first
             contended = first is not None and (first is not direction.last or first.party is not who)
-            inside = contended and not self.waiters.closed and bool(get_option(socket, RCVMORE))
+            inside = contended and not self.closed and bool(get_option(socket, RCVMORE))
         if inside:
             direction.begin_message(who, self._message_abandoned)
             if direction.first is not None and direction.mid_message is not None:
@@ -432,17 +417,17 @@ class SocketState(CompiledPath):
 
     def _message_abandoned(self, _: object) -> None:
         """The greenlet in the middle of a message has ended: wake those who waited for it. Called in any thread."""
-        hub = self.waiters.hub
-        if self.waiters.socket is not None and hub is not None:
+        hub = self.hub
+        if self.socket is not None and hub is not None:
             # `on_readable` wakes whoever can go on, now that the direction is no longer reserved.
-            hub.call_soon_threadsafe(self.waiters.on_readable)
+            hub.call_soon_threadsafe(self.on_readable)
 
     # -- the turn -----------------------------------------------------------------------------------------------------
 
     def _open_fast_path(self, direction: Direction, used: int = 1) -> None:
         """Open the fast path of `direction`, unless somebody waits or the turn is over."""
-        turn = self.waiters.begun_turn or self.waiters.first_turn()
-        if turn.calls_left > 0 and not self.waiters.has_waiters:
+        turn = self.begun_turn or self.first_turn()
+        if turn.calls_left > 0 and not self.has_waiters:
             direction.open_fast_path(used)
 
     def _begin_turn(self, who: Party, socket: Any, direction: Direction) -> bool:
@@ -451,7 +436,7 @@ class SocketState(CompiledPath):
         It may not if another greenlet has joined the queue, or begun a message, in the meantime. A task cannot yield
         here: it does so where it awaits.
         """
-        if (direction.timeout or ask_timeout(self.waiters, socket, direction)) == 0:
+        if (direction.timeout or ask_timeout(self, socket, direction)) == 0:
             return True
         if who is not getcurrent():
             self.turn.put_off_its_end()
@@ -486,12 +471,12 @@ class SocketState(CompiledPath):
         began_at = monotonic()
         if events and seconds != 0 and self.turn.is_over_after_one_more(False):
             self._yield_to_hub(socket, self.receiving)
-        ready = self.waiters.check_events(socket) & events
+        ready = self.check_events(socket) & events
         if seconds == 0 or not events:
-            self.waiters.end_run()
+            self.end_run()
             return ready
         if not ready:
-            ready = wait_for_events(self.waiters, socket, events, self.bind_hub(socket), seconds, began_at)
+            ready = wait_for_events(self, socket, events, self.bind_hub(socket), seconds, began_at)
         if ready & POLLIN:
             self.turn.begin_run()
         return ready

@@ -44,7 +44,7 @@ def end_run(state: Any, who: Party, socket: Any) -> bool:
     Not if others may watch ZMQ_FD, which an `Again` tells that there will be a signal for the next message. Not inside
     a message. And not where the caller could not let the hub go round anyway.
     """
-    if not state.waiters.exclusive or get_option(socket, RCVMORE):
+    if not state.exclusive or get_option(socket, RCVMORE):
         return False
     if isinstance(who, greenlet):  # a task can yield where it awaits the next poll
         hub = hubs.current_hub(socket._greenzmq_choice)

@@ -74,8 +74,8 @@ class _OfSocket(PendingFuture[Any]):
         self._began_at = began_at
 
     def _bind(self, hub: AsyncioHub) -> None:
-        waiters = self._socket_state.waiters
-        if hub is not waiters.hub or waiters.watch is None:
+        state = self._socket_state
+        if hub is not state.hub or state.watch is None:
             self._socket_state.bind_to(hub, self._socket)
 
     def _is_late(self) -> bool:
@@ -117,8 +117,7 @@ class PendingCall(_OfSocket):
             loop = _get_loop(self)
             hub = self._hub() if current_task(loop) is None else getattr(loop, HUB_OF_LOOP, None) or self._hub()
             state, socket, direction = self._socket_state, self._socket, self._direction
-            waiters = state.waiters
-            if hub is not waiters.hub or waiters.watch is None:
+            if hub is not state.hub or state.watch is None:
                 state.bind_to(hub, socket)
             unawaited = state.futures
             if unawaited:
@@ -136,7 +135,7 @@ class PendingCall(_OfSocket):
             waiter = TaskWaiter()
             waiter.set_up(self, hub, self._seconds, self._began_at, socket, self._who)
             self._waiter = waiter
-            waiters.enter(socket, waiter, direction)
+            state.enter(socket, waiter, direction)
             if self._has_to_try and waiter.previous is None:
                 # The turn was over, so the call was not made. It may be one that fails: EVENTS never promises that.
                 waiter.wake()
@@ -165,15 +164,15 @@ class PendingCall(_OfSocket):
         """Stand in the queue since somebody is about to wait behind; see `TaskWaiter.let_go`."""
         waiter = self._begin()
         if waiter is not None:
-            waiter.let_go(self, partial(self._socket_state.waiters.leave, self._socket, waiter, self._direction))
+            waiter.let_go(self, partial(self._socket_state.leave, self._socket, waiter, self._direction))
             waiter.unattend()
 
     def _quit(self, waiter: TaskWaiter) -> None:
-        waiters = self._socket_state.waiters
+        state = self._socket_state
         try:
-            waiters.leave(self._socket, waiter, self._direction)
+            state.leave(self._socket, waiter, self._direction)
         except BaseException:  # as in `PendingFuture._quit`
-            waiters.leave(self._socket, waiter, self._direction)
+            state.leave(self._socket, waiter, self._direction)
             raise
         finally:
             self._waiter = None
@@ -196,7 +195,7 @@ class PendingCall(_OfSocket):
     def _work_in_turn(self) -> None:
         state, direction = self._socket_state, self._direction
         # EVENTS first: an attempt in vain costs more. Those who stand in the queue come first.
-        if direction.first is None and (state.waiters.check_events(self._socket) & direction.event or self._has_to_try):
+        if direction.first is None and (state.check_events(self._socket) & direction.event or self._has_to_try):
             try:
                 self.finish(
                     state.within_no_time(self._who, self._socket, direction, self._call, self._flags, self._args, False)
@@ -237,7 +236,7 @@ class PendingSend(PendingCall):
     def __del__(self) -> None:
         if _is_done(self):
             super().__del__()  # tells of an error that nobody has asked for
-        elif not self._socket_state.waiters.inherited:
+        elif not self._socket_state.inherited:
             self._tell_unsent()
 
     def _tell_unsent(self) -> None:
@@ -272,7 +271,7 @@ class PendingPoll(_OfSocket):
         reason = (POLL, self._socket, self._events)
         waiter = TaskWaiter()
         waiter.set_up(self, hub, self._seconds, self._began_at, reason, self._who)
-        self._wait = EventWait(self._socket_state.waiters, self._socket, self._events, waiter)
+        self._wait = EventWait(self._socket_state, self._socket, self._events, waiter)
         self._waiter = waiter
         self._wait.enter()
         self._wait.listen()
@@ -292,7 +291,7 @@ class PendingPoll(_OfSocket):
             self._wait.listen()
 
     def _work_in_turn(self) -> None:
-        ready = self._socket_state.waiters.check_events(self._socket) & self._events
+        ready = self._socket_state.check_events(self._socket) & self._events
         if ready or self._is_late():
             self.finish(ready)
 
@@ -319,7 +318,7 @@ def begin(
         unawaited, last_receiver = state.futures, direction.last_receiver
         # What `try_first` would find, in line: a `recv` nearly always has to wait by what is known already.
         is_usual = takes and not unawaited and last_receiver() is who and direction.mid_message is None
-        asked = state.alternates and 0 < state.waiters.sending.fast_calls_left < FAST_CALLS
+        asked = state.alternates and 0 < state.sending.fast_calls_left < FAST_CALLS
         must_wait = met_again or (is_usual and (direction.expect_eagain or asked))
         if not must_wait and (not (takes and unawaited) or unawaited.serve_before()):
             if not takes:
@@ -327,7 +326,7 @@ def begin(
             result = state.try_first(who, socket, direction, call, flags, args)
             if result is not MUST_WAIT:
                 return finished_future(loop, result)
-        timeout = ask_timeout(state.waiters, socket, direction) if known is None else known
+        timeout = ask_timeout(state, socket, direction) if known is None else known
         if timeout == 0:
             return finished_future(loop, state.within_no_time(who, socket, direction, call, flags, args, met_again))
     except Exception as error:
@@ -344,7 +343,7 @@ def begin(
     future._call = call
     future._flags = flags | DONTWAIT
     future._args = args
-    turn = state.waiters.begun_turn
+    turn = state.begun_turn
     future._has_to_try = not (met_again or turn is None or turn.calls_left)
     if not takes:
         future.begin_unawaited()
@@ -361,12 +360,12 @@ def begin_poll(loop: Any, socket: Any, events: int, seconds: float | None) -> Fu
     began_at = monotonic()
     try:
         if not (events and seconds != 0 and state.turn.is_over_after_one_more(False)):
-            ready = state.waiters.check_events(socket) & events
+            ready = state.check_events(socket) & events
             if ready or seconds == 0 or not events:
                 if ready & POLLIN and seconds != 0:
                     state.turn.begin_run()
                 else:
-                    state.waiters.end_run()
+                    state.end_run()
                 return finished_future(loop, ready)
         else:
             state.turn.put_off_its_end()

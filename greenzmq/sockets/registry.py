@@ -44,7 +44,7 @@ def shared_state(
     """
     if is_new:
         state = make(turn)
-        state.waiters.set_exclusive(True)
+        state.set_exclusive(True)
         return state
     address = address_of(socket)
     with _looking.lock:  # two threads may shadow the same socket at once
@@ -78,4 +78,4 @@ def living_states() -> list[SocketState]:
             continue
     states = [getattr(each, "_greenzmq_state", None) for each in (*owners, *sockets)]
     living = {id(state): state for state in (*states, *_states.values()) if state is not None}
-    return [state for state in living.values() if not state.waiters.closed]
+    return [state for state in living.values() if not state.closed]

@@ -11,8 +11,8 @@ from ..waiting.waiter import Waiter
 from . import accelerator
 from .directions import whom_to_wake
 from .fairness import FAST_CALLS, SocketTurn
-from .operations import FD
-from .waiters import SocketWaiters, get_option
+from .operations import FD, SocketState
+from .waiters import get_option
 
 if TYPE_CHECKING:
     from ..hubs import Hub, Watch
@@ -38,8 +38,8 @@ class SharedTurn(SocketTurn):
         """Count nothing. Several threads may poll and drain the socket, each at its own pace."""
 
 
-class SharedWaiters(SocketWaiters):
-    """Who waits on a shared socket, on whatever hubs.
+class SharedWaiters(SocketState):
+    """The part of `SharedState` that knows who waits on the socket, on whatever hubs.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class SharedWaiters(SocketWaiters):
         """The socket is new, and the extension may use it, under a lock that knows of those who sleep."""
         extension: Any = accelerator.extension
         self.has_compiled_lock = True
-        self.lock = extension.SharedLock(self.admit, self.end_sleep, address, FAST_CALLS, alternates)
+        self.lock = extension.SharedLock(_admit, _end_sleep, address, FAST_CALLS, alternates)
 
     def admit(self, sleeper: Any) -> None:
         """Put a thread that sleeps on the socket by itself into its queue. The caller has just taken the lock.
@@ -333,7 +333,7 @@ class SharedWaiters(SocketWaiters):
     def enter_poll_set(self, poll_set: SignalSource, fd: int) -> None:
         """See `SocketWaiters.enter_poll_set`. It stays in the sets of other threads."""
         with self.lock:
-            self.poll_fd = fd
+            self.fd = fd
             living = tuple(reference for reference in self.poll_sets if reference() is not None)
             self.poll_sets = (*living, weakref.ref(poll_set))
 
@@ -352,7 +352,7 @@ class SharedWaiters(SocketWaiters):
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """See `SocketWaiters.close`."""
+        """See `SocketState.close`."""
         with self.lock:
             super().close()
             self.forbid_sleep()  # a sleeper has a descriptor of its own
@@ -373,12 +373,26 @@ class SharedWaiters(SocketWaiters):
         self.all_woken = True
 
     def detach_after_fork(self) -> None:
-        """See `SocketWaiters.detach_after_fork`. Another thread may have held the lock when the process forked."""
+        """See `SocketState.detach_after_fork`. Another thread may have held the lock when the process forked."""
         self.lock = unpatched.new_rlock()
         self.has_compiled_lock = False
         self.announced = _NONE
         self.poll_sets = ()
         super().detach_after_fork()
+
+
+# What the lock calls: functions, since with methods of its owner the two would keep each other.
+
+
+def _admit(sleeper: Any) -> None:
+    """See `SharedWaiters.admit`."""
+    if sleeper.socket is not None:
+        sleeper.socket._greenzmq_state.admit(sleeper)
+
+
+def _end_sleep(sleeper: Any, socket: Any) -> None:
+    """See `SharedWaiters.end_sleep`."""
+    socket._greenzmq_state.end_sleep(sleeper, socket)
 
 
 def _nothing() -> None:

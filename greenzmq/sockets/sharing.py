@@ -33,7 +33,6 @@ from ..errors import BlockingCallError
 from ..hubs.base import HUB_ATTRIBUTE
 from ..waiting.waiter import Waiter, refuse_to_wait
 from .operations import DONTWAIT, Args, Call, Result
-from .shared_waiters import SharedWaiters
 from .sleeping import WaitAlone
 
 if TYPE_CHECKING:
@@ -48,16 +47,10 @@ class SharedState(WaitAlone):
     """See `SocketState`. Each step of an operation holds the lock, but for the waits."""
 
     __slots__ = ()
-    waiters_class = SharedWaiters
-
-    @property
-    def lock(self) -> Any:
-        """The socket's lock."""
-        return self.waiters.lock
 
     def open_compiled_path(self, address: int) -> None:
         """See `CompiledPath.open_compiled_path`. The extension finds the address in the lock."""
-        self.waiters.use_compiled_lock(address, self.alternates)
+        self.use_compiled_lock(address, self.alternates)
         if self.alternates:
             self.receiving.may_be_fast()  # the extension does what `_use_alternation` asks for
         super().open_compiled_path(self.lock)
@@ -82,7 +75,7 @@ class SharedState(WaitAlone):
     def poll(self, socket: Any, events: int, seconds: float | None) -> int:
         """See `SocketState.poll`."""
         if self.lock._is_owned() and seconds != 0:
-            ready = self.waiters.check_events(socket) & events
+            ready = self.check_events(socket) & events
             if ready or not events:
                 return ready
             raise _in_the_middle(socket)
@@ -91,7 +84,7 @@ class SharedState(WaitAlone):
     def try_first(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
         """See `SocketState.try_first`."""
         with self.lock:
-            if self.alternates and direction.is_exhausted() and not self.waiters.has_waiters:
+            if self.alternates and direction.is_exhausted() and not self.has_waiters:
                 self.turn.put_off_its_end()  # a recv of a REQ or REP does not ask otherwise; see `_use_alternation`
             return super().try_first(who, socket, direction, call, flags, args)
 
@@ -113,7 +106,7 @@ class SharedState(WaitAlone):
     ) -> Any:
         """See `SocketState.try_again`."""
         with self.lock:
-            self.waiters.tries(waiter)
+            self.tries(waiter)
             return super().try_again(socket, direction, call, flags, args, waiter, woken)
 
     def _new_waiter(self, socket: Any, direction: Direction, timeout: int, began_at: float) -> Waiter:
@@ -147,17 +140,12 @@ class SharedState(WaitAlone):
                 self.lock.acquire()
 
     def _message_abandoned(self, ended: object) -> None:
-        self.waiters.after_abandoned_message(ended)
+        self.after_abandoned_message(ended)
 
     def expose(self) -> None:
         """See `SocketState.expose`."""
         with self.lock:
             super().expose()
-
-    def close(self) -> None:
-        """See `SocketState.close`."""
-        with self.lock:
-            super().close()
 
 
 def _hub_of(socket: Any) -> Hub:

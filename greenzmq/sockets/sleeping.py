@@ -28,25 +28,24 @@ from ..hubs.base import HUB_ATTRIBUTE
 from ..hubs.detection import is_plain
 from . import accelerator, fast_methods
 from .calls import receive_message, send_message, send_part
-from .operations import DONTWAIT, SocketState
+from .operations import DONTWAIT
 from .outcomes import MUST_WAIT
+from .shared_waiters import SharedWaiters
 
 if TYPE_CHECKING:
     from ..waiting.waiter import Waiter
     from .directions import Direction
     from .operations import Args, Call
-    from .shared_waiters import SharedWaiters
 
 __all__ = ["GOES_ON", "SleepingThread", "WaitAlone", "sleeping_threads"]
 
 _recv = BackendSocket.recv
 
 
-class WaitAlone(SocketState):
-    """A `SocketState` for which threads may sleep. Who may is noted in its `waiters`."""
+class WaitAlone(SharedWaiters):
+    """The part of `SharedState` by which threads may sleep."""
 
     __slots__ = ()
-    waiters: SharedWaiters
 
     def wait_alone(self, socket: Any, direction: Direction, call: Call[Any], args: Args) -> Any:
         """Go on with a call that has met EAGAIN in the compiled fast path, and does not sleep, or sleeps no more."""
@@ -64,37 +63,36 @@ class WaitAlone(SocketState):
 
         In a frame of its own: a traceback may keep the caller's, and a sleeper has a descriptor.
         """
-        sleeper = self.waiters.lock.allowed(direction is not self.receiving)
+        sleeper = self.lock.allowed(direction is not self.receiving)
         if sleeper is None or sleeper.party() is not getcurrent():
             return None
         if not sleeper.waits:
             if sleeper.spoiled:
-                self.waiters.stop_after_wait()
+                self.stop_after_wait()
             return None
-        with self.waiters.lock:  # whoever has admitted it has done so by now
+        with self.lock:  # whoever has admitted it has done so by now
             waiter: Waiter | None = sleeper.waiter
         return waiter
 
     def may_sleep_next_time(self, socket: Any, hub: Any, direction: Direction) -> None:
         """This greenlet is about to wait on `hub` in the usual way, and without a limit. The next time it may sleep."""
-        waiters = self.waiters
         party: Any = getcurrent()
         sends = direction is not self.receiving
-        allowed = waiters.lock.allowed(sends)
+        allowed = self.lock.allowed(sends)
         if allowed is not None:
             if allowed.party() is not party:
-                waiters.forbid_sleep()  # several wait on it, in turn
-                waiters.put_off_sleep()
+                self.forbid_sleep()  # several wait on it, in turn
+                self.put_off_sleep()
             return
         is_task = hasattr(party, HUB_ATTRIBUTE)
         extension: Any = accelerator.extension  # None if it has stepped aside since the socket was made
         means = None if extension is None else hub.idle_means()
         # Where the socket does not say which hub it waits on, that of a thread which is no task may change.
-        if means is not None and (is_task or socket._greenzmq_choice is not None) and waiters.may_allow_sleep():
-            fds = waiters.descriptor(socket), means[0]
+        if means is not None and (is_task or socket._greenzmq_choice is not None) and self.may_allow_sleep():
+            fds = self.descriptor(socket), means[0]
             known = weakref.ref(hub), weakref.ref(party)
             check = None if is_task else is_plain
-            waiters.allow_sleep(extension.Sleeper(waiters.lock, *known, check, means[1], sends, *fds))
+            self.allow_sleep(extension.Sleeper(self.lock, *known, check, means[1], sends, *fds))
 
 
 class SleepingThread:

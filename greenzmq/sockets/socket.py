@@ -161,7 +161,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         """The slots for sending are filled by the first send. All other names are pyzmq's: options by attribute."""
         if name not in ("_greenzmq_sending", "_greenzmq_message_sending"):
             return super().__getattr__(name)
-        sending = self._greenzmq_state.sending
+        sending = self._greenzmq_state.begin_sending()
         object.__setattr__(self, "_greenzmq_sending", sending)
         object.__setattr__(self, "_greenzmq_message_sending", PART_BY_PART if self._greenzmq_own_send else sending)
         return object.__getattribute__(self, name)
@@ -344,7 +344,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         wait on the socket, also on the same loop; for what that changes see `underlying`.
         """
         if option == EVENTS:
-            return self._greenzmq_state.waiters.check_events(self)
+            return self._greenzmq_state.check_events(self)
         if option == FD:
             self._greenzmq_state.expose()
         elif option == LAST_ENDPOINT and self._greenzmq_last_endpoint is not None:
@@ -361,7 +361,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         try:
             self._greenzmq_and_recheck(super().set, option, optval)
         finally:
-            forget_timeouts(self._greenzmq_state.waiters)
+            forget_timeouts(self._greenzmq_state)
 
     setsockopt = set  # noqa: A003
 
@@ -387,9 +387,9 @@ class Socket(PlainSocket[Received_co], Barriers):
         try:
             return call(*args)
         finally:
-            waiters = self._greenzmq_state.waiters
-            if waiters.has_waiters:
-                waiters.recheck_for_others(self)
+            state = self._greenzmq_state
+            if state.has_waiters:
+                state.recheck_for_others(self)
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         """Wait until the socket can do one of `flags`; see `zmq.Socket.poll`. `timeout` is in milliseconds.
@@ -429,7 +429,7 @@ class Socket(PlainSocket[Received_co], Barriers):
         try:
             super().close(linger=linger)
         finally:
-            state.waiters.wake_all()
+            state.wake_all()
 
     def _greenzmq_after_fork(self) -> None:
         """In a forked child: answer every call with an error, ENOTSOCK in most cases.

@@ -97,7 +97,7 @@ _being_made: dict[int, Sending] = {}
 
 
 class SocketWaiters(FdWatch):
-    """Who waits on one libzmq socket.
+    """The part of `SocketState` that knows who waits on the socket, and whom to wake.
 
     Invariants, between any two calls of these methods:
 

@@ -36,7 +36,7 @@ def check_socket(socket: Socket, *, idle: bool = False) -> None:
     Switches: never. May be called in any greenlet or callback of the socket's thread. Not in a signal handler: that may
     interrupt greenzmq's own code in the middle of a change.
     """
-    waiters = socket._greenzmq_state.waiters
+    waiters = socket._greenzmq_state
     _check_waiters(waiters)
     for direction in (waiters.receiving, waiters.sending):
         _check_queue(direction, waiters)

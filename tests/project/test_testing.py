@@ -99,7 +99,7 @@ def test_check_socket_notices(hub, context, monkeypatch):
     tasks = [parked(hub, receives, pull.recv) for _ in range(2)]
     check_socket(pull)
     for path, name, value, rule in WRONG.values():
-        owner = attrgetter(path)(state_of(pull).waiters) if path else state_of(pull).waiters
+        owner = attrgetter(path)(state_of(pull)) if path else state_of(pull)
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
             with pytest.raises(ContractError, match=rule):

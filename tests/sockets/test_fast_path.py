@@ -327,7 +327,7 @@ def test_a_socket_that_was_not_made():
 def test_damaged_state(both):
     """What it reads is checked: with something else in a slot, or nothing, Python does the call, or fails."""
     one, other = both
-    direction = state_of(one).sending
+    direction = state_of(one).begin_sending()
     direction.fast_calls_left = "many"
     with pytest.raises(TypeError):
         one.send(b"a")

@@ -75,28 +75,28 @@ def senders_of(socket: greenzmq.Socket) -> list[Waiter]:
 
 def listeners_of(socket: greenzmq.Socket) -> Any:
     """The listeners of the socket: Pollers and `Socket.poll`."""
-    return socket._greenzmq_state.waiters.listeners
+    return socket._greenzmq_state.listeners
 
 
 def parked_on(socket: greenzmq.Socket) -> int:
     """How many greenlets are parked on the socket itself."""
-    waiters = socket._greenzmq_state.waiters
-    return sum(1 for queue in (waiters.receiving, waiters.sending, waiters.polling) for _ in queue)
+    state = socket._greenzmq_state
+    return sum(1 for queue in (state.receiving, state.sending, state.polling) for _ in queue)
 
 
 def has_waiters(socket: greenzmq.Socket) -> bool:
     """Whether any greenlet, Poller or task waits on the socket."""
-    return socket._greenzmq_state.waiters.has_waiters
+    return socket._greenzmq_state.has_waiters
 
 
 def hub_of(socket: greenzmq.Socket) -> Hub | None:
     """The hub on which greenlets waited last on the socket."""
-    return socket._greenzmq_state.waiters.hub
+    return socket._greenzmq_state.hub
 
 
 def watch_of(socket: greenzmq.Socket) -> Watch:
     """The watch on the socket's descriptor. A greenlet has to have waited before."""
-    watch = socket._greenzmq_state.waiters.watch
+    watch = socket._greenzmq_state.watch
     assert watch is not None
     return watch
 
@@ -108,12 +108,12 @@ def lease_of(socket: greenzmq.Socket) -> Any:
 
 def generation_of(socket: greenzmq.Socket) -> int:
     """How many times ``EVENTS`` of the socket was observed; see `SocketWaiters.generation`."""
-    return socket._greenzmq_state.waiters.generation
+    return socket._greenzmq_state.generation
 
 
 def is_exclusive(socket: greenzmq.Socket) -> bool:
     """Whether only green objects of greenzmq use the socket."""
-    return socket._greenzmq_state.waiters.exclusive
+    return socket._greenzmq_state.exclusive
 
 
 def is_mid_message(socket: greenzmq.Socket) -> bool:
@@ -124,7 +124,7 @@ def is_mid_message(socket: greenzmq.Socket) -> bool:
 def leave_ended_state(socket: greenzmq.Socket) -> None:
     """Put the state of a closed socket under the address of this one, as when libzmq uses an address again."""
     before = registry._states[registry.address_of(socket)] = operations.SocketState(0)
-    before.waiters.wake_all()
+    before.wake_all()
 
 
 # -- the fast path and the turn ---------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def expect_eagain(socket: greenzmq.Socket) -> None:
 
 def fast_sends_left(socket: greenzmq.Socket) -> int:
     """How many sends may still take the fast path."""
-    return socket._greenzmq_state.sending.fast_calls_left
+    return socket._greenzmq_state.begin_sending().fast_calls_left
 
 
 def fast_receives_left(socket: greenzmq.Socket) -> int:
@@ -157,12 +157,12 @@ def is_shared(socket: greenzmq.Socket) -> bool:
 
 def knows_sleepers(socket: greenzmq.Socket) -> bool:
     """Whether the extension has the socket's lock, so that threads may sleep on the socket by themselves."""
-    return getattr(socket._greenzmq_state.waiters, "has_compiled_lock", False)
+    return getattr(socket._greenzmq_state, "has_compiled_lock", False)
 
 
 def sleeps_alone(socket: greenzmq.Socket) -> bool:
     """Whether a thread sleeps on the socket by itself, in no queue; see `greenzmq.sockets.sleeping`."""
-    allowed = [socket._greenzmq_state.waiters.lock.allowed(way) for way in (False, True)]
+    allowed = [socket._greenzmq_state.lock.allowed(way) for way in (False, True)]
     return any(sleeper is not None and sleeper.waits and sleeper.waiter is None for sleeper in allowed)
 
 
@@ -199,7 +199,7 @@ def interrupt_watching(patch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def one_more_fast_send(socket: greenzmq.Socket) -> None:
     """Let the next send, if it may be fast, be the last one of its turn."""
-    sending = state_of(socket).sending
+    sending = state_of(socket).begin_sending()
     sending.fast_calls_left = min(sending.fast_calls_left, 1)
 
 
@@ -224,13 +224,14 @@ def end_turn(polled: greenzmq.Socket | greenzmq.Poller) -> None:
         state.turn.ends_at = 0
         return
     state.turn.ends_at = state.turn.calls_left = 0
-    state.receiving.fast_calls_left = state.sending.fast_calls_left = 0
+    state.receiving.fast_calls_left = state.begin_sending().fast_calls_left = 0
 
 
 def end_turn_in_the_queue(socket: greenzmq.Socket) -> None:
     """End the turn such that the next sender tries first, and yields only when it stands in the queue."""
     state = socket._greenzmq_state
-    state.sending.expect_eagain, state.sending.fast_calls_left = False, 1
+    sending = state.begin_sending()
+    sending.expect_eagain, sending.fast_calls_left = False, 1
     state.turn.ends_at, state.turn.calls_left = 0, 1
 
 
@@ -446,8 +447,7 @@ def loop_of(hub: Any) -> Any:
 
 def is_counted(socket: greenzmq.Socket) -> bool:
     """Whether anybody counts what is done with the socket: then its state has a class for that."""
-    state = socket._greenzmq_state
-    return isinstance(state, counting.CountedState) or isinstance(state.waiters, counting.CountedWaiters)
+    return isinstance(socket._greenzmq_state, counting.CountedState)
 
 
 def waits_are_counted() -> bool:
@@ -468,7 +468,7 @@ def asks(stats: greenzmq.Stats) -> bool:
 
 def forget_no_state(patch: pytest.MonkeyPatch) -> None:
     """Have the end of a counted socket's state not be noticed."""
-    patch.setattr(counting, "_forget", lambda *keys: None)
+    patch.setattr(counting, "_forget", lambda key: None)
 
 
 # -- the watchdog -----------------------------------------------------------------------------------------------------

@@ -321,7 +321,7 @@ def test_sockets_of_other_hubs_have_no_lock(name):
     with context.socket(zmq.PUSH) as socket:
         assert type(socket) is greenzmq.Socket
         assert not isinstance(socket, LockedCalls)
-        assert not hasattr(socket._greenzmq_state.waiters, "lock")
+        assert not hasattr(socket._greenzmq_state, "lock")
     zmq.Context.term(context)
 
 
