@@ -397,7 +397,9 @@ class _Proxy:
             return True
         if command in {b"PAUSE", b"RESUME"}:
             self.paused = command == b"PAUSE"
-        if _get(self.control, _TYPE) == _REP:
+        with self.control_lock:
+            must_answer = _get(self.control, _TYPE) == _REP
+        if must_answer:
             self._answer([b""])
         return command != b"TERMINATE"
 

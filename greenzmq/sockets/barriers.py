@@ -310,14 +310,16 @@ def _wait_subscribed(socket: Any, topic: bytes | str, timeout: float | None) -> 
     """See `Socket.wait_subscribed`."""
     wanted = topic.encode("utf8") if isinstance(topic, str) else bytes(topic)
     limit = as_limit(timeout, "the timeout of wait_subscribed()")
-    kind = int(_get(socket, _TYPE))
+    with _lock_of(socket):
+        kind = int(_get(socket, _TYPE))
     if kind == _XPUB:
         return _receive_until_subscribed(socket, wanted, timeout, limit)
     if kind != _PUB:
         raise TypeError(f"wait_subscribed() is for PUB and XPUB, and this is {socket!r}")
     with _Probe(socket, wanted) as probe:
         if not _wait_until(socket, probe.find, limit):
-            count = int(_get(socket, _TOPICS_COUNT))
+            with _lock_of(socket):
+                count = int(_get(socket, _TOPICS_COUNT))
             raise BarrierTimeout(
                 timeout, f"nobody has subscribed to {wanted!r}; {count} other topics are subscribed to"
             )
@@ -367,7 +369,7 @@ class _Probe:
 
     def __exit__(self, *_: object) -> None:
         try:
-            BackendSocket.disconnect(self._socket, self._address)
+            self._socket.disconnect(self._address)
         except zmq.ZMQError:  # closed meanwhile, or its context has ended
             pass
         self._subscriber.close(linger=0)
@@ -407,7 +409,7 @@ def _wait_until(socket: Any, condition: Callable[[], bool], timeout: float | Non
     """Park until `condition` holds, and ask it whenever something happens to `socket`. Returns whether it holds."""
     began_at = monotonic()
     state = socket._greenzmq_state
-    lock = getattr(state, "lock", None) or nullcontext()  # of a socket that native threads share
+    lock = _lock_of(socket)
     with lock:
         if condition():
             return True
@@ -431,6 +433,11 @@ def _wait_until(socket: Any, condition: Callable[[], bool], timeout: float | Non
         except BaseException:  # a signal handler has raised while it ran: it is idempotent, so repeat it
             _leave(state, socket, listener, waiter)
             raise
+
+
+def _lock_of(socket: Any) -> Any:
+    """The lock of a socket that native threads share; one that does nothing for any other."""
+    return getattr(socket._greenzmq_state, "lock", None) or nullcontext()
 
 
 def _leave(state: Any, socket: Any, listener: WaitingListener, waiter: Waiter) -> None:

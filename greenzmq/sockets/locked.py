@@ -19,6 +19,7 @@ from zmq.backend import Socket as BackendSocket
 from . import signatures
 from .calls import DONTWAIT, receive_message, send_addressed, send_message, send_part
 from .fast_methods import fast
+from .monitors import stop_monitoring
 from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainSocket
 from .signatures import typed_as
@@ -204,8 +205,18 @@ class LockedCalls(_LikeSocket):
         with self._greenzmq_lock:
             return cast("Self", super().get_monitor_socket(events, addr))
 
+    def disable_monitor(self) -> None:
+        """See `Socket.disable_monitor`."""
+        with self._greenzmq_lock:
+            super().disable_monitor()
+
     def close(self, linger: int | None = None) -> None:
         """See `Socket.close`. From any thread; an operation that another one makes ends first."""
+        monitored = self.__dict__.get("_greenzmq_monitored")
+        if monitored is not None and not self.closed:
+            # This takes the lock of the monitored socket. A thread that has that one may wait for this one's.
+            stop_monitoring(self, monitored())
+            self.__dict__.pop("_greenzmq_monitored", None)
         with self._greenzmq_lock:
             super().close(linger)
 

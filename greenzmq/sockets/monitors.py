@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from contextlib import nullcontext
 from typing import Any
 
 import zmq
@@ -11,7 +12,7 @@ from zmq.backend import Socket as BackendSocket
 
 from ..process import unpatched
 
-__all__ = ["is_opening", "open_monitor", "stop_monitoring"]
+__all__ = ["end_monitoring", "is_opening", "open_monitor", "stop_monitoring"]
 
 _numbers = itertools.count()
 _thread = unpatched.local()
@@ -83,13 +84,33 @@ def is_opening() -> bool:
     return getattr(_thread, "opening", False)
 
 
+def end_monitoring(self: zmq.Socket[Any]) -> None:
+    """End the monitoring; see `zmq.Socket.disable_monitor`. Never switches.
+
+    The monitor of `get_monitor_socket` then has its last event. If the program has not kept it, it is closed now.
+    """
+    # Fact: at the end of the monitoring libzmq waits until the monitor has taken the last event. Consequence: if the
+    # monitor is closed before, this thread waits for good. pyzmq's own method does that: it first drops its reference,
+    # which may be the last one. Choice: drop it only afterwards.
+    try:
+        self.monitor(None, 0)
+    except zmq.ZMQError:  # the socket is closed, or the end of its context has ended the monitoring
+        self._monitor_socket = None
+        raise
+    self._monitor_socket = None
+
+
 def stop_monitoring(monitor: Any, socket: zmq.Socket[Any] | None) -> None:
     """End the monitoring of `socket`; to be called before `monitor` is closed.
 
     Does nothing if `socket` is closed, or has another monitor by now.
     """
-    if socket is not None and not socket.closed and socket._monitor_socket is monitor:
-        try:
-            socket.disable_monitor()
-        except zmq.ContextTerminated:  # the end of the context has ended the monitoring
-            pass
+    if socket is None:
+        return
+    lock: Any = getattr(socket, "_greenzmq_lock", None) or nullcontext()  # of a socket that native threads share
+    with lock:
+        if not socket.closed and socket._monitor_socket is monitor:
+            try:
+                socket.disable_monitor()
+            except zmq.ContextTerminated:  # the end of the context has ended the monitoring
+                pass

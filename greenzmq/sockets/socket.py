@@ -36,7 +36,7 @@ from .directions import POLLIN
 from .fairness import default_turn
 from .inherited import REFUSED, refuse_after_fork
 from .locked import LockedCalls
-from .monitors import open_monitor, stop_monitoring
+from .monitors import end_monitoring, open_monitor, stop_monitoring
 from .parts import PART_BY_PART, send_part_by_part, take_parts
 from .plain import PlainPoller, PlainSocket
 from .pyobj import refuse_pyobj
@@ -65,8 +65,6 @@ TYPE = int(zmq.TYPE)
 _get = get_option  # or pyzmq's own, for options that are no integers
 _send = BackendSocket.send
 _recv = BackendSocket.recv
-
-
 T = TypeVar("T")
 
 
@@ -456,6 +454,8 @@ class Socket(PlainSocket[Received_co], Barriers):
         event, no connection of the context works, and `close` and `disable_monitor` block the thread.
         """
         return cast("Self", open_monitor(Socket, self, events, addr))
+
+    disable_monitor = end_monitoring
 
 
 fast_methods.use(Socket)

@@ -32,6 +32,7 @@ COMPOSED = {
         *("recv_string", "recv_unicode", "recv_json", "recv_pyobj", "recv_serialized"),
         *("send_string", "send_unicode", "send_json", "send_pyobj", "send_serialized"),
         *("bind", "connect", "unbind", "disconnect", "get", "getsockopt", "set", "setsockopt", "underlying", "shadow"),
+        "disable_monitor",
     },
     "Context": {"socket", "get", "set"},
     "Poller": {"sockets", "register", "modify", "unregister", "close"},

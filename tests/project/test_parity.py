@@ -28,7 +28,6 @@ SOCKET_KEPT = {
     "closed": NO_SIGNAL,
     "context": "an attribute",
     "copy_threshold": "an attribute",
-    "disable_monitor": NO_SIGNAL,
     "fileno": NO_SIGNAL,
     "get_hwm": COPIED,
     "get_string": COPIED,

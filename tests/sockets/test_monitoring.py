@@ -245,6 +245,58 @@ def test_a_monitor_that_is_closed(context, cls):
     socket.close()
 
 
+@pytest.fixture
+def ends(monkeypatch):
+    """The errno, or None, with which libzmq's end of a monitoring has met its monitor, for each in turn."""
+    seen, monitor = [], zmq.Socket.monitor
+
+    def end(socket, addr, *args):
+        if addr is None:
+            theirs = [each for each in socket.context._sockets if each.type == zmq.PAIR and each is not socket]
+            assert any(not each.closed for each in theirs), "libzmq would wait for good: the monitor is closed"
+            seen.append(len(theirs))
+        return monitor(socket, addr, *args)
+
+    monkeypatch.setattr(zmq.Socket, "monitor", end, raising=False)
+    return seen
+
+
+def test_a_monitor_that_is_dropped(hub, ends):
+    """The program has not kept it, and ends the monitoring: it is closed only after that, and there can be another.
+
+    Seen to freeze the thread, as pyzmq's own does now and then: it closes the monitor first.
+    """
+    with open_context(hub) as context:
+        socket = context.socket(zmq.PULL)
+        for number in range(1, 4):
+            socket.get_monitor_socket()
+            with never_switches(), pytest.warns(ResourceWarning, match="Unclosed socket"):
+                socket.disable_monitor()
+            assert len(ends) == number
+            assert list(context._sockets) == [socket]
+        bind_and_unbind(socket)
+        assert passes_messages(context)
+        socket.close()
+
+
+def test_a_monitoring_that_cannot_be_ended(context, ends, monkeypatch):
+    """A signal handler raises: the monitor is still the socket's, and open. Of a closed socket it is not."""
+    socket = context.socket(zmq.PULL)
+    socket.get_monitor_socket()
+    monkeypatch.setattr(socket.__class__, "monitor", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        socket.disable_monitor()
+    assert not socket._monitor_socket.closed
+    monkeypatch.undo()
+    bind_and_unbind(socket)
+    socket.disable_monitor()
+    socket.get_monitor_socket()
+    socket.close()
+    with pytest.raises(zmq.ZMQError):
+        socket.disable_monitor()
+    assert socket._monitor_socket is None
+
+
 def test_a_monitor_follows_a_closed_one_at_once(context):
     """Seen to fail, now and then, with one address for all monitors of a socket: libzmq frees that a while later."""
     socket = context.socket(zmq.REP)

@@ -13,10 +13,12 @@ import zmq
 from support import torture
 from support.inside import parked_on, receivers_of, senders_of
 from support.sockets import connected, descriptor
-from support.threads import Gate, eventually, on_threads, parked_in_order
+from support.threads import LOST, Gate, eventually, on_threads, parked_in_order
 from support.waiters import drain, fill_completely, plain
 
 import greenzmq
+from greenzmq.errors import BarrierTimeout
+from greenzmq.sockets import barriers
 from greenzmq.sockets.locked import LockedCalls
 from greenzmq.testing import check_socket
 
@@ -356,3 +358,87 @@ def test_plain_threads_take_part(hub, context):
         thread.join(20)
     assert sorted(got) == [b"0", b"1", b"2", b"3"]
     assert plain(pull).get(zmq.EVENTS) == 0
+
+
+# -- barriers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_barrier_holds_the_lock(hub, context, monkeypatch):
+    """Each call on the socket that `wait_subscribed` makes, its last one, which disconnects, among them."""
+    called, get, disconnect = [], barriers._get, zmq.Socket.disconnect
+
+    def checks(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(socket: Any, *args: Any) -> Any:
+            if isinstance(socket, LockedCalls):
+                assert socket._greenzmq_lock._is_owned(), name
+                called.append(name)
+            return call(socket, *args)
+
+        return checked
+
+    monkeypatch.setattr(barriers, "_get", checks("get", get))
+    monkeypatch.setattr(zmq.Socket, "disconnect", checks("disconnect", disconnect), raising=False)
+    pub, sub = connected(context, zmq.PUB, zmq.SUB)
+    waiting = hub.spawn(pub.wait_subscribed, b"topic", LOST)
+    with pytest.raises(BarrierTimeout):
+        pub.wait_subscribed(b"other", 0)
+    sub.subscribe(b"topic")
+    waiting.get(LOST)
+    with pytest.raises(TypeError):
+        sub.wait_subscribed(b"topic")
+    assert called.count("disconnect") == 2
+    assert called.count("get") > 4
+
+
+# -- monitors ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_threads_end_a_monitoring(hub, context, monkeypatch):
+    """One by the socket, the other by the monitor: that one is closed only when the first has ended."""
+    gate, order, monitor = Gate(), [], zmq.Socket.monitor
+
+    def end(socket: Any, addr: Any, *args: Any) -> None:
+        if addr is None:
+            gate.pass_()
+            order.append("ended")
+        monitor(socket, addr, *args)
+
+    def close() -> None:
+        theirs.close()
+        order.append("closed")
+
+    socket = context.socket(zmq.PULL)
+    theirs = socket.get_monitor_socket()
+    monkeypatch.setattr(zmq.Socket, "monitor", end, raising=False)
+    ending = hub.spawn(socket.disable_monitor)
+    gate.wait_until_reached()
+    closing = hub.spawn(close)
+    assert not closing.join(0.05)
+    gate.open()
+    for task in (ending, closing):
+        task.get(LOST)
+    assert order == ["ended", "closed"]
+
+
+def test_a_socket_and_its_monitor_are_closed_at_once(hub, monkeypatch):
+    """The monitor of a barrier, which the socket closes itself: neither waits for the lock that the other one has."""
+    gate, close = Gate(), barriers.ObservedState.close
+
+    def close_late(state: Any) -> None:
+        gate.pass_()
+        close(state)
+
+    with greenzmq.Context(hub=hub, barriers=True) as observed:
+        socket = observed.socket(zmq.PULL)
+        monitor = socket.get_monitor_socket()
+        with monkeypatch.context() as patched:
+            patched.setattr(barriers.ObservedState, "close", close_late)
+            closing = hub.spawn(socket.close)
+            gate.wait_until_reached()  # with the lock of `socket`
+        other = hub.spawn(monitor.close)
+        assert not other.join(0.05)
+        gate.open()
+        for task in (closing, other):
+            task.get(LOST)
+        assert socket.closed
+        assert monitor.closed
