@@ -8,6 +8,7 @@ sign of life. Cost: what is shorter than 10 ms is counted from the moment when t
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import deque
 from time import monotonic
@@ -116,7 +117,13 @@ class Stats:
 
     @property
     def lag(self) -> Lag:
-        """From the signal to the resumption."""
+        """From the signal to the resumption. A `RuntimeWarning` says so if the hub refuses to be asked."""
+        fault = _clock.fault(self._counts)
+        if fault:
+            warnings.warn(f"there is no lag of {self._of}: its {fault}", RuntimeWarning, stacklevel=2)
+        return self._lag()
+
+    def _lag(self) -> Lag:
         counts = self._counts
         return Lag(counts.lags, counts.lag_total / counts.lags if counts.lags else 0.0, counts.lag_max)
 
@@ -160,7 +167,11 @@ class Stats:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{getattr(self, name)} {word}" for name, word in _NAMES.items())
-        lag = "no lag" if not self.lag.count else f"lag {_short(self.lag.mean)} mean, {_short(self.lag.max)} max"
+        count, mean, longest = self._lag()
+        lag = f"lag {_short(mean)} mean, {_short(longest)} max" if count else "no lag"
+        fault = _clock.fault(self._counts)
+        if fault:
+            lag += f" ({fault})"
         state = "for" if self.is_counting else "stopped after"
         return f"<Stats of {self._of} {state} {self.seconds:.3g} s: {counts}, {lag}>"
 
@@ -254,6 +265,7 @@ class _Clock:
     def __init__(self) -> None:
         self._is_running = False
         self._pings: weakref.WeakKeyDictionary[SocketCounts | HubCounts, _Ping] = weakref.WeakKeyDictionary()
+        self._faults: weakref.WeakKeyDictionary[SocketCounts | HubCounts, str] = weakref.WeakKeyDictionary()
         self._to_end: deque[SocketCounts | HubCounts] = deque()
         register_after_fork(self)
 
@@ -273,6 +285,10 @@ class _Clock:
         ping = self._pings.pop(counts, None)
         if ping is not None:
             ping.answer()
+
+    def fault(self, counts: SocketCounts | HubCounts) -> str:
+        """Why there is no lag; empty if there is one. A hub that has just ended is not a reason for long."""
+        return self._faults.get(counts, "")
 
     def _greenzmq_after_fork(self) -> None:
         self._pings = weakref.WeakKeyDictionary()
@@ -306,15 +322,21 @@ class _Clock:
             of_socket.see_signal(fd in readable)
 
     def _ask(self, counts: HubCounts, hub: Hub) -> None:
+        try:
+            self._ping(counts, hub)
+        except Exception as error:  # of a hub that ends at this moment, or that somebody else has written
+            self._pings.pop(counts, None)
+            self._faults[counts] = f"hub cannot be asked for a sign of life: {type(error).__name__}: {error}"
+        else:
+            self._faults.pop(counts, None)
+
+    def _ping(self, counts: HubCounts, hub: Hub) -> None:
         if hub.runs_threads or hub.inherited or hub.has_ended() or not hub.goes_by_itself:
             return
         ping = self._pings.get(counts)
         if ping is None or ping.is_answered:
             self._pings[counts] = ping = _Ping(counts)
-            try:
-                hub.call_soon_threadsafe(ping.answer)
-            except Exception:  # of a hub that ends at this moment, or that somebody else has written
-                self._pings.pop(counts, None)
+            hub.call_soon_threadsafe(ping.answer)
 
 
 _clock = _Clock()

@@ -16,6 +16,7 @@ import sys
 import traceback
 import warnings
 import weakref
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -103,6 +104,7 @@ class _Watchdog:
         self._seconds = seconds
         self._file = file
         self._pings: weakref.WeakKeyDictionary[Hub, _Ping] = weakref.WeakKeyDictionary()
+        self._failures: weakref.WeakKeyDictionary[Hub, int] = weakref.WeakKeyDictionary()
         self._ended = unpatched.allocate_lock()
         self._ended.acquire()
         register_after_fork(self)
@@ -124,8 +126,10 @@ class _Watchdog:
             for hub in live_hubs():
                 try:
                     self._check(hub)
-                except Exception:  # of a hub that ends at this moment, or that somebody else has written
+                except Exception as error:  # of a hub that ends at this moment, or that somebody else has written
                     self._pings.pop(hub, None)
+                    with suppress(Exception):  # where to write may be gone
+                        self._tell_failure(hub, error)
 
     def _check(self, hub: Hub) -> None:
         if hub.inherited or hub.has_ended() or not hub.goes_by_itself:
@@ -151,6 +155,19 @@ class _Watchdog:
             "A call that blocks belongs in hub.run_in_thread(function, *args); a computation has to call hub.sleep() "
             "now and then.\n"
         )
+        self._write(text)
+
+    def _tell_failure(self, hub: Hub, error: Exception) -> None:
+        """Tell once that a hub is not watched. At the first failure it may just be ending."""
+        failures = self._failures[hub] = self._failures.get(hub, 0) + 1
+        if failures == 2:
+            kind = type(hub)
+            self._write(
+                f"greenzmq: the watchdog cannot watch a hub of {kind.__module__}:{kind.__qualname__}, which it asks "
+                f"for a sign of life: {type(error).__name__}: {error}\n"
+            )
+
+    def _write(self, text: str) -> None:
         if self._file is not None:
             self._file.write(text)
             return

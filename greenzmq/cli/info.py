@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     decided = _decide()  # first: if a runtime has patched this process, the wait for the child processes makes its hub
     say(table.fields(_versions(), width()))
     table.show(("hub", "runtime", "runs on"), [_row(hub) for hub in names.known()], left=3)
+    for package in hubs.left_out():
+        say(f"Left out, since its entry points cannot be read: {printable(package)}")
     table.show(("the words of", "are taken for"), _words(), left=2)
     setting = os.environ.get(hubs.ENVIRONMENT)
     say(f"${hubs.ENVIRONMENT} is {printable(setting) if setting else 'not set'}")

@@ -40,7 +40,7 @@ from .detection import (
     new_loops_debug,
     runs_elsewhere,
 )
-from .registry import Choice, KnownHub, hub_class, install_line, known_hubs, may_run_threads, runs_threads
+from .registry import Choice, KnownHub, hub_class, install_line, known_hubs, left_out, may_run_threads, runs_threads
 from .words import WORDS, hub_named
 
 __all__ = ["ENVIRONMENT", "Choice", "Decision", "Hub", "KnownHub", "Timer", "Watch", "current_hub", "decide", "get_hub"]
@@ -57,6 +57,7 @@ __all__ += [
     "is_debugged_coroutine",
     "known_hubs",
     "lasting",
+    "left_out",
     "load_threads",
     "new_loops_debug",
     "shares_sockets",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
-__all__ = ["ForeignHub", "foreign_hubs"]
+__all__ = ["ForeignHub", "foreign_hubs", "left_out"]
 
 #: The entry-point group in which other packages name their hubs.
 GROUP = "greenzmq.hubs"
@@ -50,18 +50,28 @@ def foreign_hubs(taken: Collection[str], is_path: Callable[[str], bool]) -> dict
     }
 
 
+def left_out() -> list[str]:
+    """The packages whose entry points cannot be read, with the reasons, for messages: they may have named a hub."""
+    try:
+        entry_points(group=GROUP)
+    except Exception:
+        return [fault for distribution in distributions() if (fault := _entries_of(distribution)[1])]
+    return []
+
+
 def _entry_points() -> Iterable[EntryPoint]:
     try:
         return entry_points(group=GROUP)
     except Exception:  # one package's file that cannot be read makes this fail for all: leave that package out
-        return [entry for distribution in distributions() for entry in _entries_of(distribution)]
+        return [entry for distribution in distributions() for entry in _entries_of(distribution)[0]]
 
 
-def _entries_of(distribution: Any) -> list[EntryPoint]:
+def _entries_of(distribution: Any) -> tuple[list[EntryPoint], str]:
+    """The entry points of a package; and why they cannot be read, or an empty string."""
     try:
-        return [entry for entry in distribution.entry_points if entry.group == GROUP]
-    except Exception:  # as above
-        return []
+        return [entry for entry in distribution.entry_points if entry.group == GROUP], ""
+    except Exception as error:  # as above
+        return [], f"{_package(distribution)} ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
 def _fault(entries: list[EntryPoint], is_path: Callable[[str], bool]) -> str:
@@ -75,8 +85,15 @@ def _fault(entries: list[EntryPoint], is_path: Callable[[str], bool]) -> str:
 
 
 def _origin(entry: EntryPoint) -> str:
+    return _package(entry.dist)
+
+
+def _package(distribution: Any) -> str:
     try:
-        name = entry.dist.name if entry.dist else None
+        name = distribution.name if distribution else None
     except Exception:  # broken metadata again, and only the name is lost
         name = None
-    return f"package {name}" if name else "a package without a name"
+    if name:
+        return f"package {name}"
+    where = getattr(distribution, "_path", None)
+    return f"a package without a name in {where}" if where else "a package without a name"

@@ -19,7 +19,7 @@ from .words import WORDS, hub_named
 if TYPE_CHECKING:
     from .foreign import ForeignHub
 
-__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "may_run_threads"]
+__all__ = ["Choice", "KnownHub", "hub_class", "install_line", "known_hubs", "left_out", "may_run_threads"]
 __all__ += ["runs_threads"]
 
 Choice = Union[str, "type[Hub]", Hub]
@@ -72,6 +72,13 @@ def known_hubs() -> list[KnownHub]:
         package = "" if hub.fault else hub.path.partition(":")[0].partition(".")[0]
         known.append(KnownHub(name, hub.path, package, not hub.fault, hub.fault))
     return known
+
+
+def left_out() -> list[str]:
+    """The packages that may name a hub, but whose entry points cannot be read; each with the reason, for messages."""
+    from .foreign import left_out as found
+
+    return found()
 
 
 def install_line(package: str) -> str:
@@ -168,11 +175,12 @@ def _find(name: str) -> tuple[str, str, str]:
 
 
 def _installed(asked: str = "") -> str:
-    """For messages: the hubs that are installed, and the names, besides `asked`, that cannot be used."""
+    """For messages: what hubs are installed; the names, besides `asked`, and the packages that cannot be used."""
     known = known_hubs()
     said = f"Installed here: {', '.join(hub.name for hub in known if hub.installed)}."
     faults = [f"Unusable: {hub.name!r} ({hub.fault})." for hub in known if hub.fault and hub.name != asked]
-    return " ".join((said, *faults))
+    unread = [f"Left out, since its entry points cannot be read: {package}." for package in left_out()]
+    return " ".join((said, *faults, *unread))
 
 
 def _suggestion(name: str) -> str:

@@ -225,18 +225,44 @@ def test_unreadable_files(packages: Packages, how: str) -> None:
     greenzmq.Context(hub="decent").term()
 
 
+@pytest.mark.parametrize(("how", "why"), [("no assignment", "TypeError: "), ("encoding", "UnicodeDecodeError: ")])
+@pytest.mark.parametrize("metadata", ["Name: odd\n", ""], ids=["named", "nameless"])
+def test_what_is_left_out_is_told(packages: Packages, how: str, why: str, metadata: str) -> None:
+    """Who asks for its hub learns which package was left out, and why. Seen to hear only that there is none."""
+    UNREADABLE[how](packages)
+    info = packages.folder / "odd-1.0.dist-info"
+    (info / "METADATA").write_text(metadata)
+    which = "package odd" if metadata else f"a package without a name in {info}"
+    said = f"Left out, since its entry points cannot be read: {which} ({why}"
+    for name in ("odd", "decent"):
+        error = told(lambda name=name: greenzmq.Context(hub=name))  # type: ignore[misc]
+        assert f"no hub is named {name!r}" in error
+        assert said in error
+
+
+def test_nothing_is_left_out(packages: Packages) -> None:
+    """A package that can be read is no reason to speak of it, though its hub is of no use."""
+    packages.point("odd", odd="a:b:c")
+    assert "Left out" not in told(lambda: greenzmq.Context(hub="nope"))
+
+
 SAMPLES = ["", "no_such_module_at_all:Hub", "greenzmq.hubs.base:Hub", "{module}_raises:Hub", "{module}:Get"]
 
 
 @pytest.mark.parametrize("value", SAMPLES)
 def test_the_commands(packages: Packages, value: str) -> None:
-    """`info` shows the broken hub beside the others, `demo` says which one it is; neither shows a traceback."""
+    """`info` shows the broken hub beside the others, `demo` says which one it is; neither shows a traceback.
+
+    `info` says as well which package was left out.
+    """
     packages.point("odd", odd=value)
+    packages.add("torn", "[greenzmq.hubs]\nh\xfcb = a:B\n")
     program = ONLY.format(only=["odd", "selector"]) + MAIN
     info = python("-c", program, "info")
     assert (info.returncode, info.stderr) == (0, "")
     assert re.search(r"^odd .*(broken|fails: ).*odd", info.stdout, re.MULTILINE)
     assert re.search(r"^selector ", info.stdout, re.MULTILINE)
+    assert "Left out, since its entry points cannot be read: package torn (UnicodeDecodeError: " in info.stdout
     demo = command("demo", "--hub", "odd", "--dir", packages.folder)
     assert demo.returncode in (1, 2)
     assert "Traceback" not in demo.stderr
