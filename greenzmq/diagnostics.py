@@ -16,7 +16,6 @@ import io
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
 from .polling.poller_state import PollerState
+from .process import unpatched
 from .sockets.directions import POLLIN, POLLOUT, Direction
 from .sockets.messages import Party, has_ended
 from .sockets.sleeping import SleepingThread, sleeping_threads
@@ -183,7 +183,7 @@ def report() -> str:
         if parked.behind_stack:
             lines.append("   the greenlet that has begun the message is in:")
             lines += _places(parked.behind_stack)
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    names = {thread.ident: thread.name for thread in unpatched.known_threads()}
     names |= {parked.hub.thread_id: parked.thread for parked in found}
     for ident, frame in sys._current_frames().items():
         lines.append(f"thread {names.get(ident, ident)} is in:")

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ..errors import MissingHubError, UnknownHubError
+from ..process.fork import ForkSafeLock
 from .base import Hub
 from .words import WORDS, hub_named
 
@@ -61,6 +62,11 @@ _ALIASES = {"threads": "threading"}
 _UVLOOP = "uvloop is a loop for the asyncio hub: use 'asyncio', and run your program with uvloop.run(main())"
 _MEANT = {"uvloop": _UVLOOP, "asyncio+uvloop": _UVLOOP}
 
+#: Held while something is imported that a wait needs, or an error. Fact: under gevent's monkey patch the locks of
+#: Python's imports are gevent's. Consequence: if two native threads import a module at once, they fail or hang, or have
+#: a hub of gevent's afterwards. Choice: one thread at a time, by a lock that is none of gevent's.
+_importing = ForkSafeLock()
+
 _of_threads: set[type[Hub]] = set()  # those asked for so far that run threads
 _classes: dict[str, type[Hub]] = {}  # those imported so far, by the name or path that was given
 
@@ -76,9 +82,10 @@ def known_hubs() -> list[KnownHub]:
 
 def left_out() -> list[str]:
     """The packages that may name a hub, but whose entry points cannot be read; each with the reason, for messages."""
-    from .foreign import left_out as found
+    with _importing.lock:
+        from .foreign import left_out as found
 
-    return found()
+        return found()
 
 
 def install_line(package: str) -> str:
@@ -185,7 +192,8 @@ def _installed(asked: str = "") -> str:
 
 def _suggestion(name: str) -> str:
     """A sentence with the name that may have been meant by a wrong one; empty if there is none."""
-    import difflib
+    with _importing.lock:
+        import difflib
 
     asked = name.strip().lower()
     if asked in _MEANT:
@@ -205,7 +213,8 @@ def is_path(path: str) -> bool:
 def _import(path: str) -> Any:
     """Import the object at a path that `is_path`."""
     module, _, attribute = path.partition("[")[0].partition(":")
-    found = importlib.import_module(module.strip())
+    with _importing.lock:
+        found = importlib.import_module(module.strip())
     for name in filter(None, attribute.strip().split(".")):
         found = getattr(found, name.strip())
     return found
@@ -213,9 +222,10 @@ def _import(path: str) -> Any:
 
 def _foreign() -> dict[str, ForeignHub]:
     """The hubs of other packages, by name. A name that is taken here means what it means here."""
-    from .foreign import foreign_hubs
+    with _importing.lock:
+        from .foreign import foreign_hubs
 
-    return foreign_hubs({*_ALIASES, *(name for name, _, _ in _BUILT_IN)}, is_path)
+        return foreign_hubs({*_ALIASES, *(name for name, _, _ in _BUILT_IN)}, is_path)
 
 
 def _is_installed(package: str) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "get_native_id",
     "is_main_thread",
     "is_readable",
+    "known_threads",
     "local",
     "new_rlock",
     "poll",
@@ -153,10 +154,20 @@ def thread_name() -> str:
     if is_main_thread():
         return "MainThread"
     ident = get_ident()
-    for thread in threading.enumerate():
+    for thread in known_threads():
         if thread.ident == ident:
             return thread.name
     return f"thread {ident}"
+
+
+def known_threads() -> list[threading.Thread]:
+    """The threads that `threading` knows, and that run.
+
+    Not by `threading.enumerate`: its lock is a green one under a monkey patch, and native threads that want it at once
+    would wait on hubs of the runtime's, for good under eventlet's.
+    """
+    active: dict[object, threading.Thread] = getattr(threading, "_active", {})
+    return list(active.values())
 
 
 def wakeup_pair() -> tuple[_socket.socket, _socket.socket]:

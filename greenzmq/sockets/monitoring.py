@@ -7,6 +7,7 @@ pyzmq's own way works on green sockets, too: ``socket.get_monitor_socket()`` wit
 from __future__ import annotations
 
 import weakref
+from struct import Struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSource", "MonitorEvents", "monitor_events"]
 
+#: The first part of an event: its number and its value; see zmq_socket_monitor(3).
+_HEADER = Struct("=hi")
 _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
 
 
@@ -79,14 +82,14 @@ class EventSource:
 
     def _parsed(self, parts: list[bytes]) -> dict[str, Any] | None:
         """The event in a message of the monitor; None if it is the last, and was not asked for."""
-        from zmq.utils.monitor import parse_monitor_message  # imports asyncio
-
-        event: Any = parse_monitor_message(parts)
-        if event["event"] == _STOPPED:
+        # Not by pyzmq's function: its module imports asyncio, and this may be the first event of a native thread.
+        header, endpoint = parts
+        event, value = _HEADER.unpack(header)
+        if event == _STOPPED:
             self.close()
             if not self._events & _STOPPED:
                 return None
-        return event  # type: ignore[no-any-return]
+        return {"event": zmq.Event(event), "value": zmq.Event(value), "endpoint": endpoint}
 
     def _has_ended(self) -> bool:
         """After an error of the monitor: whether that means that the iteration is over. If not, monitor no more."""

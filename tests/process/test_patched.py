@@ -35,7 +35,13 @@ def programs(function: str, orders: list[str]) -> dict[str, Child]:
 
 RUN = programs("run", ["patched first", "zmq first", "greenzmq first", "not patched"])
 ZERO_COPY = {f"zero-copy, {name}": child for name, child in programs("zero_copy", [*ORDERS]).items()}
-CHILDREN = RUN | ZERO_COPY
+FIRST_CALLS = {
+    f"first calls, {runtime}": Child(
+        f"{patch}\nfrom programs import first_calls\nfirst_calls.run()", needs=(runtime,), limit=20
+    )
+    for runtime, patch in PATCHES.items()
+}
+CHILDREN = RUN | ZERO_COPY | FIRST_CALLS
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +75,15 @@ def test_zero_copy(child: str, children: Children, request: pytest.FixtureReques
     done = children[child]
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == ["tracked", "in a forked child", "and once more"]
+
+
+@pytest.mark.parametrize("child", FIRST_CALLS)
+def test_first_calls(child: str, children: Children, request: pytest.FixtureRequest) -> None:
+    """What a wait, an event, an error or a dump needs is there for native threads that make their first calls at once.
+
+    Seen to hang, and to fail with a KeyError or a deadlock of Python's import locks, which are green under a patch.
+    """
+    need(request, CHILDREN[child])
+    done = children[child]
+    assert (done.status, done.err) == (0, "")
+    assert done.out.split() == ["wait", "wrong_name", "monitor", "names"]
