@@ -30,7 +30,7 @@ from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._epoll import StandIn, leave_to_parent
 from ._timers import TimerHeap
-from .base import HUB_ATTRIBUTE, Hub, Timer, Watch
+from .base import BY_FLAG, HUB_ATTRIBUTE, Hub, Timer, Watch
 from .workers import Worker
 
 __all__ = ["HUB_OF_LOOP", "AsyncioHub", "CancelledError", "Future", "LoopEnded", "current_loop", "current_task"]
@@ -479,7 +479,7 @@ class _AsyncioWatch(Watch):
         if not self.started:
             return
         hub, callback = self.hub, self.callback
-        self.can_stop_lazily = True
+        self.can_stop_lazily = BY_FLAG
         hub.in_watch_callback = True
         try:
             callback()

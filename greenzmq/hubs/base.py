@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 __all__ = ["CALL_END_CALLBACKS", "HUB_ATTRIBUTE", "Hub", "Timer", "Watch", "at_call_end", "guests_here"]
 __all__ += ["live_hubs", "main_greenlet"]
 
+#: Of `Watch.can_stop_lazily`.
+BY_CALL, BY_FLAG = 1, 2
 #: The attribute of a greenlet that holds the hub on which it was spawned.
 HUB_ATTRIBUTE = "_greenzmq_hub"
 #: The attribute of a pooled greenlet (`greenzmq.hubs.workers.Worker`): a list of functions to call when its current
@@ -282,16 +284,16 @@ class Watch(abc.ABC):
     ----------
     started : bool
         ``hub.readers[fd] is self``, or ``hub.writers[fd] is self``, exactly while this is true.
-    can_stop_lazily : bool
-        It has called back since it was started, so the loop has registered the descriptor by now. Always False on a hub
-        that does not support lazy stops.
+    can_stop_lazily : int
+        0 until it has called back since it was started, so that the loop has registered the descriptor by now; always
+        0 on a hub that does not support lazy stops. Then `BY_CALL`. `BY_FLAG`: that `stop_lazily` would only set
+        `lazily_stopped`; whoever calls it for each wait may set that instead.
     lazily_stopped : bool
         See `stop_lazily`. True only while `started` is. Whoever called `stop_lazily` may clear this flag instead of
         calling `start`.
     """
 
     __slots__ = (
-        "__weakref__",
         "callback",
         "can_stop_lazily",
         "closed",
@@ -308,7 +310,7 @@ class Watch(abc.ABC):
         self.callback = callback
         self.write = write
         self.started = False
-        self.can_stop_lazily = False
+        self.can_stop_lazily = 0
         self.lazily_stopped = False
         self.closed = False
 
@@ -356,7 +358,8 @@ class Watch(abc.ABC):
 
     def _drop(self) -> None:
         """Leave the hub and its loop. Idempotent; a signal handler may call it in the middle of another call."""
-        self.lazily_stopped = self.can_stop_lazily = False
+        self.lazily_stopped = False
+        self.can_stop_lazily = 0
         watches, fd = self.hub.writers if self.write else self.hub.readers, self.fd
         if watches.get(fd) is self:
             found = watches.pop(fd, None)
@@ -404,8 +407,10 @@ class Watch(abc.ABC):
         if self.lazily_stopped:
             self.stop()
         elif self.started:
-            self.can_stop_lazily = self.hub.supports_lazy_stop
-            self.callback()
+            if not self.can_stop_lazily and self.hub.supports_lazy_stop:
+                self.can_stop_lazily = BY_FLAG
+            callback = self.callback
+            callback()
 
     @abc.abstractmethod
     def _arm(self) -> None:

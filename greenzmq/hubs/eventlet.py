@@ -26,7 +26,7 @@ from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._per_thread import PerThread
 from ._wakeup import Wakeup
-from .base import Hub, Timer, Watch, main_greenlet
+from .base import BY_CALL, Hub, Timer, Watch, main_greenlet
 
 __all__ = ["EventletHub"]
 
@@ -285,7 +285,7 @@ class _EventletWatch(Watch):
         if self.lazily_stopped:
             self.stop()
         elif self.started:
-            self.can_stop_lazily = self.hub.supports_lazy_stop
+            self.can_stop_lazily = BY_CALL
             self.hub._run(self.callback)
 
     __call__ = _fire  # so that the hub keeps the watch itself: a bound method would take 64 bytes more

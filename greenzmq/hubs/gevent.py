@@ -22,7 +22,7 @@ from ..process import unpatched
 from ..process.fork import register_after_fork
 from ._epoll import StandIn
 from ._per_thread import PerThread
-from .base import Hub, Timer, Watch
+from .base import BY_CALL, BY_FLAG, Hub, Timer, Watch
 
 __all__ = ["GeventHub"]
 
@@ -76,7 +76,7 @@ class GeventHub(Hub):
         return self._variant
 
     def watch(self, fd: int, callback: Callable[[], object], *, write: bool = False) -> Watch:
-        return _GeventWatch(self, fd, callback, write)
+        return (_LibuvWatch if self._coarse else _GeventWatch)(self, fd, callback, write)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self._loop.run_callback(callback, *args)
@@ -164,27 +164,22 @@ def _take_from_threads(adapter: weakref.ref[GeventHub]) -> None:
 
 
 class _GeventWatch(Watch):
-    """See `Watch`. The loop's watcher is made at the first start and kept; one for a `StandIn` at each start."""
+    """See `Watch`. The loop's watcher is made at the first start and kept."""
 
-    __slots__ = ("_io", "_stand_in")
+    __slots__ = ("_io",)
 
     hub: GeventHub
 
     def __init__(self, hub: GeventHub, fd: int, callback: Callable[[], object], write: bool) -> None:
         super().__init__(hub, fd, callback, write)
         self._io: Any = None
-        self._stand_in: StandIn | None = None
 
     def _arm(self) -> None:
         io = self._io
         if io is None:
-            fd, events = self.fd, _WRITE if self.write else _READ
             if sys.platform != "win32":
-                os.fstat(fd)  # raises for a bad descriptor; some releases of gevent do not, and loop for ever
-            stand_in = self._stand_in = StandIn.if_needed(fd, self.write) if self.hub._coarse else None
-            if stand_in is not None:
-                fd, events = stand_in.fd, _READ
-            io = self._io = self.hub._loop.io(fd, events)
+                os.fstat(self.fd)  # raises for a bad descriptor; some releases of gevent do not, and loop for ever
+            io = self._io = self._new_io()
         try:
             io.start(self)
         except (AttributeError, TypeError):  # raised by cffi if a signal handler has closed it
@@ -194,28 +189,30 @@ class _GeventWatch(Watch):
             if self._io is not io:  # a signal handler has closed this watch, but `io` may have been started after that
                 io.close()
 
+    def _new_io(self) -> Any:
+        return self.hub._loop.io(self.fd, _WRITE if self.write else _READ)
+
     def _disarm(self) -> None:
         io = self._io
         if io is not None and self.hub._loop.ptr:
             io.stop()
-        if self.closed or self._stand_in is not None:  # a stand-in is for one file; `fd` may be another one next time
+        if self.closed:
             self._close_io()
 
     def _close_io(self) -> None:
         io, self._io = self._io, None
-        stand_in, self._stand_in = self._stand_in, None
         if io is not None and self.hub._loop.ptr:
             io.close()
-        if stand_in is not None:
-            stand_in.close()
 
     def _fire(self, *_: object) -> None:
         if self.lazily_stopped:
             self.stop()
         elif self.started:
-            self.can_stop_lazily = self.hub.supports_lazy_stop
+            if not self.can_stop_lazily and self.hub.supports_lazy_stop:
+                self.can_stop_lazily = BY_CALL
+            callback = self.callback
             try:
-                self.callback()
+                callback()
             except BaseException:
                 self.hub._report(self)
 
@@ -224,13 +221,14 @@ class _GeventWatch(Watch):
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`.
 
-        Besides, the watcher no longer keeps the loop running (`ref`). While a greenlet is parked, the wake-up does that
-        (`GeventHub.switch`).
+        Besides, the watcher no longer keeps the loop running (`ref`), from the first time on. While a greenlet is
+        parked, the wake-up does that (`GeventHub.switch`).
         """
         if self.can_stop_lazily:
             self.lazily_stopped = True
             try:
                 self._io.ref = False
+                self.can_stop_lazily = BY_FLAG
             except (AttributeError, TypeError):  # a signal handler has closed it
                 if not self.closed:
                     raise
@@ -256,6 +254,31 @@ class _GeventWatch(Watch):
             io.close()
         else:
             self.hub.call_soon_threadsafe(io.close)
+
+
+class _LibuvWatch(_GeventWatch):
+    """See `Watch`. The watcher of a descriptor that libuv does not take is one for a `StandIn`, made at each start."""
+
+    __slots__ = ("_stand_in",)
+
+    def __init__(self, hub: GeventHub, fd: int, callback: Callable[[], object], write: bool) -> None:
+        super().__init__(hub, fd, callback, write)
+        self._stand_in: StandIn | None = None
+
+    def _new_io(self) -> Any:
+        stand_in = self._stand_in = StandIn.if_needed(self.fd, self.write)
+        return super()._new_io() if stand_in is None else self.hub._loop.io(stand_in.fd, _READ)
+
+    def _disarm(self) -> None:
+        super()._disarm()
+        if self._stand_in is not None:  # it is for one file, and `fd` may be another one next time
+            self._close_io()
+
+    def _close_io(self) -> None:
+        stand_in, self._stand_in = self._stand_in, None
+        super()._close_io()
+        if stand_in is not None:
+            stand_in.close()
 
 
 def _close_disowned(watch: Watch, _: object) -> None:

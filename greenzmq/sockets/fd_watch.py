@@ -135,6 +135,13 @@ class FdWatch(CompiledPath):
             # Else a signal handler has closed the socket, and so the descriptor, during `start`. That is no error of
             # the hub: the caller's next attempt meets ENOTSOCK.
 
+    def stop_watch(self, watch: Watch) -> None:
+        """Call back no more: nobody is parked here."""
+        if self.exclusive:  # nobody else can watch the same descriptor
+            watch.stop_lazily()
+        else:
+            watch.stop()
+
     def close_watch(self) -> None:
         """Close the watch: before the socket is closed, or when it goes to another hub. Then wake its waiters."""
         watch, self.watch = self.watch, None  # first, since the methods around compare it after an interruption

@@ -118,7 +118,7 @@ class SocketState(SocketWaiters):
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
-        return self.closed or (self.watch is not None and self.fd != fd)
+        return bool(self.closed) or (self.watch is not None and self.fd != fd)
 
     def close(self) -> None:
         """Prepare for the close of the socket. The caller closes it, and then calls `wake_all`."""

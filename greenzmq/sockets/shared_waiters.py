@@ -12,7 +12,7 @@ from . import accelerator
 from .directions import whom_to_wake
 from .fairness import FAST_CALLS, SocketTurn
 from .operations import FD, SocketState
-from .waiters import get_option
+from .waiters import ALL_WOKEN, CLOSED, get_option
 
 if TYPE_CHECKING:
     from ..hubs import Hub, Watch
@@ -360,17 +360,17 @@ class SharedWaiters(SocketState):
     def wake_all(self) -> None:
         """See `SocketWaiters.wake_all`."""
         with self.lock:
-            self.closed = True
+            self.closed |= CLOSED
             self._wake_queues()
             self._tell_listeners(-1)
 
     def _wake_queues(self) -> None:
-        if self.all_woken:
+        if self.closed & ALL_WOKEN:
             return
         for direction in (self.receiving, self.sending):
             for waiter in direction:
                 wake_anywhere(waiter)
-        self.all_woken = True
+        self.closed |= ALL_WOKEN
 
     def detach_after_fork(self) -> None:
         """See `SocketState.detach_after_fork`. Another thread may have held the lock when the process forked."""

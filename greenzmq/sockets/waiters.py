@@ -46,8 +46,7 @@ The rules that follow from this, which the methods here implement:
   first a greenlet joins its queue, or a listener is added, and only then `closed` and ``EVENTS`` are read. In the other
   order, a handler between the two would clear the signal and find nobody to wake.
 
-Greenlets in the queue of a direction take a message, or send one. Listeners (`Socket.poll` and Pollers) only wait for
-events.
+Greenlets in a queue take a message, or send one. Listeners (`Socket.poll` and Pollers) only wait for events.
 
 ======================  =====================  ======================================================
 method                  reads ``EVENTS``       wakes
@@ -70,6 +69,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
+from ..hubs.base import BY_FLAG
 from ..waiting.events import wake_anywhere
 from ..waiting.waiter import WaitQueue
 from .accelerator import get_option
@@ -86,6 +86,9 @@ __all__ = ["EVENTS", "SocketWaiters", "get_option"]
 
 # Plain ints: an operation on pyzmq's enums costs more than a whole recv.
 EVENTS = int(zmq.EVENTS)
+
+#: What `SocketWaiters.closed` is made of.
+CLOSED, ALL_WOKEN, INHERITED = 1, 2, 4
 
 #: Shared by all sockets that have none of their own, to save memory. Never changed.
 _NO_LISTENERS = Listeners()
@@ -129,21 +132,17 @@ class SocketWaiters(FdWatch):
         frame of a parked greenlet refers to it as well.
     generation : int
         Incremented at each observation of ``EVENTS``, and for each signal; see `greenzmq.sockets.spurious`.
-    closed : bool
-        The socket is closed or about to be, or its context has ended. No greenlet parks and no watch is started then.
-    all_woken : bool
-        The socket is closed, and every waiter in the queues has been woken for that.
-    inherited : bool
-        It is the parent process's socket.
+    closed : int
+        0 while the socket can be used. Else no greenlet parks and no watch is started, and it is made of `CLOSED`: the
+        socket is closed or about to be, or its context has ended; `ALL_WOKEN`: every waiter in the queues has been
+        woken for that; and `INHERITED`: it is the parent process's socket.
     """
 
     __slots__ = (
-        "all_woken",
         "begun_turn",
         "closed",
         "generation",
         "has_waiters",
-        "inherited",
         "listeners",
         "polling",
         "receiving",
@@ -164,9 +163,12 @@ class SocketWaiters(FdWatch):
         self.polling = _NO_QUEUE
         self.socket: Any = None
         self.generation = 0
-        self.closed = False
-        self.all_woken = False
-        self.inherited = False
+        self.closed = 0
+
+    @property
+    def inherited(self) -> bool:
+        """It is the parent process's socket."""
+        return bool(self.closed & INHERITED)
 
     # -- who waits ----------------------------------------------------------------------------------------------------
 
@@ -222,11 +224,11 @@ class SocketWaiters(FdWatch):
         if receiving.first is None and sending.first is None and self.polling.first is None:
             self.socket = None
             watch = self.watch
-            if watch is not None:  # stop it, in line, since every wait comes by here
-                if self.exclusive:  # nobody else can watch the same descriptor
-                    watch.stop_lazily()
+            if watch is not None:
+                if watch.can_stop_lazily == BY_FLAG and self.exclusive:  # in line, since nearly every wait ends here
+                    watch.lazily_stopped = True
                 else:
-                    watch.stop()
+                    self.stop_watch(watch)
             if not self.listeners:
                 self.has_waiters = False
                 if turn is None or turn.calls_left > 0:
@@ -424,8 +426,7 @@ class SocketWaiters(FdWatch):
         reader, writer = whom_to_wake(events, receiving, self.sending, self.generation)
         if reader is not None and writer is not None:
             writer.wake()  # only scheduled: `wake_now` has to be the last act of a callback, so it is for one of them
-            reader.wake_now()
-        elif reader is not None:
+        if reader is not None:
             reader.wake_now()
         elif writer is not None:
             writer.wake_now()
@@ -456,7 +457,7 @@ class SocketWaiters(FdWatch):
 
         The caller closes the socket and then calls `wake_all`.
         """
-        self.closed = True  # first: a greenlet that a signal handler makes wait here must not park
+        self.closed |= CLOSED  # first: a greenlet that a signal handler makes wait here must not park
         self.close_watch()  # libzmq frees the descriptor at any time from now on
         self.leave_poll_set()
 
@@ -466,9 +467,9 @@ class SocketWaiters(FdWatch):
         Never switches.
 
         Each woken waiter calls this again when it leaves, since its read of ``EVENTS`` fails. Only the first call wakes
-        the queues (`all_woken`), so that n waiters cost n wake-ups and not n².
+        the queues (`ALL_WOKEN`), so that n waiters cost n wake-ups and not n².
         """
-        self.closed = True
+        self.closed |= CLOSED
         if self.hub is not None and self.is_foreign_thread():
             self.hub.call_soon_threadsafe(self._wake_queues)
         else:
@@ -482,19 +483,18 @@ class SocketWaiters(FdWatch):
             raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
 
     def _wake_queues(self) -> None:
-        if self.all_woken:
+        if self.closed & ALL_WOKEN:
             return
         for direction in (self.receiving, self.sending):
             for waiter in direction:
                 waiter.wake()
-        self.all_woken = True  # only now: if a signal handler's exception interrupts the loop, the next call repeats it
+        self.closed |= ALL_WOKEN  # only now: if a signal handler's exception interrupts the loop, the next call repeats
 
     def detach_after_fork(self) -> None:
         """In a forked child: forget all waiters. They are copies of the parent's greenlets, which never run here."""
-        self.inherited = True  # first: a send that is forgotten here is no loss, the parent makes it
-        self.receiving.forget_all()
-        self.sending.forget_all()
-        self.polling.forget_all()
+        self.closed |= INHERITED  # first: a send that is forgotten here is no loss, the parent makes it
+        for queue in (self.receiving, self.sending, self.polling):
+            queue.forget_all()
         self.listeners.clear()
         self.detach_watch()
         self.socket = None

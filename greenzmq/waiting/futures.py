@@ -96,11 +96,10 @@ class TaskWaiter(Waiter):
         self.hub = hub
         self.reason = reason
         self.woken = self.expired = self.parked = self.yielded = False
-        self.queue = self._timer = self.spurious = None
-        self.timeout = timeout
+        self.queue = self._limit = self.spurious = None
         self.since = since
         if timeout is not None:
-            self._timer = hub.call_later(timeout + since - monotonic(), self._expire)
+            self._limit = timeout, hub.call_later(timeout + since - monotonic(), self._expire)
 
     def wake_now(self) -> None:
         """See `Waiter.wake_now`: resume the task at once."""
@@ -158,7 +157,7 @@ class TaskWaiter(Waiter):
     def close(self) -> None:
         """See `Waiter.close`."""
         queue = self.queue
-        if queue is not None and queue.first is queue.last and self._timer is None:  # in line, as most waits end so
+        if queue is not None and queue.first is queue.last and self._limit is None:  # in line, as most waits end so
             queue.first = queue.last = self.queue = self.party = self.reason = None
         else:
             Waiter.close(self)

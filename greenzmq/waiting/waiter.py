@@ -66,7 +66,7 @@ class Waiter:
     """
 
     __slots__ = (
-        "_timer",
+        "_limit",
         "expired",
         "hub",
         "next",
@@ -77,11 +77,10 @@ class Waiter:
         "reason",
         "since",
         "spurious",
-        "timeout",
         "woken",
         "yielded",
     )
-    _timer: Timer | None
+    _limit: tuple[float, Timer] | None
     queue: WaitQueue | None
     previous: Waiter | None
     next: Waiter | None
@@ -94,11 +93,15 @@ class Waiter:
         self.hub = hub
         self.reason = reason
         self.woken = self.expired = self.parked = self.yielded = False
-        self.queue = self._timer = self.spurious = None
-        self.timeout = timeout
+        self.queue = self._limit = self.spurious = None
         self.since = since = monotonic() if since is None else since
         if timeout is not None:
-            self._timer = hub.call_later(timeout + since - monotonic(), self._expire)
+            self._limit = timeout, hub.call_later(timeout + since - monotonic(), self._expire)
+
+    @property
+    def timeout(self) -> float | None:
+        """The limit in seconds; None if there is none, or once the wait has ended."""
+        return None if self._limit is None else self._limit[0]
 
     def park(self) -> bool:
         """Give control to the hub until `wake` is called, or until the time is over. Switches, unless already woken.
@@ -171,9 +174,9 @@ class Waiter:
             elif queue.last is self:
                 queue.last = before
             self.queue = self.previous = self.next = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._limit is not None:
+            self._limit[1].cancel()
+            self._limit = None
         self.party = self.reason = None  # nobody reads them any more
 
     def _expire(self) -> None:

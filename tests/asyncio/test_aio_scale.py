@@ -70,7 +70,7 @@ class Counts:
 @on_loops
 async def test_many_tasks_on_one_socket(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     """Of many tasks each is resumed once, and reads ``EVENTS`` a few times, however they end. Seen to fail when each
-    that is woken by a close wakes all others (`SocketWaiters.all_woken`)."""
+    that is woken by a close wakes all others (`ALL_WOKEN` in `SocketWaiters.closed`)."""
     tasks_each = torture.scale(10_000, 1_000)
     async with a_pair(sndhwm=0, rcvhwm=0) as (push, pull):
         tasks = [asyncio.ensure_future(finished(pull.recv())) for _ in range(tasks_each)]

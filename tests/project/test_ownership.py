@@ -32,6 +32,7 @@ KEPT = {
     ("waiting/futures.py", "first"): "the usual case of `Waiter.close`, in line: every wait ends there",
     ("waiting/futures.py", "last"): "the same",
     ("sockets/fd_watch.py", "lazily_stopped"): "as `Watch.lazily_stopped` allows: every wait passes there",
+    ("sockets/waiters.py", "lazily_stopped"): "as `Watch.can_stop_lazily` allows: the same",
     (
         "polling/awaitable.py",
         "_poller_class",

@@ -5,6 +5,7 @@ That they are used again is counted in test_path_length.py, that a watch rests i
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
 import weakref
@@ -241,11 +242,11 @@ def test_a_dropped_socket_takes_all_of_it_along(hub):
     with open_context(hub) as context:
         pull, push = connected(context, zmq.PULL, zmq.PUSH)
         wait_once(hub, pull, push)
-        kept = [weakref.ref(state_of(pull)), weakref.ref(watch_of(pull))]
-        fd = descriptor(pull)
+        state, kind, fd = weakref.ref(state_of(pull)), type(watch_of(pull)), descriptor(pull)
         del context.__dict__["kept"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             del pull
-            until(hub, lambda: kept[0]() is None and kept[1]() is None)
+            until(hub, lambda: state() is None)
+        assert [each for each in gc.get_objects() if type(each) is kind and each.fd == fd] == []
         assert fd not in hub.hub.readers
