@@ -33,12 +33,12 @@ COUNTED = 100
 #: The bytes that a socket with a greenlet that waits may add, on each Python. Before 3.11, and from 3.12 on, some of it
 #: are the frames of Python's functions: from 3.12 on greenlet makes one for each function that it interrupts.
 MOST = {
-    "gevent": {10: 2500, 11: 880, 12: 1640, 13: 1690},
-    "eventlet": {10: 2650, 11: 990, 12: 1740, 13: 1790},
-    "selector": {10: 2470, 11: 850, 12: 1620, 13: 1670},
-    "asyncio": {10: 2780, 11: 1160, 12: 1930, 13: 1980},
-    "asyncio+uvloop": {10: 3190, 11: 1460, 12: 2220, 13: 2270},
-    "threading": {10: 3730, 11: 1450, 12: 2540, 13: 2610},
+    "gevent": {10: 2580, 11: 960, 12: 1720, 13: 1770},
+    "eventlet": {10: 2720, 11: 1060, 12: 1820, 13: 1870},
+    "selector": {10: 2540, 11: 930, 12: 1700, 13: 1750},
+    "asyncio": {10: 2840, 11: 1230, 12: 2010, 13: 2060},
+    "asyncio+uvloop": {10: 3110, 11: 1540, 12: 2300, 13: 2350},
+    "threading": {10: 3800, 11: 1520, 12: 2610, 13: 2680},
 }
 
 
