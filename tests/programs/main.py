@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -62,8 +63,8 @@ def deliver(word: str) -> None:
     """What was sent before the function returned arrives, though the peer comes late, and nobody keeps the context."""
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
-    address = f"tcp://127.0.0.1:{pull.bind_to_random_port('tcp://127.0.0.1')}"
-    pull.unbind(address)
+    folder = tempfile.TemporaryDirectory()  # a port that is free now may be another process's a moment later
+    address = f"ipc://{folder.name}/late"
     returning = threading.Event()
     came: list[str] = []
 
@@ -87,6 +88,7 @@ def deliver(word: str) -> None:
     peer.join()
     print(pull.recv().decode())
     context.destroy()
+    folder.cleanup()
 
 
 def end_by_signal(word: str, number: int, where: str) -> None:

@@ -45,6 +45,7 @@ from greenzmq.sockets import socket as green_socket
 from greenzmq.sockets import tracker as trackers
 from greenzmq.waiting import counting as waits
 from greenzmq.waiting import turns, waiter
+from greenzmq.waiting.time_limit import TimeLimit
 from greenzmq.waiting.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -400,6 +401,11 @@ def other_epoll(poller: greenzmq.Poller, make: Callable[[Any], Any]) -> Iterator
 
 
 # -- tasks, events, contexts, proxies ---------------------------------------------------------------------------------
+
+
+def expire(limit: TimeLimit, task: greenzmq.Task[Any]) -> None:
+    """Let the time of a limit be over now, that of a block which the task is in. From any thread."""
+    limit._hub.call_soon_threadsafe(limit._strike, greenlet_of(task))
 
 
 def greenlet_of(task: greenzmq.Task[Any]) -> greenlet.greenlet | None:

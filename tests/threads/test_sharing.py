@@ -13,13 +13,14 @@ import pytest
 import zmq
 from greenlet import GreenletExit
 from support import torture
-from support.inside import hub_of, parked_on, receivers_of, senders_of
+from support.inside import expire, hub_of, parked_on, receivers_of, senders_of
 from support.sockets import address, connected
 from support.threads import Gate, blocked, eventually, on_threads, parked_in_order
 from support.waiters import await_signal, drain, fill_completely, signalled
 
 import greenzmq
 from greenzmq.testing import check_socket
+from greenzmq.waiting.time_limit import TimeLimit
 
 pytestmark = pytest.mark.runtime("threads")
 
@@ -280,9 +281,11 @@ def test_room_that_another_thread_has_seen(hub, context):
 def test_the_watch_moves_when_its_home_leaves(hub, context, how):
     """The first to wait watches the descriptor. However its wait ends, and its thread, a signal wakes the next one."""
     pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    limits: list[TimeLimit] = []
 
     def limited() -> Any:
-        with hub.timeout(0.2, False):
+        limits.append(hub.timeout(1000, False))
+        with limits[0]:
             return pull.recv()
 
     first, second = parked_in_order(hub, receivers_of, [limited if how == "timeout" else pull.recv, pull.recv], pull)
@@ -294,6 +297,8 @@ def test_the_watch_moves_when_its_home_leaves(hub, context, how):
         fails(KeyError, first.get)
     elif how == "message":
         push.send(b"first")
+    else:
+        expire(limits[0], first)  # only now, when both wait
     first.join()
     eventually(lambda: hub_of(pull) is second.hub)
     assert not second.done
