@@ -107,7 +107,8 @@ class AsyncioHub(Hub):
     on_libuv : bool
         Whether this is uvloop; see `StandIn`.
     in_watch_callback : bool
-        Whether the loop is in a watch's callback. Control comes back to that when the running greenlet stops.
+        Whether the loop is in a watch's callback, and so runs. Control comes back to that when the running greenlet
+        stops.
     on_return : tuple, optional
         What the callback calls then; see `call_on_return`.
     timers : TimerHeap
@@ -184,7 +185,7 @@ class AsyncioHub(Hub):
     def greenlet(self) -> greenlet:
         # Loops that run one after another in a thread have the same greenlet. A socket compares this greenlet to see
         # whether it is still on the same hub, so a hub whose loop does not run returns one that never equals it.
-        return self._greenlet if running_loop() is self.loop else self._nowhere
+        return self._greenlet if self.in_watch_callback or running_loop() is self.loop else self._nowhere
 
     @property
     def variant(self) -> str:
@@ -266,7 +267,7 @@ class AsyncioHub(Hub):
             self.loop.call_soon(callback, argument, context=context)
 
     def check_switch(self) -> None:
-        if running_loop() is not self.loop:
+        if not (self.in_watch_callback or running_loop() is self.loop):
             self.check_open()
         current, task = getcurrent(), current_task(self.loop)
         ours = getattr(current, HUB_ATTRIBUTE, None) is self or self._is_ours(current)
@@ -351,7 +352,7 @@ class AsyncioHub(Hub):
         The epoll, and the sockets by which threads wake the loop, are shared with the parent. So their numbers get new
         files here.
         """
-        self.inherited = True
+        self.inherited, self.in_watch_callback = True, False
         if unpatched.epoll is None or self.loop.is_closed():
             return
         loop: Any = self.loop
