@@ -267,7 +267,8 @@ def test_who_is_turned_away_comes_again(site: Site) -> None:
     """More clients than callbacks may go on: each is let in at last, without a word of its program."""
     site.auth.stop()
     site.auth = site.authenticator(max_callbacks=1)
-    site.auth.configure_curve_callback("domain", Provider(lambda domain, key: site.sleep(0.02) or True))
+    crowded = greenzmq.GreenEvent()
+    site.auth.configure_curve_callback("domain", Provider(lambda domain, key: crowded.wait(20)))
     server = site.server("CURVE", "tcp")
     with greenzmq.monitor_events(server, zmq.EVENT_HANDSHAKE_FAILED_AUTH) as turned_away:
         clients = [site.client("right key") for _ in range(5)]
@@ -277,5 +278,6 @@ def test_who_is_turned_away_comes_again(site: Site) -> None:
             client.connect(server.last_endpoint.decode())
             client.send(b"%d" % number)
         with greenzmq.hub().timeout(20):
-            assert sorted(server.recv_multipart()[1] for _ in clients) == [b"0", b"1", b"2", b"3", b"4"]
             assert next(turned_away)["value"] == 300
+            crowded.set()
+            assert sorted(server.recv_multipart()[1] for _ in clients) == [b"0", b"1", b"2", b"3", b"4"]

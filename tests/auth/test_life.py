@@ -70,9 +70,10 @@ def test_nothing_is_left_after_a_stop(lab: Green) -> None:
 
 def test_a_callback_that_will_not_die_holds_a_stop_for_a_moment_only(lab: Green) -> None:
     """It goes on, its client is refused all the same, and a `start` works."""
-    auth, kills = lab.authenticator(), []
+    auth, kills, begun = lab.authenticator(), [], []
 
     def callback(domain: str, key: bytes) -> bool:
+        begun.append(True)
         while len(kills) < 2:
             try:
                 lab.sleep(NEVER)
@@ -82,8 +83,7 @@ def test_a_callback_that_will_not_die_holds_a_stop_for_a_moment_only(lab: Green)
 
     auth.configure_curve_callback(credentials_provider=Provider(callback))
     asking = lab.send(frames(b"CURVE", KEY))
-    lab.until(greenzmq.waiters)
-    lab.sleep(0.01)
+    lab.until(lambda: begun)
     task = next(iter(auth._server._calls)).task
     auth.stop()
     assert lab.answer(asking)[3] == b"300"
@@ -235,15 +235,18 @@ def test_a_user_id_may_be_asked_for(lab: Green) -> None:
 def test_a_mapping_of_passwords_may_wait(lab: Green) -> None:
     """One that asks somebody else holds up nobody."""
 
+    answered: list[bool] = []
+
     class Directory(dict[str, str]):
         def get(self, name: Any, default: Any = None) -> Any:
-            lab.sleep(0.02)
+            lab.until(lambda: answered)
             return super().get(name, default)
 
     lab.authenticator().configure_plain(passwords=Directory(user="word"))
     slow = lab.send(frames(b"PLAIN", b"user", b"word"))
     assert lab.lets_in(b"NULL")
     assert lab.answer(slow, 0) is None
+    answered.append(True)
     assert lab.answer(slow, 5)[5] == b"user"
     assert not lab.lets_in(b"PLAIN", b"user", b"wrong")
 

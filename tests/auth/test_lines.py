@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import pytest
 import zmq
 from programs.auth_lines import KEY, LINES
 from support.auth import Awaitable, Green, Provider, Threads, frames
+from support.threads import LOST, eventually
 
 import greenzmq
 
@@ -39,9 +40,10 @@ def test_line_on_native_threads(name: str, hub: greenzmq.GreenHub) -> None:
 def test_the_thread_that_has_started_it_may_block(hub: greenzmq.GreenHub) -> None:
     """And a callback may, too: others are answered meanwhile."""
     with Threads(hub) as lab:
-        auth = lab.authenticator()
-        auth.configure_curve_callback(credentials_provider=Provider(lambda domain, key: time.sleep(0.3) or True))
+        auth, release = lab.authenticator(), threading.Event()
+        auth.configure_curve_callback(credentials_provider=Provider(lambda domain, key: release.wait(LOST)))
         slow, quick = lab.send(frames(b"CURVE", KEY)), lab.send(frames(b"NULL"))
-        time.sleep(0.05)
+        eventually(lambda: quick.poll(0))
         assert quick.recv_multipart(zmq.NOBLOCK)[3] == b"200"
+        release.set()
         assert lab.answer(slow)[3] == b"200"

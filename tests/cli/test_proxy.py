@@ -130,13 +130,15 @@ def test_what_many_send_is_published(tmp_path: Path, theirs: zmq.Context[Any]) -
 
 def test_what_was_received_is_sent_at_the_end(tmp_path: Path, theirs: zmq.Context[Any]) -> None:
     """Jobs that lie in the broker when the signal comes."""
-    with broker(tmp_path, f"pull@{LOCAL}", f"push@{LOCAL}", "--linger", "20000") as (endpoints, process):
+    args = (f"pull@{LOCAL}", f"push@{LOCAL}", "--capture", f"push@{LOCAL}", "--linger", "20000")
+    with broker(tmp_path, *args) as (endpoints, process):
         push = connected(theirs, zmq.PUSH, endpoints["frontend"])
         pull = connected(theirs, zmq.PULL, endpoints["backend"])
+        received = connected(theirs, zmq.PULL, endpoints["capture"])
         for number in range(500):
             push.send(b"%d" % number)
         assert pull.recv() == b"0"
-        time.sleep(0.2)
+        assert [received.recv() for _ in range(500)][-1] == b"499"
         process.send_signal(signal.SIGTERM)
         assert [pull.recv() for _ in range(1, 500)] == [b"%d" % number for number in range(1, 500)]
         _, err = process.communicate(timeout=LIMIT)
@@ -145,18 +147,21 @@ def test_what_was_received_is_sent_at_the_end(tmp_path: Path, theirs: zmq.Contex
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, theirs: zmq.Context[Any]) -> None:
     """Where what is left cannot be sent, and there is time for it."""
-    port = free_port()
-    args = (f"pull@{LOCAL}", f"push+tcp://127.0.0.1:{port}", "--linger", "600000")
-    with broker(tmp_path, *args) as (endpoints, process):
-        push = connected(theirs, zmq.PUSH, endpoints["frontend"])
-        push.send(b"job")
-        time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LIMIT)
-        assert process.returncode == 128 + signal.SIGTERM
+    args = (f"pull@{LOCAL}", f"push+ipc://{tmp_path}/nobody", "--capture", f"push@{LOCAL}", "--linger", "600000")
+    with stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_DGRAM) as manager:
+        manager.settimeout(20)
+        manager.bind(str(tmp_path / "notify"))
+        with broker(tmp_path, *args, NOTIFY_SOCKET=str(tmp_path / "notify")) as (endpoints, process):
+            push = connected(theirs, zmq.PUSH, endpoints["frontend"])
+            push.send(b"job")
+            assert connected(theirs, zmq.PULL, endpoints["capture"]).recv() == b"job"
+            process.send_signal(signal.SIGTERM)
+            assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=LIMIT)
+            assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_curve_lets_in_who_is_known(tmp_path: Path, theirs: zmq.Context[Any]) -> None:
@@ -213,12 +218,6 @@ def test_the_service_manager_is_told(tmp_path: Path) -> None:
             assert manager.recv(100) == b"READY=1"
             process.send_signal(signal.SIGTERM)
             assert manager.recv(100) == b"STOPPING=1"
-
-
-def free_port() -> int:
-    with stdlib_socket.socket() as socket:
-        socket.bind(("127.0.0.1", 0))
-        return int(socket.getsockname()[1])
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -283,8 +283,10 @@ def test_a_proxy_at_rest_costs_nothing(hub):
     """With nothing to move no socket is looked at."""
     with running(hub, *ROUTED, capture=True, control=(zmq.REP, zmq.REQ)) as proxy:
         steer(proxy, b"STATISTICS")
-        hub.sleep(0.01)
-        with count_reads() as reads:
-            hub.sleep(0.1)
+        for _ in range(20):  # libzmq's own threads may still have something to say
+            with count_reads() as reads:
+                hub.sleep(0.1)
+            if not reads:
+                break
         assert reads == []
         assert not proxy.task.done

@@ -25,7 +25,8 @@ from support.inside import (
     opens_compiled_path,
     state_of,
 )
-from support.sockets import connected, parked, receives
+from support.sockets import connected, parked, receives, until
+from support.waiters import signalled
 from zmq.backend import Socket as BackendSocket
 
 import greenzmq
@@ -297,13 +298,14 @@ def test_an_ended_context(hub):
     context = greenzmq.Context(hub=hub.hub)
     one, other = connected(context, zmq.PAIR, zmq.PAIR)
     warm_up(one, other)
+    one.get(zmq.EVENTS), other.get(zmq.EVENTS)
     term = hub.spawn(context.term)
-    hub.sleep(0.05)
+    until(hub, lambda: signalled(one) and signalled(other))  # of the end: all else they know
+    hub.sleep(0.005)  # libzmq's send looks at its commands once in a millisecond
     for call in (lambda: one.send(b"a"), one.recv, lambda: one.send_multipart([b"a"]), one.recv_multipart):
         with pytest.raises(zmq.ContextTerminated):
             call()
-    one.close(), other.close()
-    assert term.join(5)
+    one.close(), other.close(), term.get(5)
 
 
 def test_foreign_sockets(both):

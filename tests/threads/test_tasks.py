@@ -308,16 +308,17 @@ def test_sys_exit_ends_the_program():
 
 
 STAYS = """
-import time, warnings
+import threading, time, warnings
 import greenzmq, greenzmq.program
 import greenzmq.threading as zmq
 greenzmq.program.PATIENCE = 0.2
 def program():
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
-    zmq.hub().spawn(time.sleep, 1000, name="sleeper")
+    sleeps = threading.Event()
+    zmq.hub().spawn(lambda: (sleeps.set(), time.sleep(1000)), name="sleeper")
     zmq.hub().spawn(pull.recv, name="waiter")
-    zmq.hub().sleep(0.05)
+    sleeps.wait()
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     zmq.main(program)
