@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.children import Children, need
+from support.children import Child, Children, Done, need, run
 from support.situations import CHILDREN, RIGHT, Error, Hub
 
 import greenzmq
@@ -61,6 +62,27 @@ def check_error(answer: dict[str, Any], right: Error) -> None:
         return
     assert answer["decided"] == (refused if right.decides is None else [right.decides.name, right.decides.rule])
     assert answer["made"] == []
+
+
+TEMPORARY_FOLDER = """
+import {0}
+import {1}
+tempfile.TemporaryDirectory().cleanup()
+import greenzmq
+print(greenzmq.hub().name)
+"""
+
+
+@pytest.mark.parametrize("order", [("eventlet", "tempfile"), ("tempfile", "eventlet")], ids="-".join)
+def test_the_hub_of_a_temporary_folder(order: tuple[str, str], request: pytest.FixtureRequest) -> None:
+    """eventlet's import brings tempfile since Python 3.11, with its own `os`, whose calls make a hub of eventlet's.
+
+    It is the import of eventlet's DNS that does, which other tests go without.
+    """
+    child = Child(TEMPORARY_FOLDER.format(*order), (("EVENTLET_NO_GREENDNS", "no"),), ("eventlet",))
+    need(request, child)
+    is_eventlets = order[0] == "eventlet" and sys.version_info >= (3, 11)
+    assert run(child) == Done(0, "eventlet\n" if is_eventlets else "selector\n", "")
 
 
 class OfAnother(SelectorHub):
