@@ -408,7 +408,7 @@ class Watch(abc.ABC):
             self.stop()
         elif self.started:
             if not self.can_stop_lazily and self.hub.supports_lazy_stop:
-                self.can_stop_lazily = BY_FLAG
+                self.can_stop_lazily = BY_FLAG if type(self).stop_lazily is Watch.stop_lazily else BY_CALL
             callback = self.callback
             callback()
 

@@ -29,26 +29,31 @@ __all__ = ["Duplicate", "FdWatch"]
 class Duplicate:
     """A second number for a socket's descriptor, made by ``dup``. It is closed when the last reference to it is gone.
 
-    It is the callback of the watch on it, so it lives as long as that watch.
+    It is the callback of the watch on it, so it lives as long as that watch. It refers to what it calls only while the
+    watch is started. For the state of a socket that is dropped, but open still, has to go with its last object: a later
+    socket may get the same address and descriptor, and would find a state that watches another file.
 
     Parameters
     ----------
     original : int
         The socket's ZMQ_FD.
-    callback : callable
-        What it calls when the watch calls it.
     """
 
     __slots__ = ("_callback", "fd")
 
-    def __init__(self, original: int, callback: Callable[[], object]) -> None:
+    def __init__(self, original: int) -> None:
         self.fd = -1  # for `__del__`, if dup fails
-        self._callback = callback
+        self._callback: Callable[[], object] | None = None
         self.fd = _socket.dup(original)  # not os.dup, which cannot duplicate a socket on Windows
+
+    def calls(self, callback: Callable[[], object] | None) -> None:
+        """Call this when the watch calls; None while it is stopped."""
+        self._callback = callback
 
     def __call__(self) -> None:
         """Called by the watch."""
-        self._callback()
+        if self._callback is not None:
+            self._callback()
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -110,7 +115,7 @@ class FdWatch(CompiledPath):
     def _new_watch(self, hub: Hub) -> Watch:
         if self.exclusive:
             return hub.watch(self.fd, self)
-        duplicate = Duplicate(self.fd, self)
+        duplicate = Duplicate(self.fd)
         return hub.watch(duplicate.fd, duplicate)
 
     def start_watch(self) -> None:
@@ -127,6 +132,8 @@ class FdWatch(CompiledPath):
         if watch.lazily_stopped:  # start it, in line, since nearly every wait comes by here
             watch.lazily_stopped = False
             return
+        if isinstance(watch.callback, Duplicate):
+            watch.callback.calls(self)
         try:
             watch.start()
         except (OSError, WatchError):
@@ -141,6 +148,8 @@ class FdWatch(CompiledPath):
             watch.stop_lazily()
         else:
             watch.stop()
+            if isinstance(watch.callback, Duplicate):
+                watch.callback.calls(None)
 
     def close_watch(self) -> None:
         """Close the watch: before the socket is closed, or when it goes to another hub. Then wake its waiters."""
@@ -164,9 +173,9 @@ class FdWatch(CompiledPath):
             self._move_to_duplicate()
 
     def _move_to_duplicate(self) -> None:
-        """In the thread of the hub, also while greenlets wait."""
+        """In the thread of the hub, also while greenlets wait. Not on a hub that has ended: the next wait leaves it."""
         before = self.watch
-        if before is None or self.hub is None:
+        if before is None or self.hub is None or self.hub.has_ended():
             return
         moved = self._new_watch(self.hub)
         if self.watch is not before:  # a signal handler has closed it meanwhile

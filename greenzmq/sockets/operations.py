@@ -118,7 +118,18 @@ class SocketState(SocketWaiters):
 
     def is_of_another(self, fd: int) -> bool:
         """Whether this is the state of an older, closed socket, and not of the open one with the descriptor `fd`."""
-        return bool(self.closed) or (self.watch is not None and self.fd != fd)
+        return bool(self.closed) or self.fd not in (-1, fd)
+
+    def watch_anew(self) -> None:
+        """Another object is made for the socket: watch its descriptor anew, wherever it is watched.
+
+        For the socket may be a later one, which got both the address and the descriptor of an older one that was closed
+        past greenzmq. What has watched the older one tells nothing of it.
+        """
+        self.expose_watch()
+        if self.poll_set is not None:
+            self.leave_poll_set()
+            self.tell_all_listeners()
 
     def close(self) -> None:
         """Prepare for the close of the socket. The caller closes it, and then calls `wake_all`."""

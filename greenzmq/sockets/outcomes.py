@@ -27,7 +27,10 @@ def in_vain(waiter: Waiter) -> Any:
     if waiter.expired:
         error = zmq.Again()
         error.is_timeout = True  # type: ignore[attr-defined]  # so that ``eventlet.is_timeout(error)`` is true
-        raise error from None
+        try:
+            raise error from None
+        finally:
+            del error  # its traceback refers to this frame, and so would make a reference cycle with the socket in it
     return MUST_WAIT
 
 

@@ -15,6 +15,7 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from ..process.fork import ForkSafeLock, registered_objects
+from .inherited import inherited_message
 from .operations import SocketState
 from .waiters import get_option
 
@@ -41,6 +42,11 @@ def shared_state(
     ----------
     is_new : bool
         The libzmq socket was made just now, and no other object knows it.
+
+    Raises
+    ------
+    zmq.ZMQError
+        This is a forked child, and the socket is its parent's.
     """
     if is_new:
         state = make(turn)
@@ -49,9 +55,13 @@ def shared_state(
     address = address_of(socket)
     with _looking.lock:  # two threads may shadow the same socket at once
         found = _states.get(address)
+        if found is not None and found.inherited:
+            raise zmq.ZMQError(zmq.ENOTSOCK, inherited_message("socket"))
         # A socket closed behind our back leaves its state here, and libzmq may give its address to a new socket.
         if found is None or found.is_of_another(get_option(socket, FD)):
             found = _states[address] = make(turn)
+        else:
+            found.watch_anew()
         return found
 
 

@@ -194,6 +194,14 @@ class SharedWaiters(SocketState):
         else:
             self.close_watch()
 
+    def watch_anew(self) -> None:
+        """See `SocketState.watch_anew`."""
+        with self.lock:
+            super().watch_anew()
+            if self.poll_sets:
+                self.leave_poll_set()
+                self.tell_all_listeners()
+
     def _next_home(self) -> Waiter:
         """The first waiter, which a signal then wakes most directly. If it is about to go anyway, the one that waits
         longest: the last.

@@ -95,8 +95,9 @@ _NO_LISTENERS = Listeners()
 _NO_QUEUE = WaitQueue()
 _NO_SENDS = Sending()
 _NO_SENDS.never_fast()
-#: By the `id` of waiters: the direction that some call is about to give them.
-_being_made: dict[int, Sending] = {}
+#: By the `id` of waiters: the direction that some call is about to give them. They are kept here, too, since a signal
+#: handler's exception may leave this behind, and another object that gets their `id` must not find it.
+_being_made: dict[int, tuple[object, Sending]] = {}
 
 
 class SocketWaiters(FdWatch):
@@ -248,7 +249,7 @@ class SocketWaiters(FdWatch):
         # one that is in the dict while it is given, or that was given before.
         made = Sending()
         made.close_fast_path()
-        made = _being_made.setdefault(id(self), made)
+        _, made = _being_made.setdefault(id(self), (self, made))
         if self.sending is _NO_SENDS:
             self.sending = made
             self._gate_fast_path()
@@ -464,10 +465,8 @@ class SocketWaiters(FdWatch):
     def wake_all(self) -> None:
         """Wake every waiter of a socket that has ended. Each tries once more, and meets ETERM or ENOTSOCK.
 
-        Never switches.
-
-        Each woken waiter calls this again when it leaves, since its read of ``EVENTS`` fails. Only the first call wakes
-        the queues (`ALL_WOKEN`), so that n waiters cost n wake-ups and not n².
+        Never switches. Each woken waiter calls this again when it leaves, since its read of ``EVENTS`` fails. Only the
+        first call wakes the queues (`ALL_WOKEN`), so that n waiters cost n wake-ups and not n².
         """
         self.closed |= CLOSED
         if self.hub is not None and self.is_foreign_thread():

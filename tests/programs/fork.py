@@ -39,6 +39,7 @@ class Parent:
         self.hub = hub
         self.context = greenzmq.Context(hub=hub)
         self.pairs = {name: self._pair() for name in ("recv", "poll", "poller", "send", "zero-copy", "rested")}
+        self.address = self.pairs["zero-copy"][0].underlying
         self.pipe = os.pipe()
         self.released = threading.Event()
         self.event = greenzmq.GreenEvent()
@@ -139,6 +140,7 @@ def refusals(parent: Parent) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "monitor", lambda: socket.monitor("inproc://child", zmq.EVENT_ALL)
     yield "get_monitor_socket", socket.get_monitor_socket
     yield "disable_monitor", socket.disable_monitor
+    yield "another object for its address", lambda: type(socket).shadow(parent.address)
     yield "socket", lambda: parent.context.socket(zmq.PULL)
     yield "get of a context", lambda: parent.context.get(zmq.MAX_SOCKETS)
     yield "set of a context", lambda: parent.context.set(zmq.MAX_SOCKETS, 1)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import zmq
-from support.inside import choice_of, leave_ended_state, replace_get, replace_listener
+from support.inside import choice_of, replace_get, replace_listener
+from support.inside_states import leave_ended_state
 from support.invariants import idle
 from support.sockets import connected, fill, open_context, receives, until
 

@@ -29,6 +29,7 @@ from support.sockets import (
 
 import greenzmq
 import greenzmq.selector
+from greenzmq.hubs import Watch
 
 
 def wait_once(hub: greenzmq.GreenHub, pull: greenzmq.Socket, push: greenzmq.Socket) -> None:
@@ -71,6 +72,31 @@ def test_a_watch_rests_after_a_wait(hub, push_pull):
     assert not watch.lazily_stopped
     assert pull.recv() == b"for nobody"
     wait_once(hub, pull, push)
+
+
+def test_a_hub_that_does_something_when_it_stops_lazily(hub, push_pull):
+    """Its own `stop_lazily` is called after each wait, however its watches call back.
+
+    Seen to be passed over, when a socket only set the flag: as the base class would.
+    """
+    push, pull = push_pull
+    wait_once(hub, pull, push)
+    watch: Any = watch_of(pull)
+    stops: list[bool] = []
+
+    class OwnWatch(type(watch)):  # type: ignore[misc]
+        __slots__ = ()
+        _fire = __call__ = Watch._fire
+
+        def stop_lazily(self) -> None:
+            stops.append(self.started)
+            Watch.stop_lazily(self)
+
+    watch.stop()
+    watch.__class__ = OwnWatch
+    for _ in range(3):
+        wait_once(hub, pull, push)
+    assert stops == [True] * 3
 
 
 def test_closed_in_another_thread_before_the_loop_goes_round(hub, push_pull):

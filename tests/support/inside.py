@@ -1,5 +1,7 @@
 """All that tests know of the inside of greenzmq. Each function here reads or replaces one private thing.
 
+(And each in `support.inside_states`, which is of the states that libzmq's sockets leave behind.)
+
 So a change of the engine changes this file, `greenzmq.testing.sockets` and `greenzmq.diagnostics`, and no test. Only
 the tests of a single module (`tests/hubs`, `whom_to_wake`, `Listeners`) import its private parts by name.
 """
@@ -34,7 +36,6 @@ from greenzmq.sockets import (
     fd_watch,
     locked,
     operations,
-    registry,
     shared_waiters,
     sharing,
     sleeping,
@@ -120,12 +121,6 @@ def is_exclusive(socket: greenzmq.Socket) -> bool:
 def is_mid_message(socket: greenzmq.Socket) -> bool:
     """Whether a greenlet is in the middle of sending a message part by part."""
     return socket._greenzmq_state.sending.mid_message is not None
-
-
-def leave_ended_state(socket: greenzmq.Socket) -> None:
-    """Put the state of a closed socket under the address of this one, as when libzmq uses an address again."""
-    before = registry._states[registry.address_of(socket)] = operations.SocketState(0)
-    before.wake_all()
 
 
 # -- the fast path and the turn ---------------------------------------------------------------------------------------

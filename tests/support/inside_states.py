@@ -1,0 +1,32 @@
+"""What tests know of the states that a socket leaves to a later one; see `support.inside`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq
+
+import greenzmq
+from greenzmq.polling.poll_set import PollSet
+from greenzmq.sockets import operations, registry, waiters
+
+
+def leave_state(earlier: greenzmq.Socket, later: zmq.Socket[Any]) -> None:
+    """Put the state of one socket under the address of another, as when libzmq uses an address again."""
+    registry._states[registry.address_of(later)] = earlier._greenzmq_state
+
+
+def leave_ended_state(socket: greenzmq.Socket) -> None:
+    """The same with the state of a closed socket."""
+    before = registry._states[registry.address_of(socket)] = operations.SocketState(0)
+    before.wake_all()
+
+
+def leave_kernel_set(socket: greenzmq.Socket) -> None:
+    """Have the kernel forget a socket that a Poller polls, as when its descriptor is closed past greenzmq."""
+    PollSet.here()._descriptors.want(socket._greenzmq_state.fd, 0)
+
+
+def directions_being_made() -> dict[int, Any]:
+    """The directions of senders that some call is about to give to their sockets."""
+    return waiters._being_made
