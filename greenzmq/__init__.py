@@ -45,6 +45,7 @@ in its folder. ``tests/project/test_layering.py`` holds that, and that this map 
     process/            matters of the whole process; knows neither hub nor socket
         unpatched       the standard library without monkey patches
         descriptors     whether the process may open more
+        objects         all objects of a class, without harm to other threads
         fork            what happens in a forked child to the objects that it inherits
     hubs/               event loops that greenlets can switch to; knows nothing of zmq
         base            the contract: Hub, Watch, Timer

@@ -11,7 +11,6 @@ A program that has ``GREENZMQ_DUMP_SIGNAL=USR1`` in its environment calls `dump`
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import signal
@@ -29,6 +28,7 @@ from zmq.backend import Socket as BackendSocket
 
 from .polling.poller_state import PollerState
 from .process import unpatched
+from .process.objects import objects_of
 from .sockets.directions import POLLIN, POLLOUT, Direction
 from .sockets.messages import Party, has_ended
 from .sockets.sleeping import SleepingThread, sleeping_threads
@@ -281,9 +281,8 @@ def _dump_now() -> None:
 
 def parked_waiters() -> list[Waiter]:
     """The waiters of all parked greenlets, of all hubs and threads."""
-    # `issubclass` of the type, since `isinstance` also asks each object for its `__class__`, which may run code of
-    # others. `getattr` with a default, since a waiter that another thread is just making has no attributes yet.
-    return [what for what in gc.get_objects() if issubclass(type(what), Waiter) and getattr(what, "parked", False)]
+    # `getattr` with a default, since a waiter that another thread is just making has no attributes yet.
+    return [waiter for waiter in objects_of(Waiter) if getattr(waiter, "parked", False)]
 
 
 def waiter_of(greenlet: greenlet) -> Waiter | None:

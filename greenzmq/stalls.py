@@ -26,6 +26,7 @@ from .diagnostics import parked_waiters
 from .hubs.base import HUB_ATTRIBUTE, live_hubs
 from .process import unpatched
 from .process.fork import register_after_fork
+from .process.objects import objects_of
 from .waiting.limits import as_limit
 from .waiting.tasks import Task
 
@@ -195,7 +196,10 @@ def _culprit(hub: Hub) -> str:
         current = task._greenlet
         if task.hub is hub and current and current.gr_frame is None:
             return repr(task)
-    for what in gc.get_objects():
+    # Those that may be the hub's refer to its greenlet or, by their dict, to the hub; see `greenzmq.process.objects`.
+    found = gc.get_referrers(*(each for each in (hub, hub.greenlet) if each is not None))
+    found += gc.get_referrers(*(each for each in found if type(each) is dict))
+    for what in found:
         if issubclass(type(what), greenlet) and what and what.gr_frame is None:
             if what.parent is hub.greenlet or getattr(what, HUB_ATTRIBUTE, None) is hub:
                 return repr(what)
@@ -205,8 +209,7 @@ def _culprit(hub: Hub) -> str:
 
 
 def _tasks() -> list[Task[Any]]:
-    found = [what for what in gc.get_objects() if issubclass(type(what), Task)]
-    return [task for task in found if getattr(task, "_greenlet", None) is not None]  # another may be made just now
+    return [task for task in objects_of(Task) if getattr(task, "_greenlet", None) is not None]  # not: just being made
 
 
 _watchdog: _Watchdog | None = None

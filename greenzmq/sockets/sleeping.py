@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 from zmq.backend import Socket as BackendSocket
 
-from ..hubs.base import HUB_ATTRIBUTE
+from ..hubs.base import HUB_ATTRIBUTE, live_hubs
 from ..hubs.detection import is_plain
 from . import accelerator, fast_methods
 from .calls import receive_message, send_message, send_part
@@ -117,7 +117,9 @@ class SleepingThread:
 def sleeping_threads() -> list[SleepingThread]:
     """The threads that sleep by themselves now, as far as the garbage collector knows."""
     extension: Any = accelerator.extension
-    sleepers = [] if extension is None else [what for what in gc.get_objects() if type(what) is extension.Sleeper]
+    # Each refers to the weak reference to its hub, of which there is one; see `greenzmq.process.objects`.
+    referrers = () if extension is None else gc.get_referrers(*map(weakref.ref, live_hubs()))
+    sleepers: list[Any] = [what for what in referrers if type(what) is extension.Sleeper]
     found = [(sleeper, sleeper.socket) for sleeper in sleepers if sleeper.waiter is None]
     threads = [SleepingThread(sleeper, socket) for sleeper, socket in found if socket is not None]
     return [thread for thread in threads if thread.hub is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from greenlet import getcurrent
 from .. import hubs
 from ..diagnostics import ParkedGreenlet, describe, report, waiter_of
 from ..hubs.base import Hub
+from ..process.objects import objects_of
 from ..sockets.sleeping import sleeping_threads
 from ..waiting.hub_api import GreenHub
 from ..waiting.tasks import Task
@@ -84,10 +84,8 @@ def wait_all_parked(
 def _living(known: Any) -> list[Task[Any] | greenlet]:
     if isinstance(known, (GreenHub, Hub)):
         hub = known.hub if isinstance(known, GreenHub) else known
-        tasks = [what for what in gc.get_objects() if issubclass(type(what), Task)]
-        ours = [
-            task for task in tasks if getattr(task, "hub", None) is hub
-        ]  # another thread may be making one just now
+        # A task that another thread is just making has no hub yet.
+        ours = [task for task in objects_of(Task) if getattr(task, "hub", None) is hub]
         known = [task for task in ours if task._greenlet is not getcurrent()]
     return [each for each in known if not (each.done if isinstance(each, Task) else each.dead)]
 

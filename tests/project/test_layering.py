@@ -21,7 +21,7 @@ import greenzmq
 # that stand before it. A folder that is not taken apart here (cli) stands for all its modules.
 LAYERS = {
     "errors": "",
-    "process": "unpatched descriptors fork",
+    "process": "unpatched descriptors objects fork",
     "hubs": "base workers _per_thread _timers _wakeup _epoll selector gevent eventlet asyncio threading detection "
     "words foreign registry",
     "waiting": "limits reasons waiter counting turns events lines sync conditions items queues locks scope tasks "
