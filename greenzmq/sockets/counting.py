@@ -203,35 +203,30 @@ def _counts_of(state: object) -> list[SocketCounts | HubCounts]:
 
 
 class CountedState(SocketState if TYPE_CHECKING else object):  # type: ignore[misc]
-    """See `SocketState`; messages, turns, and each read of ``EVENTS`` are counted."""
+    """See `SocketState`; messages, turns, and each read of ``EVENTS`` are counted.
+
+    Another thread, or a signal handler, may end the counting during any of these methods: then the object has its own
+    class again. So they use neither `super` nor methods of this class, but `_own`.
+    """
 
     __slots__ = ()
 
     def _attempt(self, who: Party, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args) -> Any:
-        return super()._attempt(who, socket, direction, partial(self._make, direction, call), flags, args)
+        call = partial(_make, self, direction, call)
+        return _own(self)._attempt(self, who, socket, direction, call, flags, args)
 
     def try_again(
         self, socket: Any, direction: Direction, call: Call[Any], flags: int, args: Args, waiter: Waiter, woken: bool
     ) -> Any:
         """See `SocketState.try_again`."""
-        call = partial(self._make, direction, call)
-        return super().try_again(socket, direction, call, flags, args, waiter, woken)
-
-    def _make(self, direction: Direction, call: Call[Any], socket: Any, flags: int, *args: Any) -> Any:
-        """Make a call, and count the message if this was its end."""
-        result = call(socket, flags, *args)
-        if direction is self.sending:
-            if not flags & SNDMORE:
-                _add(self, "sent")
-        elif not _has_more(socket):
-            _add(self, "received")
-        return result
+        call = partial(_make, self, direction, call)
+        return _own(self).try_again(self, socket, direction, call, flags, args, waiter, woken)
 
     def _yield_to_hub(self, socket: Any, direction: Direction) -> None:
         here = getcurrent()
         _yielding[here] = self
         try:
-            super()._yield_to_hub(socket, direction)
+            _own(self)._yield_to_hub(self, socket, direction)
         finally:
             _yielding.pop(here, None)
 
@@ -239,38 +234,56 @@ class CountedState(SocketState if TYPE_CHECKING else object):  # type: ignore[mi
         """See `SocketWaiters.enter`."""
         if direction is not None:
             _add(self, "events_reads")
-        super().enter(socket, waiter, direction)
+        _own(self).enter(self, socket, waiter, direction)
 
     def leave(self, socket: Any, waiter: Waiter, direction: Direction | None = None) -> None:
         """See `SocketWaiters.leave`. The signal that has been seen is used."""
-        super().leave(socket, waiter, direction)
-        self._forget_signal()
+        _own(self).leave(self, socket, waiter, direction)
+        _forget_signal(self)
 
     def read_events(self, socket: Any) -> int:
         """See `SocketWaiters.read_events`."""
         _add(self, "events_reads")
-        events: int = super().read_events(socket)
+        events: int = _own(self).read_events(self, socket)
         is_for_somebody = (events & POLLIN and self.receiving.first) or (events & POLLOUT and self.sending.first)
         if not (is_for_somebody or self.listeners):
-            self._forget_signal()
+            _forget_signal(self)
         return events
 
     def check_events(self, socket: Any) -> int:
         """See `SocketWaiters.check_events`."""
         _add(self, "events_reads")
-        events: int = super().check_events(socket)
+        events: int = _own(self).check_events(self, socket)
         return events
 
     def check_events_for(self, listener: Any, socket: Any) -> int:
         """See `SocketWaiters.check_events_for`."""
         _add(self, "events_reads")
-        events: int = super().check_events_for(listener, socket)
+        events: int = _own(self).check_events_for(self, listener, socket)
         return events
 
-    def _forget_signal(self) -> None:
-        for counts in _counts_of(self):
-            if isinstance(counts, SocketCounts):
-                counts.see_signal(False)
+
+def _own(state: SocketState) -> Any:
+    """The class of a state when nobody counts it."""
+    cls = type(state)
+    return cls.__bases__[1] if issubclass(cls, CountedState) else cls
+
+
+def _make(state: SocketState, direction: Direction, call: Call[Any], socket: Any, flags: int, *args: Any) -> Any:
+    """Make a call, and count the message if this was its end."""
+    result = call(socket, flags, *args)
+    if direction is state.sending:
+        if not flags & SNDMORE:
+            _add(state, "sent")
+    elif not _has_more(socket):
+        _add(state, "received")
+    return result
+
+
+def _forget_signal(state: SocketState) -> None:
+    for counts in _counts_of(state):
+        if isinstance(counts, SocketCounts):
+            counts.see_signal(False)
 
 
 def _add(state: object, field: str) -> None:
