@@ -282,9 +282,12 @@ class Receiver:
         self.poller.register(pull, zmq.POLLIN)
 
     async def run(self, total: int) -> None:
-        while len(self.got) < total:
-            way = self.random.choice([self.wait, self.wait, self.by_greenlet, self.limited, self.poll, self.try_now])
-            await way()
+        try:
+            while len(self.got) < total:
+                ways = [self.wait, self.wait, self.by_greenlet, self.limited, self.poll, self.try_now]
+                await self.random.choice(ways)()
+        finally:
+            self.poller.unregister(self.pull)  # its last poll may have left it a listener of the socket
 
     async def wait(self) -> None:
         self.got.append(int(await self.pull.recv()))
