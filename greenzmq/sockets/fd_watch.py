@@ -52,8 +52,9 @@ class Duplicate:
 
     def __call__(self) -> None:
         """Called by the watch."""
-        if self._callback is not None:
-            self._callback()
+        callback = self._callback
+        if callback is not None:  # else another thread has stopped the watch just now
+            callback()
 
     def __del__(self) -> None:
         if self.fd >= 0:

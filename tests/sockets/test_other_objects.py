@@ -96,6 +96,27 @@ def test_what_is_known_goes_with_the_last_object(hub, context, ends):
         gc.enable()
 
 
+def test_stopped_in_the_middle_of_a_callback(hub, push_pull):
+    """Another thread, whose wait has ended, may stop the watch while the home's loop calls back.
+
+    Seen to be an error in the loop.
+    """
+    push, pull = push_pull
+    assert pull.underlying
+    wait_once(hub, pull, push)
+    duplicate: Any = watch_of(pull).callback
+    called: list[bool] = []
+
+    def scene(at: int) -> bool:
+        duplicate.calls(lambda: called.append(True))
+        interruption = Interruption(at, lambda: duplicate.calls(None))
+        interruption.call(duplicate)
+        return interruption.happened
+
+    at_each_bytecode(scene, 1)
+    assert called
+
+
 def test_interrupted_as_the_first_send_begins(hub, context):
     """Whatever a signal handler raises there, what is left is of this socket, and no other can get its place in memory.
 
