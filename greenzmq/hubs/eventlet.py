@@ -108,11 +108,15 @@ class EventletHub(Hub):
             self._hub.add_timer(timer)
 
     def switch(self) -> object:
-        self.hold()
+        self._needed += 1
         try:
+            if self._listener is None:
+                self._listen()
             return self._hub.switch()
         finally:
-            self.release()
+            self._needed -= 1
+            if not self._needed:
+                self._let_go()
 
     def has_ended(self) -> bool:
         return self._closed
@@ -130,10 +134,14 @@ class EventletHub(Hub):
     def release(self) -> None:
         self._needed -= 1
         if not self._needed:
-            listener, self._listener = self._listener, None
-            _remove(self._hub, listener)
-            for watch in [watch for watch in (*self.readers.values(), *self.writers.values()) if watch.lazily_stopped]:
-                watch.stop()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave nothing in eventlet's hub: nobody is parked, and nobody holds."""
+        listener, self._listener = self._listener, None
+        _remove(self._hub, listener)
+        for watch in [watch for watch in (*self.readers.values(), *self.writers.values()) if watch.lazily_stopped]:
+            watch.stop()
 
     def _is_interrupted(self) -> bool:
         """Whether the caller may be a signal handler that has interrupted the hub itself. (Or a callback of others.)
@@ -276,8 +284,8 @@ class _EventletWatch(Watch):
 
     def stop_lazily(self) -> None:
         """See `Watch.stop_lazily`. While no greenlet is parked or holds, it is `stop`, to leave nothing in the hub."""
-        if self.hub._needed:
-            super().stop_lazily()
+        if self.hub._needed and self.can_stop_lazily:
+            self.lazily_stopped = True
         else:
             self.stop()
 
