@@ -118,6 +118,8 @@ class SelectorHub(Hub):
                 self.greenlet.throw(GreenletExit)
             self._end_parked()
             self._from_threads.clear()
+            for watch in (*self.readers.values(), *self.writers.values()):  # lazily stopped: these would keep sockets
+                watch.stop()
             self._wakeup.close()
             self._selector.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import weakref
 from typing import Any
 
@@ -13,8 +14,11 @@ from support.inside import state_of, watch_of
 from support.inside_states import directions_being_made, leave_kernel_set, leave_state
 from support.interruptions import Interruption, at_each_bytecode
 from support.sockets import connected, parked, receives
+from support.threads import eventually
 
 import greenzmq
+import greenzmq.selector
+import greenzmq.threading
 
 
 def wait_once(hub: greenzmq.GreenHub, pull: greenzmq.Socket, push: greenzmq.Socket) -> None:
@@ -94,6 +98,39 @@ def test_what_is_known_goes_with_the_last_object(hub, context, ends):
         assert known() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("namespace", [greenzmq.selector, greenzmq.threading], ids=["selector", "threading"])
+def test_what_is_known_goes_after_the_end_of_its_thread(namespace):
+    """The loop of a thread that has ended keeps nothing, although other threads cannot close the watches there.
+
+    Seen to be kept by a lazily stopped watch until the next garbage collection.
+    """
+    known: list[weakref.ref[Any]] = []
+    sockets: list[greenzmq.Socket] = []
+
+    def wait() -> None:
+        push, pull = connected(context, zmq.PUSH, zmq.PULL)
+        pull.rcvtimeo = 5000
+        for _ in range(3):
+            wait_once(namespace.hub(), pull, push)
+        sockets.extend((push, pull))
+        known.append(weakref.ref(state_of(pull)))
+
+    with namespace.Context() as context:
+        gc.disable()
+        try:
+            thread = threading.Thread(target=wait)
+            thread.start()
+            thread.join()
+            del context.__dict__["kept"], thread
+            for socket in sockets:
+                socket.close(linger=0)
+            del socket
+            sockets.clear()
+            eventually(lambda: known[0]() is None)  # a task of native threads is done a moment before its thread ends
+        finally:
+            gc.enable()
 
 
 def test_stopped_in_the_middle_of_a_callback(hub, push_pull):
