@@ -78,6 +78,7 @@ RIVALS = {
     "zmq_poll(0)": lambda socket: greenzmq.zmq_poll([(socket, IN)], 0),
     "select(0)": lambda socket: greenzmq.select([], [socket], [], 0),
     "get_monitor_socket": monitor,
+    "disable_monitor": lambda socket: socket.disable_monitor(),
     "recv NOBLOCK": lambda socket: maybe(socket.recv, zmq.NOBLOCK),
     "recv_multipart NOBLOCK": lambda socket: maybe(socket.recv_multipart, zmq.NOBLOCK),
     "send NOBLOCK": lambda socket: maybe(socket.send, b"rival", zmq.NOBLOCK),
