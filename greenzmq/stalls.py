@@ -197,7 +197,8 @@ def _culprit(hub: Hub) -> str:
         if task.hub is hub and current and current.gr_frame is None:
             return repr(task)
     # Those that may be the hub's refer to its greenlet or, by their dict, to the hub; see `greenzmq.process.objects`.
-    found = gc.get_referrers(*(each for each in (hub, hub.greenlet) if each is not None))
+    known: list[Any] = [hub, hub.greenlet]
+    found = gc.get_referrers(*(each for each in known if each is not None))
     found += gc.get_referrers(*(each for each in found if type(each) is dict))
     for what in found:
         if issubclass(type(what), greenlet) and what and what.gr_frame is None:
