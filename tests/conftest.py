@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 from support.forked import stop_servers
-from support.hub_thread import HubThread, new_descriptors, open_descriptors
+from support.hub_thread import HubThread, forget_native_hub, new_descriptors, open_descriptors
 from support.parsing import mend_parser
 from support.sockets import connected, keep_sockets, open_context
 from support.variants import USUAL, VARIANTS, Variant
@@ -123,6 +123,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     with missing_hubs_skipped(item):
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """What a test has made in pytest's own thread must not decide on which hub the next one runs there."""
+    yield
+    forget_native_hub()
 
 
 @contextlib.contextmanager

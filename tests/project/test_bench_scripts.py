@@ -119,14 +119,15 @@ def test_a_floor_may_be_a_number():
 
 # --- instructions -----------------------------------------------------------------------------------------------------
 
-LOG = "==7== \n==7== I   refs:      88,787,348\n"
+LOG = "==7== \n==7== I   refs:      88,787,348\n==7== LLd misses:     4,015,501  (2,954,940 rd + 1,060,561 wr)\n"
 
 
 def test_what_cachegrind_says():
     """The number is read from its log; a log without one is an error that shows it."""
-    assert instructions.instructions(LOG) == 88_787_348
-    with pytest.raises(ValueError, match="Killed"):
-        instructions.instructions("Killed")
+    assert instructions.number_in(LOG, "instructions") == 88_787_348
+    assert instructions.number_in(LOG, "lines") == 4_015_501
+    with pytest.raises(ValueError, match=r"lines .*Killed"):
+        instructions.number_in("Killed", "lines")
 
 
 def test_shares_and_the_floor():
@@ -167,6 +168,17 @@ def test_instructions_are_counted():
     ran = run(BENCHMARKS / "instructions.py", *arguments)
     assert ran.returncode == 0, ran.stderr
     assert 1_000 < json.loads(ran.stdout)["instructions"]["noblock"][operation] < 50_000
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_lines_are_counted():
+    """Of a send and a recv over and over everything is in the cache; and of what has no tasks there is no ring."""
+    operations = ("--operation", "ready send + recv", "--operation", "hop in a ring of 500")
+    arguments = ("--contender", "noblock", "--scale", "0.4", "--json", "--lines")
+    ran = run(BENCHMARKS / "instructions.py", *operations, *arguments)
+    assert ran.returncode == 0, ran.stderr
+    ((operation, lines),) = json.loads(ran.stdout)["lines"]["noblock"].items()
+    assert (operation, lines < 10) == ("ready send + recv", True), lines
 
 
 # --- latency ----------------------------------------------------------------------------------------------------------
