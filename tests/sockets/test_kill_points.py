@@ -231,7 +231,9 @@ def sender_in_a_message(hub: greenzmq.GreenHub, way: Way, beside: bool) -> None:
     with situation(hub) as (pull, push):
         target = way(hub, send)
         until(hub, lambda: begun or target.ended)
-        other = parked(hub, sends, push.send, b"next") if beside and not target.ended else None
+        other = hub.spawn(push.send, b"next") if beside and not target.ended else None
+        until(hub, lambda: other is None or sends(push) or target.ended)  # its time limit may come before
+        assert other is None or target.ended or not other.done
         target.interrupt()
         until(hub, lambda: target.ended)
         other = other or hub.spawn(push.send, b"next")
