@@ -65,7 +65,7 @@ os.umask(0o022)
 
 FASTPATH = Extension(
     "greenzmq.sockets._fastpath",
-    [f"greenzmq/sockets/_{name}.c" for name in ("fastpath", "libzmq", "methods", "shared")],
+    ["greenzmq/sockets/_fastpath.c", "greenzmq/sockets/_shared.c"],
     depends=["greenzmq/sockets/_fastpath.h"],
     libraries=["dl"] if sys.platform.startswith("linux") else [],  # part of libc since glibc 2.34
     # A wheel is built in a folder whose name is drawn by lot, and the debugger's table would have it.

@@ -16,24 +16,50 @@
    - libzmq's functions are called with the GIL held, under ZMQ_DONTWAIT: no other thread closes a socket meanwhile.
      Only the copying of 64 KB or more is done without the GIL; then everything is looked at again.
    - From the look at the gate to the end of the call no Python code runs: nothing is allocated there that could make
-     the garbage collector run. */
+     the garbage collector run.
+
+   A socket that native threads share has a `SharedLock` in the place of its address; see _shared.c. */
 
 #include "_fastpath.h"
 
+#include <dlfcn.h>
 #include <structmember.h>
 
 #include <string.h>
 
-#define DONTWAIT 1          /* ZMQ_DONTWAIT */
-#define SNDMORE 2           /* ZMQ_SNDMORE */
+#define BIG 65536           /* octets from which on the GIL is released, as pyzmq's COPY_THRESHOLD */
 #define MESSAGES_IN_PLACE 8 /* parts of a message that need no allocation */
 #define OPTIONS 256         /* options with a larger number are pyzmq's affair */
 #define ONE_MORE 4096       /* octets that count as much as a call, since to copy them takes as long */
 
-/* --- what is known of the Python side ------------------------------------------------------------------------------ */
+/* --- what is known of libzmq, of pyzmq, and of the Python side ------------------------------------------------------ */
 
-/* The slots that are read here. The first four are the ways of calling, and hold a Direction or something else. */
-enum { RECEIVING, SENDING, MESSAGE_RECEIVING, MESSAGE_SENDING, STATE, ADDRESS, CALLS_LEFT, LAST_RECEIVER, SLOTS };
+#define SYMBOL(name, result, arguments) {"zmq_" #name, &zmq.name##_},
+struct Zmq zmq;
+static const struct {
+    const char *name;
+    void *place;
+} SYMBOLS[] = {FUNCTIONS(SYMBOL)};
+
+/* load(path): find the functions in the shared library at `path`, which is loaded already, and in those that it needs.
+   A static libzmq keeps its names to itself: then there is nothing to find. */
+static PyObject *load(PyObject *Py_UNUSED(module), PyObject *path) {
+    PyObject *encoded;
+    if (!PyUnicode_FSConverter(path, &encoded)) return NULL;
+    void *library = dlopen(PyBytes_AS_STRING(encoded), RTLD_LAZY | RTLD_NOLOAD);
+    Py_DECREF(encoded);
+    if (library == NULL) return PyErr_Format(PyExc_ImportError, "%S is not a loaded library", path);
+    /* `library` is never closed, as its functions are used from now on. */
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(SYMBOLS); i++) {
+        void *symbol = dlsym(library, SYMBOLS[i].name);
+        if (symbol == NULL)
+            return PyErr_Format(PyExc_ImportError, "there is no %s in what %S needs", SYMBOLS[i].name, path);
+        memcpy(SYMBOLS[i].place, &symbol, sizeof symbol);
+    }
+    int major, minor, patch;
+    zmq.version_(&major, &minor, &patch);
+    return Py_BuildValue("iii", major, minor, patch);
+}
 
 static struct {
     PyTypeObject *socket, *state, *direction;
@@ -51,18 +77,15 @@ static struct {
 /* use_pyzmq(closed, underlying, get, recv, integer_options): the descriptors of two attributes of pyzmq's Socket, two of
    its methods, and the numbers of the options that are a C int. */
 static PyObject *use_pyzmq(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyGetSetDescrObject *closed, *underlying;
-    PyObject *get, *recv;
-    Py_buffer options;
+    PyObject *options;
     PyTypeObject *kind = &PyGetSetDescr_Type;
-    if (!PyArg_ParseTuple(args, "O!O!OOy*", kind, &closed, kind, &underlying, &get, &recv, &options)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!O!OOS", kind, &pyzmq.closed, kind, &pyzmq.underlying, &pyzmq.get, &pyzmq.recv,
+                          &options))
+        return NULL;
+    Py_INCREF(args); /* for good, and so all that is in it */
     memset(pyzmq.is_integer, 0, sizeof pyzmq.is_integer);
-    for (Py_ssize_t i = 0; i < options.len; i++) pyzmq.is_integer[((unsigned char *)options.buf)[i]] = 1;
-    PyBuffer_Release(&options);
-    pyzmq.closed = (PyGetSetDescrObject *)Py_NewRef(closed);
-    pyzmq.underlying = (PyGetSetDescrObject *)Py_NewRef(underlying);
-    pyzmq.get = Py_NewRef(get);
-    pyzmq.recv = Py_NewRef(recv);
+    for (Py_ssize_t i = 0; i < PyBytes_GET_SIZE(options); i++)
+        pyzmq.is_integer[(unsigned char)PyBytes_AS_STRING(options)[i]] = 1;
     Py_RETURN_NONE;
 }
 
@@ -96,12 +119,12 @@ static PyObject *use(PyObject *Py_UNUSED(module), PyObject *args) {
 
 /* --- the gate ----------------------------------------------------------------------------------------------------- */
 
-#define NOT_INLINED __attribute__((noinline)) /* see `one call` */
 #define SLOT(object, slot) (*(PyObject **)((char *)(object) + green.offset[slot]))
 
 /* Whether an object is of a class or a subclass. `seen` is the first type that was: most programs use no other, and to
    walk along the bases for each call would take longer than all else here. */
 static int is_a(PyObject *object, PyTypeObject *class, PyTypeObject **seen) {
+    if (object == NULL) return 0;
     PyTypeObject *type = Py_TYPE(object);
     if (type == *seen) return 1;
     if (class == NULL || !PyType_IsSubtype(type, class)) return 0;
@@ -117,37 +140,22 @@ int is_closed(PyObject *socket) {
 }
 
 /* The address of a green socket, if it may be used here; else NULL, without an error. */
-static void *address_of(PyObject *socket) {
+INLINED static void *address_of(PyObject *socket) {
     static PyTypeObject *socket_seen, *state_seen;
-    if (!is_a(socket, green.socket, &socket_seen)) return NULL;
-    PyObject *state = SLOT(socket, STATE);
-    if (state == NULL || !is_a(state, green.state, &state_seen)) return NULL;
-    PyObject *address = SLOT(state, ADDRESS);
+    if (!is_a(socket, green.socket, &socket_seen) || !is_a(SLOT(socket, STATE), green.state, &state_seen)) return NULL;
+    PyObject *address = SLOT(SLOT(socket, STATE), ADDRESS);
     if (address == NULL || is_closed(socket)) return NULL;
     return PyLong_CheckExact(address) ? PyLong_AsVoidPtr(address) : free_address(address);
 }
 
-PyObject *state_of(PyObject *socket) {
-    return SLOT(socket, STATE);
-}
-
 PyObject *direction_of(PyObject *socket, int way) {
-    return SLOT(socket, way);
+    static PyTypeObject *seen[STATE];
+    return is_a(SLOT(socket, way), green.direction, &seen[way]) ? SLOT(socket, way) : NULL;
 }
 
 SharedLock *lock_of(PyObject *socket) {
     PyObject *lock = SLOT(SLOT(socket, STATE), ADDRESS);
     return lock != NULL && Py_IS_TYPE(lock, &SharedLock_Type) ? (SharedLock *)lock : NULL;
-}
-
-/* What a weak reference is to, or None. */
-static PyObject *referent(PyObject *reference) {
-#if PY_VERSION_HEX >= 0x030D0000
-    PyObject *found;
-    return PyWeakref_GetRef(reference, &found) > 0 ? found : Py_NewRef(Py_None);
-#else
-    return Py_NewRef(PyWeakref_GET_OBJECT(reference));
-#endif
 }
 
 int is_here(PyObject *reference) {
@@ -160,88 +168,47 @@ int is_here(PyObject *reference) {
     return last != NULL && last == here;
 }
 
-/* How many calls may still take the fast path. */
-static long calls_left(PyObject *direction) {
+long calls_left(PyObject *direction) {
     PyObject *left = SLOT(direction, CALLS_LEFT);
     return left != NULL && PyLong_CheckExact(left) ? PyLong_AsLong(left) : 0;
 }
 
-/* What the gate has let through, all of it borrowed, and true until Python code runs. */
-typedef struct {
-    void *address;
-    PyObject *direction;
-    long calls_left;
-} Gate;
-
-/* Whether the next call may take the fast path: DONE, or else CLOSED or PYTHON. */
-static int open_gate(Gate *gate, PyObject *socket, int way) {
-    static PyTypeObject *seen[STATE];
-    if ((gate->address = address_of(socket)) == NULL) return PYTHON;
-    gate->direction = SLOT(socket, way);
-    if (gate->direction == NULL || !is_a(gate->direction, green.direction, &seen[way])) return PYTHON;
-    gate->calls_left = calls_left(gate->direction);
-    if (gate->calls_left <= 0) return CLOSED;
-    return way == SENDING || way == MESSAGE_SENDING || is_here(SLOT(gate->direction, LAST_RECEIVER)) ? DONE : CLOSED;
+void set_calls_left(PyObject *direction, long number) {
+    Py_XSETREF(SLOT(direction, CALLS_LEFT), PyLong_FromLong(number)); /* CPython keeps small numbers: no allocation */
 }
 
-/* A call is made, or has met EAGAIN: it counts. */
-static void count_down(const Gate *gate) {
-    Py_XSETREF(SLOT(gate->direction, CALLS_LEFT), PyLong_FromLong(gate->calls_left - 1)); /* CPython keeps small ones */
+INLINED static int pass_gate(Gate *gate, PyObject *socket, int way) {
+    if ((gate->address = address_of(socket)) == NULL) return PYTHON;
+    if ((gate->direction = direction_of(socket, way)) == NULL) return PYTHON;
+    gate->calls_left = calls_left(gate->direction);
+    if (gate->calls_left <= 0) return CLOSED;
+    return IS_SEND(way) || is_here(SLOT(gate->direction, LAST_RECEIVER)) ? DONE : CLOSED;
+}
+
+int open_gate(Gate *gate, PyObject *socket, int way) {
+    return pass_gate(gate, socket, way);
 }
 
 /* The call has sent or received so many octets: large ones end a turn sooner. */
-static void count_size(PyObject *direction, size_t size) {
+static void count_size(PyObject *direction, Py_ssize_t size) {
     if (size < ONE_MORE) return;
     long left = calls_left(direction), more = size / ONE_MORE < LONG_MAX ? (long)(size / ONE_MORE) : LONG_MAX;
-    if (left > 0) Py_XSETREF(SLOT(direction, CALLS_LEFT), PyLong_FromLong(left > more ? left - more : 0));
+    if (left > 0) set_calls_left(direction, left > more ? left - more : 0);
 }
 
-/* Note that a call has met EAGAIN, and returns AGAIN: if threads share the socket, this one may sleep on it. */
-static int refused(PyObject *socket, int sends) {
-    SharedLock *lock = lock_of(socket);
-    if (lock != NULL) {
-        lock->refused = lock->calls;
-        lock->refused_way = sends;
-    }
-    return AGAIN;
-}
-
-/* A call has failed after it was counted. To a REQ or REP the countdown says "a send has happened", and none has. */
-static void close_gate(PyObject *direction) {
-    Py_XSETREF(SLOT(direction, CALLS_LEFT), PyLong_FromLong(0));
-}
-
-/* Let a direction's calls take the fast path once more for a whole turn. Not if it is closed. */
-static void refill(SharedLock *lock, PyObject *direction) {
-    if (direction == NULL || !PyObject_TypeCheck(direction, green.direction) || calls_left(direction) <= 0) return;
-    PyObject *full = PyLong_FromLong(lock->full); /* a small number, as above */
-    if (full != NULL) Py_XSETREF(SLOT(direction, CALLS_LEFT), full);
-}
-
-/* A part was received; the lock is that before it was. On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
-static void note_received(SharedLock *lock, PyObject *socket, PyObject *direction, PyObject *bytes) {
-    count_size(direction, (size_t)PyBytes_GET_SIZE(bytes));
-    if (lock == NULL) return;
-    note_turn();
-    if (lock->alternates) refill(lock, SLOT(socket, SENDING));
-}
-
-/* --- one call ------------------------------------------------------------------------------------------------------
+/* --- one attempt, without a wait -----------------------------------------------------------------------------------
    The functions that have a Message, or anything that is pointed to, on their stack return before greenlets may switch:
    greenlet copies the stack of one that parks, and a checker of addresses would object. So they are not inlined. */
 
 struct Stopped stopped;
+PyObject *taken;
 
 /* Copy, without the GIL if that takes long. Returns whether it was released. */
 static int copy(void *to, const void *from, size_t size) {
-    if (size < BIG) {
-        memcpy(to, from, size);
-        return 0;
-    }
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *released = size < BIG ? NULL : PyEval_SaveThread();
     memcpy(to, from, size);
-    Py_END_ALLOW_THREADS
-    return 1;
+    if (released != NULL) PyEval_RestoreThread(released);
+    return released != NULL;
 }
 
 /* A message with these bytes: 0, or -1 if there is no memory. Adds to `released` whether the GIL was. */
@@ -252,95 +219,55 @@ static int make_message(Message *message, PyObject *bytes, int *released) {
     return 0;
 }
 
-/* Send so many messages as parts of one. Returns how many are sent, and what has ended it in `error`. */
-static Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *error) {
+Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *error) {
     Py_ssize_t next = 0;
     while (next < count && zmq.msg_send_(&messages[next], address, DONTWAIT | (next + 1 < count) * SNDMORE) >= 0)
-        next++;
+        next++; /* libzmq has emptied the message: nothing is left to close */
     *error = next < count ? zmq.errno_() : 0;
     return next;
 }
 
-/* The same, of one message or of all parts, with the lock that is held; NULL if none is. If this thread has received since
-   its last one: without the GIL. The two take turns, probably: the message wakes a thread, which could not go on. */
-static Py_ssize_t send_waking(SharedLock *lock, Message *messages, Py_ssize_t count, void *address, int *error) {
-    if (lock == NULL || !takes_turns()) return send_parts(messages, count, address, error);
-    Py_ssize_t sent;
-    Py_BEGIN_ALLOW_THREADS
-    sent = send_parts(messages, count, address, error);
-    Py_END_ALLOW_THREADS
-    return sent;
-}
-
-NOT_INLINED int try_send(PyObject *socket, PyObject *bytes) {
-    Message message;
-    Gate gate;
-    int released = 0, error = 0;
-    Py_ssize_t sent = 0;
-    int gates = open_gate(&gate, socket, SENDING);
-    if (gates != DONE) return gates;
-    if (make_message(&message, bytes, &released) != 0) return PYTHON;
-    if (!released || open_gate(&gate, socket, SENDING) == DONE) {
-        SharedLock *lock = lock_of(socket);
-        if (lock != NULL && !try_hold(lock)) lock = NULL;
-        sent = send_waking(lock, &message, 1, gate.address, &error);
-        if (lock != NULL) let_go(lock);
-    }
-    if (sent == 1) {
-        count_down(&gate); /* libzmq has emptied the message: nothing is left to close */
-        count_size(gate.direction, (size_t)PyBytes_GET_SIZE(bytes));
-        return DONE;
-    }
-    zmq.msg_close_(&message);
-    if (error != EAGAIN) return PYTHON;
-    count_down(&gate);
-    return refused(socket, 1);
-}
-
-/* Send all parts, a tuple or list of bytes. They are copied first: so nothing but libzmq can end it in the middle. If it
-   does, the lock is still held. */
-NOT_INLINED int try_send_parts(PyObject *socket, PyObject *parts) {
+/* Send bytes, or a tuple of bytes as one message. All are copied first: only libzmq can end it in the middle. */
+NOT_INLINED static int try_send(PyObject *socket, int way, PyObject *bytes) {
     Message in_place[MESSAGES_IN_PLACE], *messages = in_place;
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(parts), made = 0, next = 0;
+    int is_tuple = PyTuple_CheckExact(bytes), released = 0, error = 0;
+    PyObject **parts = is_tuple ? &PyTuple_GET_ITEM(bytes, 0) : &bytes;
+    Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(bytes) : 1, made = 0, sent = 0;
     Gate gate;
-    int released = 0, outcome = PYTHON, error = 0;
-    if (open_gate(&gate, socket, MESSAGE_SENDING) != DONE) return PYTHON;
-    SharedLock *lock = lock_of(socket);
-    if (lock != NULL && !try_hold(lock)) return PYTHON;
+    SharedLock *lock = NULL;
+    int outcome = pass_gate(&gate, socket, way);
+    if (outcome != DONE) return outcome;
     if (count > MESSAGES_IN_PLACE) messages = PyMem_RawCalloc(count, sizeof *messages);
-    while (messages != NULL && made < count &&
-           make_message(&messages[made], PySequence_Fast_GET_ITEM(parts, made), &released) == 0)
-        made++;
-    int is_open = !released || lock != NULL || open_gate(&gate, socket, MESSAGE_SENDING) == DONE;
-    if (is_open && made == count) {
-        next = send_waking(lock, messages, count, gate.address, &error);
-        outcome = next == count ? DONE : next > 0 || error == EAGAIN ? AGAIN : PYTHON;
-        stopped.error = error;
-        stopped.sent = next;
-        stopped.lock = outcome == AGAIN && next > 0 ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL;
-        if (outcome != PYTHON) count_down(&gate);
-        for (Py_ssize_t i = 0; outcome == DONE && i < count; i++)
-            count_size(gate.direction, (size_t)PyBytes_GET_SIZE(PySequence_Fast_GET_ITEM(parts, i)));
+    while (messages != NULL && made < count && make_message(&messages[made], parts[made], &released) == 0) made++;
+    if (made < count || (released && open_gate(&gate, socket, way) != DONE)) {
+        outcome = PYTHON;
+    } else {
+        lock = lock_of(socket);
+        sent = lock == NULL ? send_parts(messages, count, gate.address, &error)
+                            : send_shared(lock, messages, count, gate.address, &error);
+        outcome = sent == count ? DONE : sent > 0 || error == EAGAIN ? AGAIN : PYTHON;
+        if (outcome != PYTHON)
+            set_calls_left(gate.direction, gate.calls_left - 1); /* one that met EAGAIN counts, too */
+        for (Py_ssize_t i = 0; i < sent; i++) count_size(gate.direction, PyBytes_GET_SIZE(parts[i]));
     }
-    for (Py_ssize_t i = next; i < made; i++) zmq.msg_close_(&messages[i]);
+    stopped.sent = sent;
+    stopped.error = error;
+    stopped.lock = sent > 0 && sent < count ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL;
+    for (Py_ssize_t i = sent; i < made; i++) zmq.msg_close_(&messages[i]);
     if (messages != in_place) PyMem_RawFree(messages);
-    if (lock != NULL && !(outcome == AGAIN && next > 0)) let_go(lock);
-    return outcome == AGAIN && next == 0 ? refused(socket, 1) : outcome;
+    return outcome;
 }
 
-/* Receive one part: its bytes; or NULL with libzmq's `error`, or with an exception and no `error`. If it has `arrived`, it
-   is taken from there. */
-static PyObject *receive_part(void *address, Sleeper *arrived, int *more, int *released, int *error) {
-    Message own, *message = arrived == NULL ? &own : message_of(arrived);
-    if (arrived == NULL) {
-        zmq.msg_init_(message);
-        if (zmq.msg_recv_(message, address, DONTWAIT) < 0) {
-            *error = zmq.errno_();
-            zmq.msg_close_(message);
-            return NULL;
-        }
-    }
+/* Receive one part, which may have `arrived` already. NULL with libzmq's `error`, or with an exception and no `error`. */
+INLINED static PyObject *receive_part(void *address, Message *arrived, int *more, int *released, int *error) {
+    Message own, *message = arrived == NULL ? &own : arrived;
     *error = 0;
+    if (arrived == NULL) zmq.msg_init_(message);
+    if (arrived == NULL && zmq.msg_recv_(message, address, DONTWAIT) < 0) {
+        *error = zmq.errno_();
+        zmq.msg_close_(message);
+        return NULL;
+    }
     *more = zmq.msg_more_(message) != 0;
     size_t size = zmq.msg_size_(message);
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
@@ -350,40 +277,41 @@ static PyObject *receive_part(void *address, Sleeper *arrived, int *more, int *r
     return bytes;
 }
 
-PyObject *taken;
+NOT_INLINED int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived) {
+    void *address = gate->address;
+    int more = 1, released = 0, error = 0;
+    for (int is_first = 1; more; is_first = 0) {
+        PyObject *bytes = NULL;
+        if (released && lock == NULL) address = address_of(socket); /* another thread may have closed it meanwhile */
+        released = 0;
+        error = ENOTSOCK;
+        if (address != NULL) bytes = receive_part(address, is_first ? arrived : NULL, &more, &released, &error);
+        if (bytes == NULL && error != 0 && is_first) return error == EAGAIN ? AGAIN : PYTHON;
+        if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
+            Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
+        if (bytes == NULL) return FAILED;
+        count_size(gate->direction, PyBytes_GET_SIZE(bytes));
+        if (lock != NULL) note_received(lock, socket);
+        if (parts == NULL) { /* no other thread runs from here to where `taken` is read */
+            taken = bytes;
+            return DONE;
+        }
+        int kept = PyList_Append(parts, bytes) == 0;
+        Py_DECREF(bytes);
+        if (!kept) return FAILED;
+    }
+    return DONE;
+}
 
-NOT_INLINED int try_recv(PyObject *socket) {
+/* Receive one part, which is `taken` then; or all parts into an empty list. */
+NOT_INLINED static int try_recv(PyObject *socket, int way, PyObject *parts) {
     Gate gate;
-    int more, released = 0, error = 0;
-    int gates = open_gate(&gate, socket, RECEIVING);
-    if (gates != DONE) return gates;
-    count_down(&gate); /* before other threads may run; if Python has to call again it counts twice */
+    int outcome = pass_gate(&gate, socket, way);
+    if (outcome != DONE) return outcome;
     SharedLock *lock = lock_of(socket);
-    /* No other thread runs from here to where `taken` is read. */
-    taken = receive_part(gate.address, NULL, &more, &released, &error);
-    if (taken != NULL) note_received(lock, socket, gate.direction, taken);
-    return taken != NULL ? DONE : error == EAGAIN ? refused(socket, 0) : error != 0 ? PYTHON : FAILED;
-}
-
-/* What a sleep has received is taken. */
-static void end_receiving(SharedLock *lock) {
-    Sleeper *arrived = lock->arrived;
-    lock->arrived = NULL;
-    let_go(lock);
-    Py_DECREF(arrived);
-}
-
-/* Take what a sleep has received, and count the call. */
-NOT_INLINED int take_recv(PyObject *socket) {
-    SharedLock *lock = received_on;
-    Gate gate = {NULL, SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
-    int more, released = 0, error = 0;
-    if (gate.calls_left > 0) count_down(&gate);
-    PyObject *bytes = receive_part(NULL, lock->arrived, &more, &released, &error);
-    if (bytes != NULL) note_received(lock, socket, gate.direction, bytes);
-    end_receiving(lock);
-    taken = bytes;
-    return bytes != NULL ? DONE : FAILED;
+    if (lock != NULL) return receive_shared(lock, socket, parts, &gate);
+    set_calls_left(gate.direction, gate.calls_left - 1); /* before other threads may run; PYTHON counts twice */
+    return receive_parts(socket, parts, &gate, NULL, NULL);
 }
 
 /* recv(socket, flags, copy, track): as pyzmq's own `recv`, which does what is not usual. For `SocketState.perform`. */
@@ -397,73 +325,6 @@ static PyObject *receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     if (bytes != NULL || PyErr_Occurred()) return bytes;
     if (error == EAGAIN) return PyObject_CallFunction(green.raise_error, "i", error);
     return PyObject_Vectorcall(pyzmq.recv, args, count, NULL);
-}
-
-static int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock) {
-    void *address = gate->address;
-    int more = 1, released = 0, error = 0;
-    while (more) {
-        PyObject *bytes = NULL;
-        Sleeper *arrived = lock == NULL || PyList_GET_SIZE(parts) > 0 ? NULL : lock->arrived;
-        if (released && lock == NULL) address = address_of(socket); /* another thread may have closed it meanwhile */
-        released = 0;
-        error = ENOTSOCK;
-        if (address != NULL) bytes = receive_part(address, arrived, &more, &released, &error);
-        if (bytes == NULL && error != 0 && PyList_GET_SIZE(parts) == 0) return error == EAGAIN ? AGAIN : PYTHON;
-        if (bytes == NULL && error != 0) /* the rest is lost, as in pyzmq: libzmq hands over whole messages or none */
-            Py_XDECREF(PyObject_CallFunction(green.raise_error, "i", error));
-        int kept = bytes != NULL && PyList_Append(parts, bytes) == 0;
-        if (kept) note_received(lock, socket, gate->direction, bytes);
-        Py_XDECREF(bytes);
-        if (!kept) return FAILED;
-    }
-    return DONE;
-}
-
-/* Receive all parts into an empty list. The lock is held: the GIL may be released in the middle of the message. */
-NOT_INLINED int try_recv_parts(PyObject *socket, PyObject *parts) {
-    Gate gate;
-    if (open_gate(&gate, socket, MESSAGE_RECEIVING) != DONE) return PYTHON;
-    SharedLock *lock = lock_of(socket);
-    if (lock != NULL && !try_hold(lock)) return PYTHON;
-    count_down(&gate);
-    int outcome = receive_parts(socket, parts, &gate, lock);
-    if (lock != NULL) let_go(lock);
-    return outcome == AGAIN ? refused(socket, 0) : outcome;
-}
-
-/* The same, of which a sleep has received the first part. */
-NOT_INLINED int take_recv_parts(PyObject *socket, PyObject *parts) {
-    SharedLock *lock = received_on;
-    Gate gate = {origin_of(lock->arrived), SLOT(socket, RECEIVING), calls_left(SLOT(socket, RECEIVING))};
-    if (gate.calls_left > 0) count_down(&gate);
-    int outcome = receive_parts(socket, parts, &gate, lock);
-    end_receiving(lock);
-    return outcome;
-}
-
-int rest(PyObject *socket, int way) {
-    SharedLock *lock = lock_of(socket);
-    int outcome = AGAIN;
-    admitted = NULL;
-    if (lock != NULL) outcome = sleep_on(lock, socket, way, 0);
-    if (outcome == RETRY || outcome == RECEIVED) refill(lock, SLOT(socket, way)); /* a new turn */
-    if (outcome == FAILED && way == SENDING) close_gate(SLOT(socket, way));
-    return outcome;
-}
-
-int can_receive(PyObject *socket, int whole) {
-    Gate gate;
-    return open_gate(&gate, socket, whole ? MESSAGE_RECEIVING : RECEIVING) == DONE;
-}
-
-int rest_first(PyObject *socket, int whole) {
-    SharedLock *lock = NULL;
-    if (has_answered() && can_receive(socket, whole)) lock = lock_of(socket);
-    int outcome = lock == NULL ? RETRY : sleep_on(lock, socket, RECEIVING, 1);
-    /* A sleep begins a new turn. What was there at once counts, or a thread that never sleeps would never end one. */
-    if (outcome == RECEIVED && has_slept(lock->arrived)) refill(lock, SLOT(socket, RECEIVING));
-    return outcome;
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
@@ -481,24 +342,217 @@ static void *any_address_of(PyObject *socket) {
 /* get_option(socket, option): as pyzmq's own `get`, which answers where the option is no C int, and raises where libzmq
    has an error. */
 static PyObject *get_option(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
-    if (count == 2 && PyLong_Check(args[1])) {
-        int value = 0, overflow;
-        size_t size = sizeof value;
-        long option = PyLong_AsLongAndOverflow(args[1], &overflow);
-        if (!overflow && option >= 0 && option < OPTIONS && pyzmq.is_integer[option]) {
-            void *address = address_of(args[0]);
-            if (address == NULL) address = any_address_of(args[0]);
-            if (address != NULL && zmq.getsockopt_(address, (int)option, &value, &size) == 0 && size == sizeof value)
-                return PyLong_FromLong(value);
-        }
+    int overflow, value = 0;
+    size_t size = sizeof value;
+    long option = count == 2 && PyLong_Check(args[1]) ? PyLong_AsLongAndOverflow(args[1], &overflow) : -1;
+    if (option >= 0 && option < OPTIONS && pyzmq.is_integer[option]) {
+        void *address = address_of(args[0]);
+        if (address == NULL) address = any_address_of(args[0]);
+        if (address != NULL && zmq.getsockopt_(address, (int)option, &value, &size) == 0 && size == sizeof value)
+            return PyLong_FromLong(value);
     }
     return PyObject_Vectorcall(pyzmq.get, args, count, NULL);
 }
 
+/* --- FastMethod: a method of greenzmq's Socket, written in Python, whose usual case is done here -------------------- */
+
+static PyObject *names[3], *defaults[3];  /* of the arguments flags, copy and track */
+static PyObject *name_of_perform, *usual; /* (copy, track), as `perform` gets them */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *function; /* the method in Python */
+    PyObject *then;     /* what follows an attempt that met EAGAIN: a function */
+    int performs;       /* or `SocketState.perform` with that as its call */
+    int sleeps;         /* it may sleep on a socket that threads share, and `then` knows of that */
+    int way;            /* RECEIVING to MESSAGE_SENDING */
+    PyObject *dict;     /* for functools.update_wrapper */
+    PyObject *weakrefs;
+} FastMethod;
+
+/* Whether the arguments after the first `required` ones are flags=0, copy=True, track=False, as far as they are given.
+   If one is given twice Python has to say so. */
+INLINED static int are_defaults(PyObject *const *args, Py_ssize_t count, Py_ssize_t required, PyObject *kwnames) {
+    Py_ssize_t optional = count - required;
+    if (optional < 0 || optional > 3) return 0;
+    for (Py_ssize_t i = 0; i < optional; i++)
+        if (args[required + i] != defaults[i]) return 0;
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        Py_ssize_t which = optional; /* those before it were given by position */
+        while (which < 3 && PyTuple_GET_ITEM(kwnames, i) != names[which]) which++;
+        if (which == 3 || args[count + i] != defaults[which]) return 0;
+    }
+    return 1;
+}
+
+/* Go on in `SocketState.perform`, in the place of the method in Python.
+
+   A greenlet that waits keeps a copy of its stack, so little is to stand there. The arguments do not, so that the
+   compiler can leave this frame, and the caller's, with the call that ends it. They and the function are borrowed: Python
+   takes them over before any other code runs. Not so 3.10, and what takes any number of arguments: there the garbage
+   collector may run first. Nor what observes `perform`, and stands in its place; that is called as any object is. */
+static PyObject *perform(const FastMethod *self, PyObject *socket, PyObject *call_args, int outcome) {
+#if PY_VERSION_HEX < 0x030B0000
+    PyObject *args[7];
+#else
+    static PyObject *args[7];
+#endif
+    PyObject *state = SLOT(socket, STATE), *direction = SLOT(socket, self->way);
+    PyObject *met_again = outcome == AGAIN ? Py_True : Py_False;
+    PyObject *function = PyObject_GetAttr((PyObject *)Py_TYPE(state), name_of_perform);
+    if (function == NULL) return NULL;
+    int is_simple = PyFunction_Check(function) && Py_REFCNT(function) > 1 &&
+                    !(((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags & (CO_VARARGS | CO_VARKEYWORDS));
+    Py_DECREF(function); /* the class keeps it */
+    if (!is_simple)
+        return PyObject_CallMethodObjArgs(state, name_of_perform, socket, direction, self->then, defaults[0], call_args,
+                                          met_again, NULL);
+    args[0] = state, args[1] = socket, args[2] = direction, args[3] = self->then;
+    args[4] = defaults[0], args[5] = call_args, args[6] = met_again;
+    return PyVectorcall_Function(function)(function, args, 7, NULL);
+}
+
+#define IN_PYTHON PyObject_Vectorcall(self->function, args, nargsf, kwnames)
+
+/* What is to be sent, if that is plain: bytes, or a tuple of them, which nobody can change in a wait. Or NULL, perhaps
+   with an exception. To make a tuple may run the garbage collector: only then are the parts what they are. */
+static PyObject *plain_bytes(PyObject *data, int way) {
+    if (way == SENDING) return PyBytes_CheckExact(data) ? Py_NewRef(data) : NULL;
+    if (!PyList_CheckExact(data) && !PyTuple_CheckExact(data)) return NULL;
+    PyObject *parts = PySequence_Tuple(data);
+    Py_ssize_t count = parts == NULL ? 0 : PyTuple_GET_SIZE(parts), plain = 0;
+    while (plain < count && PyBytes_CheckExact(PyTuple_GET_ITEM(parts, plain))) plain++;
+    if (count == 0 || plain < count) Py_CLEAR(parts);
+    return parts;
+}
+
+/* What follows an error after `sent` parts. In the middle of a message the lock is held to its end, if there is one:
+   nobody else's parts come in between. */
+static PyObject *send_again(const FastMethod *self, PyObject *socket, PyObject *data, Py_ssize_t sent, int error,
+                            Sleeper *used, SharedLock *lock) {
+    PyObject *result = end_sleep(used, socket, PyObject_CallFunction(self->then, "OOni", socket, data, sent, error));
+    if (lock != NULL) let_go(lock);
+    Py_XDECREF(lock);
+    return result;
+}
+
+static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    const FastMethod *self = (FastMethod *)callable;
+    if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 2, kwnames)) return IN_PYTHON;
+    PyObject *data = plain_bytes(args[1], self->way), *result = NULL;
+    if (data == NULL) return PyErr_Occurred() ? NULL : IN_PYTHON;
+    int outcome = RETRY, error = 0;
+    Py_ssize_t sent = 0;
+    Sleeper *used = NULL;
+    SharedLock *lock = NULL;
+    while (outcome == RETRY) {
+        outcome = try_send(args[0], self->way, data);
+        sent = stopped.sent; /* at once, as is all that follows here: other threads may send in a wait */
+        error = stopped.error;
+        lock = stopped.lock;
+        if (outcome != AGAIN || sent > 0 || !self->sleeps) break;
+        outcome = rest(args[0], self->way);
+        used = admitted;
+    }
+    if (outcome == DONE) result = Py_NewRef(Py_None);
+    if ((outcome == AGAIN || outcome == CLOSED) && self->performs) {
+        PyObject *call_args = PyTuple_Pack(3, data, defaults[1], defaults[2]);
+        if (call_args != NULL) result = perform(self, args[0], call_args, outcome);
+        Py_XDECREF(call_args);
+    } else if (outcome == AGAIN) {
+        result = send_again(self, args[0], data, sent, error, used, lock);
+    } else if (outcome == PYTHON || outcome == CLOSED) { /* with the parts that there were at the call */
+        result = PyObject_CallFunctionObjArgs(self->function, args[0], data, NULL);
+    }
+    Py_DECREF(data);
+    return result;
+}
+
+static PyObject *call_recv(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    const FastMethod *self = (FastMethod *)callable;
+    if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 1, kwnames)) return IN_PYTHON;
+    /* Made before the look at the gate: in Python 3.10 and 3.11 this may run the garbage collector, and so anything. */
+    PyObject *parts = self->way == MESSAGE_RECEIVING ? PyList_New(0) : NULL;
+    if (self->way == MESSAGE_RECEIVING && parts == NULL) return NULL;
+    int outcome = self->sleeps ? rest_first(args[0], self->way) : RETRY;
+    while (outcome == RETRY) {
+        outcome = try_recv(args[0], self->way, parts);
+        if (outcome == AGAIN && self->sleeps) outcome = rest(args[0], self->way);
+    }
+    Sleeper *used = self->sleeps ? admitted : NULL;
+    if (outcome == RECEIVED) outcome = take_arrived(args[0], parts);
+    if (outcome == DONE) return parts != NULL ? parts : taken;
+    Py_XDECREF(parts);
+    if (outcome == FAILED) return NULL;
+    if (outcome == PYTHON || (outcome == CLOSED && !self->performs)) return IN_PYTHON;
+    if (self->performs) return perform(self, args[0], usual, outcome);
+    return end_sleep(used, args[0], PyObject_CallOneArg(self->then, args[0]));
+}
+
+/* FastMethod(way, function, then, performs, sleeps) */
+static PyObject *FastMethod_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    PyObject *function, *then;
+    int way, performs, sleeps;
+    if (!PyArg_ParseTuple(args, "iOOpp", &way, &function, &then, &performs, &sleeps)) return NULL;
+    if (way < 0 || way >= STATE) return PyErr_Format(PyExc_ValueError, "there is no way %d", way);
+    FastMethod *self = (FastMethod *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->vectorcall = IS_SEND(way) ? call_send : call_recv;
+    self->function = Py_NewRef(function);
+    self->then = Py_NewRef(then);
+    self->performs = performs;
+    self->sleeps = sleeps;
+    self->way = way;
+    return (PyObject *)self;
+}
+
+static int FastMethod_traverse(FastMethod *self, visitproc visit, void *arg) {
+    Py_VISIT(self->function);
+    Py_VISIT(self->then);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+static void FastMethod_dealloc(FastMethod *self) {
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    Py_XDECREF(self->function);
+    Py_XDECREF(self->then);
+    Py_XDECREF(self->dict);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *FastMethod_get(PyObject *self, PyObject *object, PyObject *Py_UNUSED(type)) {
+    return object == NULL || object == Py_None ? Py_NewRef(self) : PyMethod_New(self, object);
+}
+
+static PyGetSetDef FastMethod_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyTypeObject FastMethod_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.FastMethod",
+    .tp_doc = "A method written in Python, whose usual case is done in C.",
+    .tp_basicsize = sizeof(FastMethod),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_new = FastMethod_new,
+    .tp_dealloc = (destructor)FastMethod_dealloc,
+    .tp_traverse = (traverseproc)FastMethod_traverse,
+    .tp_call = PyVectorcall_Call,
+    .tp_vectorcall_offset = offsetof(FastMethod, vectorcall),
+    .tp_dictoffset = offsetof(FastMethod, dict),
+    .tp_weaklistoffset = offsetof(FastMethod, weakrefs),
+    .tp_descr_get = FastMethod_get,
+    .tp_getset = FastMethod_getset,
+};
+
 /* --- the module --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
-    {"load", load_libzmq, METH_O, "Find libzmq's functions in a loaded library, and return libzmq's version."},
+    {"load", load, METH_O, "Find libzmq's functions in a loaded library, and return libzmq's version."},
     {"use_pyzmq", use_pyzmq, METH_VARARGS, "Say what pyzmq's Socket is."},
     {"use", use, METH_VARARGS, "Say what greenzmq's classes are."},
     {"recv", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "Receive a part, as pyzmq's own recv does."},
@@ -514,8 +568,17 @@ static int set_up(PyObject *module) {
         return -1;
     }
     interpreter = this_one;
+    const char *const words[] = {"flags", "copy", "track"};
+    for (int i = 0; i < 3; i++)
+        if ((names[i] = PyUnicode_InternFromString(words[i])) == NULL) return -1;
+    defaults[0] = PyLong_FromLong(0); /* CPython's own, as the other two */
+    defaults[1] = Py_True;
+    defaults[2] = Py_False;
+    name_of_perform = PyUnicode_InternFromString("perform");
+    usual = PyTuple_Pack(2, Py_True, Py_False);
+    if (name_of_perform == NULL || usual == NULL) return -1;
     if (PyModule_AddIntMacro(module, INTERFACE) < 0) return -1;
-    return set_up_methods(module) == 0 ? set_up_shared(module) : -1;
+    return PyModule_AddType(module, &FastMethod_Type) == 0 ? set_up_shared(module) : -1;
 }
 
 static PyModuleDef_Slot slots[] = {

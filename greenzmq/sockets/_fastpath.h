@@ -1,4 +1,4 @@
-/* What the files of the extension share: libzmq's functions, and the lock of a socket that threads share. */
+/* What the fast path and the sleep of threads know of each other: libzmq's functions, a socket's gate, and its lock. */
 
 #ifndef GREENZMQ_FASTPATH_H
 #define GREENZMQ_FASTPATH_H
@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define INTERFACE 4 /* as in accelerator.py */
+#define INTERFACE 5 /* as in accelerator.py */
 
 #if defined(PYPY_VERSION) || defined(Py_GIL_DISABLED)
 #error "the compiled fast path is for CPython with its lock"
@@ -32,17 +32,22 @@ typedef union {
     X(msg_recv, int, (Message *, void *, int))                                                                         \
     X(getsockopt, int, (void *, int, void *, size_t *))
 
+#define INLINED inline __attribute__((always_inline))
+#define NOT_INLINED __attribute__((noinline))
+
+#define DONTWAIT 1 /* ZMQ_DONTWAIT */
+#define SNDMORE 2  /* ZMQ_SNDMORE */
+
 #define FIELD(name, result, arguments) result(*name##_) arguments;
 extern struct Zmq {
     FUNCTIONS(FIELD)
 } zmq;
 
-/* load(path): find the functions in the shared library at `path`, which is loaded already, and in those that it needs. */
-PyObject *load_libzmq(PyObject *module, PyObject *path);
-
 /* --- one attempt, without a wait (_fastpath.c) --------------------------------------------------------------------- */
 
-#define BIG 65536 /* octets from which on the GIL is released, as pyzmq's COPY_THRESHOLD */
+/* The slots that are read here. The first four are the ways of calling, and hold a Direction or something else. */
+enum { RECEIVING, SENDING, MESSAGE_RECEIVING, MESSAGE_SENDING, STATE, ADDRESS, CALLS_LEFT, LAST_RECEIVER, SLOTS };
+#define IS_SEND(way) ((way) & 1)
 
 /* What an attempt has come to. */
 enum {
@@ -52,38 +57,58 @@ enum {
     CLOSED,   /* the same, of a green socket whose gate is closed: that would call `perform` */
     FAILED,   /* an exception is set */
     RETRY,    /* of a rest: the attempt is to be made once more, or at all */
-    RECEIVED, /* of a rest: it has received, and what follows is `take_recv` or `take_recv_parts` */
+    RECEIVED, /* of a rest: it has received, and what follows is `take_arrived` */
 };
 
-int try_send(PyObject *socket, PyObject *bytes);
-int try_recv(PyObject *socket);
-int try_send_parts(PyObject *socket, PyObject *parts);
-int try_recv_parts(PyObject *socket, PyObject *parts);
-/* The same as the two that receive, after RECEIVED. */
-int take_recv(PyObject *socket);
-int take_recv_parts(PyObject *socket, PyObject *parts);
+/* What the gate has let through, all of it borrowed, and true until Python code runs. */
+typedef struct {
+    void *address;
+    PyObject *direction;
+    long calls_left;
+} Gate;
 
-/* What try_recv has received, if it is DONE. */
+/* Whether the next call of a socket may take the fast path: DONE, or else CLOSED or PYTHON. */
+int open_gate(Gate *gate, PyObject *socket, int way);
+/* One of the directions of a green socket whose gate was open, borrowed; NULL if there is none. */
+PyObject *direction_of(PyObject *socket, int way);
+/* How many calls may still take the fast path. */
+long calls_left(PyObject *direction);
+void set_calls_left(PyObject *direction, long number);
+/* Whether pyzmq says that its socket is closed. A failure counts as closed: Python finds out. */
+int is_closed(PyObject *socket);
+/* What a weak reference is to, or None: a new reference. */
+static inline PyObject *referent(PyObject *reference) {
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *found;
+    return PyWeakref_GetRef(reference, &found) > 0 ? found : Py_NewRef(Py_None);
+#else
+    return Py_NewRef(PyWeakref_GET_OBJECT(reference));
+#endif
+}
+/* Whether that is the greenlet that runs. */
+int is_here(PyObject *reference);
+
+typedef struct SharedLock SharedLock;
+
+/* Send so many messages as parts of one. Returns how many are sent, and what has ended it in `error`. */
+Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *error);
+/* Receive all parts into a list; or one part, into `taken`, if `parts` is NULL. The lock is that of a shared socket, or
+   NULL. The first part may have `arrived` already. */
+int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived);
 extern PyObject *taken;
-/* What try_send_parts has done, if it is AGAIN: how many parts were sent, what ended it, and the lock, if that is still
-   held: whoever reads it lets it go, and owns the reference. */
+/* What the last attempt to send has done: how many parts were sent, what ended it, and the lock if that is still held: then
+   whoever reads it owns the reference, and lets it go. */
 extern struct Stopped {
     Py_ssize_t sent;
     int error;
-    struct SharedLock *lock;
+    SharedLock *lock;
 } stopped;
-
-/* The state of a green socket whose gate was open, and a direction of it: 0 to receive, 1 to send. Borrowed. */
-PyObject *state_of(PyObject *socket);
-PyObject *direction_of(PyObject *socket, int way);
-
-int set_up_methods(PyObject *module);
 
 /* --- sockets that threads share (_shared.c) ------------------------------------------------------------------------- */
 
 typedef struct Sleeper Sleeper;
 
-typedef struct SharedLock {
+struct SharedLock {
     PyObject_HEAD
     PyThread_type_lock lock;
     unsigned long owner;   /* the thread that holds it */
@@ -99,54 +124,36 @@ typedef struct SharedLock {
     long refused_way;      /* and whether that was a recv (0) or a send (1) */
     long full;             /* what `fast_calls_left` is at the beginning of a turn */
     int alternates;        /* it is a REQ or REP */
-} SharedLock;
+};
 
-extern PyTypeObject SharedLock_Type, Sleeper_Type;
-
+/* The lock of a socket whose gate was open, if threads share it; else NULL. */
+SharedLock *lock_of(PyObject *socket);
+extern PyTypeObject SharedLock_Type;
 /* The address of the socket, if it can be used now: nobody holds the lock, and nobody sleeps. Counts as a use. */
 void *free_address(PyObject *lock);
-/* Take a lock that is free, and nobody sleeps; or 0, without a wait. And give it back. */
-int try_hold(SharedLock *lock);
 void let_go(SharedLock *lock);
 
-/* Sleep until a call that has met EAGAIN is worth another try: RETRY. Or RECEIVED: the first part of a message was, and
-   the lock is held. Or AGAIN: the call goes on in Python. Or FAILED: a signal handler has raised, and nobody has slept.
-   With `tries_first` to receive without an attempt before: then RETRY also says that this was not possible. */
-int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first);
-/* The lock, after RECEIVED; to be read at once. The socket may have lost it: another thread has got its address, say. */
-extern SharedLock *received_on;
-/* Where that first part is, of which libzmq socket it is, and whether it came only after a sleep. */
-Message *message_of(Sleeper *sleeper);
-void *origin_of(Sleeper *sleeper);
-int has_slept(Sleeper *sleeper);
-/* What stands in the place of an attempt to receive, in a thread that takes turns with another one: RETRY says that the
-   attempt has to be made. `whole` is for all parts. */
-int rest_first(PyObject *socket, int whole);
-/* Whether a receive may take the fast path now. */
-int can_receive(PyObject *socket, int whole);
-/* What follows an attempt that has met EAGAIN; see `sleep_on`. On a socket that threads do not share: AGAIN. */
+/* `send_parts` under the lock, which is still held if the message has stopped in its middle; EBUSY if it is not free. */
+Py_ssize_t send_shared(SharedLock *lock, Message *messages, Py_ssize_t count, void *address, int *error);
+/* Receive with the gate open, and count the call; see `receive_parts`. */
+int receive_shared(SharedLock *lock, PyObject *socket, PyObject *parts, const Gate *gate);
+/* A part was received. */
+void note_received(SharedLock *lock, PyObject *socket);
+
+/* What follows an attempt that has met EAGAIN. The thread sleeps, if it can, until the call is worth another try: RETRY. Or
+   RECEIVED: the first part of a message was received, and `take_arrived` follows. Or AGAIN: the call goes on in Python. Or
+   FAILED: a signal handler has raised, and nobody has slept. */
 int rest(PyObject *socket, int way);
+/* The same in the place of an attempt to receive, in a thread that takes turns with another one. Then RETRY also says that
+   the attempt has to be made. */
+int rest_first(PyObject *socket, int way);
+/* Take what has arrived, to be called at once; see `receive_parts`. */
+int take_arrived(PyObject *socket, PyObject *parts);
 /* Whom the last `rest` that gave AGAIN has let into the queue, or may still; NULL if nobody. The result of the call in
-   Python then goes through `end_sleep`. It is to be read at once, while no other thread runs. Not a pointer to a variable
-   of the caller's, since greenlets may switch during that call: see "one call" in _fastpath.c. */
+   Python then goes through `end_sleep`, which does nothing with NULL. It is to be read at once, while no other thread runs. Not a pointer to a variable
+   of the caller's, since greenlets may switch during that call: see "one attempt" in _fastpath.c. */
 extern Sleeper *admitted;
 PyObject *end_sleep(Sleeper *used, PyObject *socket, PyObject *result);
-
-/* The lock of a socket that threads share, whose address could be used just now; NULL of any other. */
-SharedLock *lock_of(PyObject *socket);
-
-/* Whether pyzmq says that its socket is closed. A failure counts as closed: Python finds out. */
-int is_closed(PyObject *socket);
-
-/* Whether a weak reference is to the greenlet that runs. */
-int is_here(PyObject *reference);
-
-/* Two threads that take turns: what one sends wakes the other, which then wants the GIL. So a thread that has received, or
-   has slept, releases the GIL for its next send, and one that has answered so for its next receive. */
-void note_turn(void);   /* this thread has received, or has slept */
-int has_turn(void);     /* whether that is the last thing it has done */
-int takes_turns(void);  /* the same, asked for a send, which is the last thing from now on */
-int has_answered(void); /* whether the last thing was such a send */
 
 int set_up_shared(PyObject *module);
 

@@ -23,7 +23,6 @@
 #include <sys/epoll.h>
 #endif
 
-#define DONTWAIT 1 /* ZMQ_DONTWAIT */
 #define EVENTS 15  /* ZMQ_EVENTS */
 #define SENDABLE 2 /* ZMQ_POLLOUT */
 
@@ -32,6 +31,8 @@
 #else
 #define PYTHONS_MONOTONIC CLOCK_MONOTONIC
 #endif
+
+static PyTypeObject Sleeper_Type;
 
 /* --- the lock ----------------------------------------------------------------------------------------------------- */
 
@@ -67,7 +68,8 @@ void *free_address(PyObject *object) {
     return lock->address;
 }
 
-int try_hold(SharedLock *lock) {
+/* Take a lock that is free, and nobody sleeps; or 0, without a wait. */
+static int try_hold(SharedLock *lock) {
     if (lock->held || !PyThread_acquire_lock(lock->lock, NOWAIT_LOCK)) return 0;
     lock->owner = PyThread_get_thread_ident();
     lock->held = 1;
@@ -250,24 +252,9 @@ PyTypeObject SharedLock_Type = {
 
 /* --- the sleeper -------------------------------------------------------------------------------------------------- */
 
+/* Two threads that take turns: what one sends wakes the other, which then wants the GIL. So a thread that has received, or
+   has slept, releases the GIL for its next send, and one that has answered so for its next receive. */
 static _Thread_local enum { NO_TURN, HAS_RECEIVED, HAS_ANSWERED } turn;
-
-void note_turn(void) {
-    turn = HAS_RECEIVED;
-}
-
-int has_turn(void) {
-    return turn == HAS_RECEIVED;
-}
-
-int takes_turns(void) {
-    turn = turn == HAS_RECEIVED ? HAS_ANSWERED : NO_TURN;
-    return turn == HAS_ANSWERED;
-}
-
-int has_answered(void) {
-    return turn == HAS_ANSWERED;
-}
 
 /* Whether this greenlet may sleep, and its hub has nothing to do but to wait for its descriptors. -1 if a signal
    handler has raised: they run between bytecodes, and a thread that is woken in vain, and sleeps again, has none. */
@@ -342,16 +329,19 @@ static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
 }
 
 Sleeper *admitted;
-SharedLock *received_on;
+static SharedLock
+    *received_on; /* the lock, after RECEIVED: the socket may have lost it, if another thread has its address */
 
-int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
+/* What `rest` and `rest_first` do, of which the latter `tries_first`. */
+static int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
     if (self == NULL) return tries_first ? RETRY : AGAIN;
+    Gate gate;
     int room = 0, outcome;
     /* What `may_sleep` asks may run Python code, and so anything. Afterwards nothing does, until the sleep. */
     int may = may_sleep(self);
     if (may <= 0 || is_closed(socket) || lock->held || lock->sleeper != NULL || lock->address == NULL ||
-        is_waiting(self) || (tries_first && !can_receive(socket, 0)) ||
+        is_waiting(self) || (tries_first && open_gate(&gate, socket, RECEIVING) != DONE) ||
         (!tries_first && (lock->refused != lock->calls || lock->refused_way != way)) ||
         (way == 1 && (room = has_room(self)) != 0)) {
         Py_DECREF(self);
@@ -378,26 +368,41 @@ int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
     }
     Py_CLEAR(lock->sleeper);
     Py_CLEAR(self->socket);
-    note_turn();
+    turn = HAS_RECEIVED;              /* or has slept */
     self->spoiled = outcome == AGAIN; /* a signal of the system, or a kill or what else is for the hub: see Python */
     Py_DECREF(self);
     admitted = NULL;
     return outcome;
 }
 
-Message *message_of(Sleeper *sleeper) {
-    return &sleeper->message;
+/* Let a direction's calls take the fast path once more for a whole turn. Not if it is closed. */
+static void refill(SharedLock *lock, PyObject *direction) {
+    if (direction != NULL && calls_left(direction) > 0) set_calls_left(direction, lock->full);
 }
 
-void *origin_of(Sleeper *sleeper) {
-    return sleeper->address;
+int rest(PyObject *socket, int way) {
+    SharedLock *lock = lock_of(socket);
+    PyObject *direction = direction_of(socket, way);
+    admitted = NULL;
+    int outcome = lock == NULL ? AGAIN : sleep_on(lock, socket, IS_SEND(way), 0);
+    if (outcome == RETRY || outcome == RECEIVED) refill(lock, direction); /* a new turn */
+    /* To a REQ or REP the countdown says "a send has happened", and none has. */
+    if (outcome == FAILED && IS_SEND(way)) set_calls_left(direction, 0);
+    return outcome;
 }
 
-int has_slept(Sleeper *sleeper) {
-    return sleeper->slept;
+int rest_first(PyObject *socket, int way) {
+    Gate gate;
+    if (turn != HAS_ANSWERED || open_gate(&gate, socket, way) != DONE) return RETRY;
+    SharedLock *lock = lock_of(socket);
+    int outcome = lock == NULL ? RETRY : sleep_on(lock, socket, 0, 1);
+    /* A sleep begins a new turn. What was there at once counts, or a thread that never sleeps would never end one. */
+    if (outcome == RECEIVED && lock->arrived->slept) refill(lock, direction_of(socket, way));
+    return outcome;
 }
 
 PyObject *end_sleep(Sleeper *self, PyObject *socket, PyObject *result) {
+    if (self == NULL) return result;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     for (int tries = 0; tries < 2 && is_waiting(self); tries++) { /* twice, as in `SocketState.perform` */
@@ -521,7 +526,7 @@ static PyGetSetDef sleeper_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-PyTypeObject Sleeper_Type = {
+static PyTypeObject Sleeper_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.Sleeper",
     .tp_doc = "A thread that may sleep on one socket, in one direction.",
     .tp_basicsize = sizeof(Sleeper),
@@ -532,6 +537,62 @@ PyTypeObject Sleeper_Type = {
     .tp_clear = (inquiry)sleeper_clear,
     .tp_getset = sleeper_getset,
 };
+
+/* --- attempts on a shared socket ------------------------------------------------------------------------------------ */
+
+/* A call has met EAGAIN: this thread may sleep on the socket now, if nobody uses it before. */
+static void note_refused(SharedLock *lock, int sends) {
+    lock->refused = lock->calls;
+    lock->refused_way = sends;
+}
+
+Py_ssize_t send_shared(SharedLock *lock, Message *messages, Py_ssize_t count, void *address, int *error) {
+    Py_ssize_t sent;
+    *error = EBUSY;
+    if (!try_hold(lock)) return 0;
+    turn = turn == HAS_RECEIVED ? HAS_ANSWERED : NO_TURN;
+    if (turn == HAS_ANSWERED) { /* the message wakes a thread, probably, which could not go on */
+        Py_BEGIN_ALLOW_THREADS
+        sent = send_parts(messages, count, address, error);
+        Py_END_ALLOW_THREADS
+    } else {
+        sent = send_parts(messages, count, address, error);
+    }
+    if (sent > 0 && sent < count) return sent;
+    let_go(lock);
+    if (*error == EAGAIN) note_refused(lock, 1);
+    return sent;
+}
+
+int receive_shared(SharedLock *lock, PyObject *socket, PyObject *parts, const Gate *gate) {
+    if (parts != NULL && !try_hold(lock)) return PYTHON; /* the GIL may be released in the middle of the message */
+    set_calls_left(gate->direction, gate->calls_left - 1);
+    int outcome = receive_parts(socket, parts, gate, lock, NULL);
+    if (parts != NULL) let_go(lock);
+    if (outcome == AGAIN) note_refused(lock, 0);
+    return outcome;
+}
+
+void note_received(SharedLock *lock, PyObject *socket) {
+    turn = HAS_RECEIVED;
+    /* On a REQ or REP no send has happened since: see `SocketState._use_alternation`. */
+    if (lock->alternates) refill(lock, direction_of(socket, SENDING));
+}
+
+int take_arrived(PyObject *socket, PyObject *parts) {
+    SharedLock *lock = received_on;
+    Sleeper *arrived = lock->arrived;
+    PyObject *direction = direction_of(socket, RECEIVING);
+    Gate gate = {arrived->address, direction, calls_left(direction)};
+    if (gate.calls_left > 0) set_calls_left(direction, gate.calls_left - 1);
+    int outcome = receive_parts(socket, parts, &gate, lock, &arrived->message);
+    PyObject *bytes = taken;
+    lock->arrived = NULL;
+    let_go(lock);
+    Py_DECREF(arrived);
+    taken = bytes; /* other threads may have set it meanwhile */
+    return outcome;
+}
 
 int set_up_shared(PyObject *module) {
     return PyModule_AddType(module, &SharedLock_Type) == 0 ? PyModule_AddType(module, &Sleeper_Type) : -1;

@@ -24,7 +24,7 @@ ENVIRONMENT = "GREENZMQ_PURE"
 OLDEST, TOO_NEW = (4, 2, 0), (5, 0, 0)
 
 #: What `_fastpath.h` calls so: the number changes with what the extension takes and gives.
-INTERFACE = 4
+INTERFACE = 5
 
 TYPE = int(SocketOption.TYPE)
 

@@ -337,7 +337,7 @@ def _attempt(socket: Any, data: Any, flags: int = 0, copy: bool = True) -> Any:
 
 
 #: `_attempt`, with its usual case in C.
-_send_now = compiled("send", _attempt, lambda socket, data: MUST_WAIT)
+_send_now = compiled("send", _attempt, lambda *_: MUST_WAIT)
 
 
 def _as_it_is(data: Any, copy: bool) -> Any:

@@ -6,8 +6,10 @@ methods themselves do after their own attempt.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import zmq
@@ -21,9 +23,10 @@ __all__ = ["compiled", "fast", "use"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: The methods, by the numbers that ``_fastpath.h`` has for them.
+WAYS = ("recv", "send", "recv_multipart", "send_multipart")
 #: The slots of a `Direction` that the gate of the fast path is made of.
 COUNTED = ("fast_calls_left", "last_receiver")
-
 
 #: What `SocketState.perform` makes for a method that has met EAGAIN, which the extension calls itself.
 CALLS: dict[str, Callable[..., Any]] = {"send": send_part, "recv": accelerator.recv}
@@ -66,32 +69,30 @@ def fast(method: Method, goes_on: Mapping[str, Any] | None = None) -> Method:
     """
     kind = method.__name__
     if goes_on is None and kind in CALLS:
-        return compiled(kind, method, None, CALLS[kind])
+        return compiled(kind, method, CALLS[kind], performs=True)
     return compiled(kind, method, (goes_on or globals())[kind], sleeps=goes_on is not None)
 
 
 def compiled(
-    kind: str,
-    function: Method,
-    again: Callable[..., Any] | None,
-    call: Callable[..., Any] | None = None,
-    sleeps: bool = False,
+    kind: str, function: Method, then: Callable[..., Any], performs: bool = False, sleeps: bool = False
 ) -> Method:
     """Give a function that does what the method `kind` of `Socket` does its compiled fast path, if there is one.
 
-    Where an attempt has met EAGAIN, ``again`` is called in its place; or, if that is None, `SocketState.perform` with
-    `call`, which takes less memory while it waits. If it `sleeps`, the thread may wait before that.
+    Where an attempt has met EAGAIN, `then` is called in its place: with the socket, and for a send with what was to be
+    sent, the number of parts that were, and the errno. If it `performs`, rather `SocketState.perform` with `then` as
+    its call, which takes less memory while it waits. If it `sleeps`, the thread may wait before that.
     """
     if accelerator.extension is None:
         return function
-    method: Any = accelerator.extension.FastMethod(kind, function, again, call, sleeps)
+    method: Any = accelerator.extension.FastMethod(WAYS.index(kind), function, then, performs, sleeps)
     update_wrapper(method, function)
+    copyreg.pickle(type(method), attrgetter("__qualname__"))  # as a function: copied and pickled by its name
     return cast("Method", method)
 
 
 def use(socket: type[Any]) -> None:
     """Tell the extension where `Socket` and others keep what it reads: its fast methods begin to be fast."""
-    ways = ("receiving", "sending", "message_receiving", "message_sending", "state")
-    slots = [socket.__dict__[f"_greenzmq_{name}"] for name in ways]
+    names = ("receiving", "sending", "message_receiving", "message_sending", "state")
+    slots = [socket.__dict__[f"_greenzmq_{name}"] for name in names]
     slots += [accelerator.CompiledPath.__dict__["address"], *(Direction.__dict__[name] for name in COUNTED)]
     accelerator.use(tuple(slots), getcurrent, _raise)

@@ -128,8 +128,8 @@ def sleeping_threads() -> list[SleepingThread]:
 # What goes on with the methods of a shared socket; see `greenzmq.sockets.fast_methods`.
 
 
-def send(socket: Any, data: bytes) -> Any:
-    """Go on with a `Socket.send` that has met EAGAIN."""
+def send(socket: Any, data: bytes, sent: int, errno: int) -> Any:
+    """Go on with a `Socket.send` that has met EAGAIN, and so has sent nothing."""
     return socket._greenzmq_state.wait_alone(socket, socket._greenzmq_sending, send_part, (data, True, False))
 
 

@@ -264,6 +264,13 @@ def test_nothing_is_too_long():
     assert too_long(read_package() | {str(path): path.read_text(encoding="utf-8") for path in beside}) == []
 
 
+def test_the_fast_path_is_one_short_file():
+    """All of it stands in one C file of less than 600 lines; what threads need besides stands in another."""
+    sources = {path.name: path for path in Path(__file__).parents[2].glob("greenzmq/sockets/*.c")}
+    assert sources.keys() == {"_fastpath.c", "_shared.c"}
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) < 600 for path in sources.values())
+
+
 @pytest.mark.parametrize(
     ("module", "source", "complaint"),
     [
