@@ -117,7 +117,7 @@ def test_ten_of_each_on_one_socket(hub, transport):
         arrived = []
         while len(arrived) < TEN:
             got = peer.recv()
-            if got != BIG:
+            if got != BIG and [got] != arrived:  # twice, where the first found room at first
                 arrived.append(got)
         assert arrived == [b"%d" % n for n in range(TEN)]
         assert [task.get() for task in receivers] == [message(n) for n in range(TEN)]
