@@ -22,6 +22,8 @@ FAULTS = {
     "... a ROUTER does not": ("malformed_request(zmq.ROUTER)", "answered\nanswered"),
     "without a handler any key is let in": ("any_key(False)", "in"),
     "... with one it is not": ("any_key(True)", "out"),
+    "a client that was refused never finds room": ("refused_client(False)", "no room"),
+    "... unless it connects again": ("refused_client(True)", "room"),
     "a message that never ends stays in memory": ("endless_message()", "True True"),
     "subscribers that hang up stop a publisher": ("subscribers_hang_up()", "True"),
     "a PAIR keeps what it refuses": ("crowd_at_a_pair()", "True"),

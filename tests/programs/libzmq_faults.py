@@ -75,8 +75,8 @@ def malformed_request(answering: int) -> None:
     os._exit(0)
 
 
-def any_key(with_handler: bool) -> None:
-    """A CURVE server, and a client whose key nobody knows."""
+def stranger(with_handler: bool) -> tuple[Any, Any, str]:
+    """A CURVE server, a client whose key nobody knows, and where that may connect."""
     public, secret = zmq.curve_keypair()
     if with_handler:
         from zmq.auth.thread import ThreadAuthenticator
@@ -86,9 +86,29 @@ def any_key(with_handler: bool) -> None:
     client = zmq.Context.instance().socket(zmq.PUSH)
     client.curve_publickey, client.curve_secretkey = zmq.curve_keypair()
     client.curve_serverkey = public
-    client.connect(f"tcp://127.0.0.1:{port}")
+    return pull, client, f"tcp://127.0.0.1:{port}"
+
+
+def any_key(with_handler: bool) -> None:
+    """Whether a key that nobody knows is let in."""
+    pull, client, address = stranger(with_handler)
+    client.connect(address)
     client.send(b"let me in")
     print("in" if pull.poll(1000 if with_handler else 5000) else "out", flush=True)
+    os._exit(0)
+
+
+def refused_client(connects_again: bool) -> None:
+    """Whether a client that was refused finds room to send, a second later."""
+    _, client, address = stranger(with_handler=True)
+    refusals = client.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    client.connect(address)
+    refusals.recv_multipart()
+    assert holds(lambda: not client.poll(0, zmq.POLLOUT))
+    if connects_again:
+        client.disconnect(address)
+        client.connect(address)
+    print("room" if client.poll(1000, zmq.POLLOUT) else "no room", flush=True)
     os._exit(0)
 
 
