@@ -299,7 +299,8 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
     greenlet = getattr(waiter, "party", None)  # not yet set in a new waiter, and None when the wait is over
     if greenlet is None or waiter.hub.has_ended():
         return None
-    reason, queue = waiter.reason, waiter.queue  # first: `Waiter.close`, in another thread, may drop them at any time
+    # Each once, and at first: `Waiter.close`, in another thread, may drop them at any time.
+    reason, queue, timeout = waiter.reason, waiter.queue, waiter.timeout
     is_elsewhere = is_task(greenlet) or isinstance(waiter, SleepingThread)  # not in `Waiter.park`
     frames = _party_frames(greenlet, waiter.hub) if is_elsewhere else _own_frames(greenlet)
     at = 0 if is_elsewhere else next((n for n, frame in enumerate(frames) if _parked_in(frame) is waiter), None)
@@ -320,7 +321,7 @@ def describe(waiter: Waiter | SleepingThread) -> ParkedGreenlet | None:
         hub=waiter.hub,
         thread=waiter.hub.thread_name,
         since=waiter.since,
-        deadline=None if waiter.timeout is None else waiter.since + waiter.timeout,
+        deadline=None if timeout is None else waiter.since + timeout,
         stack=_stack(theirs),
         behind=behind,
         behind_stack=behind_stack,
@@ -449,7 +450,8 @@ def _operation(socket: Socket, direction: Direction) -> _WaitedFor:
     monitored = socket._greenzmq_monitored
     if monitored is not None:
         return _monitor(monitored())
-    owner = None if direction.mid_message is None else direction.mid_message.owner()
+    message = direction.mid_message
+    owner = None if message is None else message.owner()
     return _WaitedFor(_describe(socket), _names(direction.event), socket, owner)
 
 

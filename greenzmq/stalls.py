@@ -204,7 +204,8 @@ def _culprit(hub: Hub) -> str:
         if issubclass(type(what), greenlet) and what and what.gr_frame is None:
             if what.parent is hub.greenlet or getattr(what, HUB_ATTRIBUTE, None) is hub:
                 return repr(what)
-    if hub.greenlet and hub.greenlet.gr_frame is None:
+    of_hub = hub.greenlet
+    if of_hub and of_hub.gr_frame is None:
         return "a callback of the hub, or a coroutine"
     return "the main greenlet"
 

@@ -23,9 +23,8 @@
 #include "_fastpath.h"
 
 #include <dlfcn.h>
-#include <structmember.h>
-
 #include <string.h>
+#include <structmember.h>
 
 #define BIG 65536           /* octets from which on the GIL is released, as pyzmq's COPY_THRESHOLD */
 #define MESSAGES_IN_PLACE 8 /* parts of a message that need no allocation */
@@ -424,8 +423,9 @@ static PyObject *plain_bytes(PyObject *data, int way) {
     PyObject *parts = PySequence_Tuple(data);
     Py_ssize_t count = parts == NULL ? 0 : PyTuple_GET_SIZE(parts), plain = 0;
     while (plain < count && PyBytes_CheckExact(PyTuple_GET_ITEM(parts, plain))) plain++;
-    if (count == 0 || plain < count) Py_CLEAR(parts);
-    return parts;
+    if (count > 0 && plain == count) return parts;
+    Py_XDECREF(parts);
+    return NULL;
 }
 
 /* What follows an error after `sent` parts. In the middle of a message the lock is held to its end, if there is one:

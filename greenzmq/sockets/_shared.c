@@ -382,12 +382,12 @@ static void refill(SharedLock *lock, PyObject *direction) {
 
 int rest(PyObject *socket, int way) {
     SharedLock *lock = lock_of(socket);
-    PyObject *direction = direction_of(socket, way);
     admitted = NULL;
     int outcome = lock == NULL ? AGAIN : sleep_on(lock, socket, IS_SEND(way), 0);
+    PyObject *direction = direction_of(socket, way);
     if (outcome == RETRY || outcome == RECEIVED) refill(lock, direction); /* a new turn */
     /* To a REQ or REP the countdown says "a send has happened", and none has. */
-    if (outcome == FAILED && IS_SEND(way)) set_calls_left(direction, 0);
+    if (outcome == FAILED && IS_SEND(way) && direction != NULL) set_calls_left(direction, 0);
     return outcome;
 }
 

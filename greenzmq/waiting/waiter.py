@@ -101,7 +101,8 @@ class Waiter:
     @property
     def timeout(self) -> float | None:
         """The limit in seconds; None if there is none, or once the wait has ended."""
-        return None if self._limit is None else self._limit[0]
+        limit = self._limit  # which another thread may drop, if this one only describes the wait
+        return None if limit is None else limit[0]
 
     def park(self) -> bool:
         """Give control to the hub until `wake` is called, or until the time is over. Switches, unless already woken.

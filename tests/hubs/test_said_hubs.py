@@ -257,13 +257,12 @@ def test_the_hub_is_decided_on_once(variant, monkeypatch):
     def ask() -> None:
         with greenzmq.Context(hub=thread.hub.name) as context:
             one, other = connected(context, zmq.PAIR, zmq.PAIR)
-            task = greenzmq.hub(thread.hub).spawn(lambda: [other.send(other.recv()) for _ in range(6)])
-            for number in range(6):
+            task = greenzmq.hub(thread.hub).spawn(lambda: [other.send(other.recv()) for _ in range(20)])
+            decided.clear()
+            for _ in range(20):
                 one.send(b"m")
                 one.recv()
-                if number == 0:
-                    decided.clear()
-            assert decided == []
+            assert len(decided) <= 1  # at the first one that has to wait: on native threads the answer may be there
             task.get()
             one.close(), other.close()
 

@@ -53,6 +53,6 @@ def test_the_parent_goes_on(variant: Variant, way: str, children: Children) -> N
     """
     for name in programs(variant, way):
         done = children[name]
-        assert done.out.splitlines() == [f"the child ended with {STATUS[way]}", "the parent goes on"], done.err
+        assert done.out.splitlines() == [f"the child ended with {STATUS[way]}", "the parent goes on"], done
         assert done.status == 0, name
         assert ("ValueError: of the child" in done.err) == (way == "by_an_exception"), name

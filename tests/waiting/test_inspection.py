@@ -268,6 +268,18 @@ def test_half_made_waiters(hub):
     del half_made
 
 
+def test_a_limit_that_ends_meanwhile(hub, push_pull, monkeypatch):
+    """Another thread may end a wait while this one describes it: the limit is asked for once."""
+    _, pull = push_pull
+    task = hub.spawn(pull.recv)
+    until(hub, lambda: of(pull))
+    limits = iter([LONG])
+    monkeypatch.setattr(waiting.Waiter, "timeout", property(lambda waiter: next(limits, None)))
+    (parked,) = of(pull)
+    assert parked.deadline == parked.since + LONG
+    task.kill()
+
+
 def test_from_another_thread_all_the_time(hub):
     """A thread that asks again and again while messages go to and fro finds what makes sense, and disturbs nobody."""
     found: list[inspection.ParkedGreenlet] = []
