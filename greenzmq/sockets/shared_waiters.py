@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import zmq
 
 from ..process import unpatched
 from ..waiting.events import wake_anywhere
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from .directions import Direction, Sending
     from .fd_watch import SignalSource
     from .listeners import Listener
+    from .messages import PartialMessage
 
 __all__ = ["SharedWaiters"]
 
@@ -83,7 +87,23 @@ class SharedWaiters(SocketState):
         with self.lock:
             if self.socket is None and not self.closed:
                 self.bind_watch(waiter.hub, self.descriptor(socket))
+            message = self._reserve_message(socket, waiter) if direction is self.receiving else None
             super().enter(socket, waiter, direction)
+            if message is not None and message.owner() is waiter.party:
+                self._announce(waiter)  # nobody else wakes it, as it has no need to wait: the next part is there
+
+    def _reserve_message(self, socket: Any, waiter: Waiter) -> PartialMessage | None:
+        """The message that a thread is in the middle of receiving, now that a receiver joins the queue.
+
+        It has had no lock since its own attempt: another thread may have received a first part since, or one that joins
+        the queue have reserved the rest for this one.
+        """
+        with suppress(zmq.ZMQError):  # of a closed socket, or an ended context: the receiver meets that error itself
+            self._reserve_for_last_receiver(socket, waiter.party)
+        message = self.receiving.mid_message
+        if message is not None:
+            message.watch_exit()
+        return message
 
     def descriptor(self, socket: Any) -> int:
         """The socket's ZMQ_FD."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 import greenzmq
 from greenzmq.polling.poll_set import PollSet
-from greenzmq.sockets import operations, registry, waiters
+from greenzmq.sockets import operations, registry, sharing, waiters
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def leave_state(earlier: greenzmq.Socket, later: zmq.Socket[Any]) -> None:
@@ -30,3 +34,15 @@ def leave_kernel_set(socket: greenzmq.Socket) -> None:
 def directions_being_made() -> dict[int, Any]:
     """The directions of senders that some call is about to give to their sockets."""
     return waiters._being_made
+
+
+def act_before_queue(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have the next call that has to wait for a shared socket call `act` after its attempt, before it joins the queue."""
+    acts = [act]
+
+    def new_waiter(*args: Any, make: Any = sharing.SharedState._new_waiter) -> Any:
+        if acts:
+            acts.pop()()
+        return make(*args)
+
+    patch.setattr(sharing.SharedState, "_new_waiter", new_waiter)

@@ -12,6 +12,7 @@ import pytest
 import zmq
 from support import torture
 from support.inside import parked_on, receivers_of, senders_of
+from support.inside_states import act_before_queue
 from support.sockets import connected, descriptor
 from support.threads import LOST, Gate, eventually, on_threads, parked_in_order
 from support.waiters import drain, fill_completely, plain
@@ -73,6 +74,51 @@ def test_parts_by_hand_stay_together(hub, context):
         for thread in range(THREADS)
         for message in range(messages)
     )
+
+
+def test_first_part_while_another_thread_is_about_to_wait(hub, context, monkeypatch):
+    """A thread finds nothing, and before it joins the queue another one receives a first part: that has the rest, too."""
+    pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    gate = Gate()
+
+    def receive() -> list[bytes]:
+        parts = [pull.recv()]
+        gate.pass_()
+        return [*parts, pull.recv()]
+
+    def between() -> None:
+        push.send_multipart([b"1", b"2"])
+        begun.append(hub.spawn(receive))
+        gate.wait_until_reached()
+
+    begun: list[Any] = []
+    act_before_queue(monkeypatch, between)
+    other = hub.spawn(pull.recv)
+    eventually(lambda: begun and (receivers_of(pull) or other.done))
+    gate.open()
+    assert begun[0].get(LOST) == [b"1", b"2"]
+    push.send(b"3")
+    assert other.get(LOST) == b"3"
+
+
+def test_next_part_while_another_thread_begins_to_wait(hub, context, monkeypatch):
+    """A thread in the middle of a message is about to wait, since its last call has waited. Before it joins the queue
+    another one does, and leaves the rest to it: it gets that, and does not wait for ever.
+    """
+    pull, push = connected(context, zmq.PULL, zmq.PUSH)
+    assert pull.underlying, "so that all is done in Python"
+    others: list[Any] = []
+
+    def receive() -> list[bytes]:
+        parts = [pull.recv()]
+        act_before_queue(monkeypatch, lambda: others.extend(parked_in_order(hub, receivers_of, [pull.recv], pull)))
+        return [*parts, pull.recv()]
+
+    (receiver,) = parked_in_order(hub, receivers_of, [receive], pull)
+    push.send_multipart([b"1", b"2"])
+    assert receiver.get(LOST) == [b"1", b"2"]
+    push.send(b"3")
+    assert others[0].get(LOST) == b"3"
 
 
 @pytest.mark.parametrize("how", ["returns", "killed"])
