@@ -87,23 +87,26 @@ class SharedWaiters(SocketState):
         with self.lock:
             if self.socket is None and not self.closed:
                 self.bind_watch(waiter.hub, self.descriptor(socket))
-            message = self._reserve_message(socket, waiter) if direction is self.receiving else None
+            if direction is self.receiving and direction.last_receiver() is not waiter.party:
+                self._reserve_message(socket, waiter)
             super().enter(socket, waiter, direction)
-            if message is not None and message.owner() is waiter.party:
-                self._announce(waiter)  # nobody else wakes it, as it has no need to wait: the next part is there
+            if direction is not None and direction.mid_message is not None:
+                self._join_in_the_middle(waiter, direction.mid_message)
 
-    def _reserve_message(self, socket: Any, waiter: Waiter) -> PartialMessage | None:
-        """The message that a thread is in the middle of receiving, now that a receiver joins the queue.
-
-        It has had no lock since its own attempt: another thread may have received a first part since, or one that joins
-        the queue have reserved the rest for this one.
-        """
+    def _reserve_message(self, socket: Any, waiter: Waiter) -> None:
+        """A receiver joins the queue. Since it tried, another thread may have received a first part."""
         with suppress(zmq.ZMQError):  # of a closed socket, or an ended context: the receiver meets that error itself
             self._reserve_for_last_receiver(socket, waiter.party)
-        message = self.receiving.mid_message
-        if message is not None:
-            message.watch_exit()
-        return message
+
+    def _join_in_the_middle(self, waiter: Waiter, message: PartialMessage) -> None:
+        """A waiter has joined the queue while somebody is in the middle of `message`.
+
+        If that is its own party, one that joined before has left it the rest, since it tried. Nobody else wakes it, as
+        it has no need to wait: the next part is there.
+        """
+        message.watch_exit()
+        if message.owner() is waiter.party:
+            self._announce(waiter)
 
     def descriptor(self, socket: Any) -> int:
         """The socket's ZMQ_FD."""

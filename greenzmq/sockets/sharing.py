@@ -117,8 +117,6 @@ class SharedState(WaitAlone):
                     self.may_sleep_next_time(socket, hub, direction)
             elif not (direction.expect_eagain or self.alternates):
                 direction.begin_wait()
-            if direction.mid_message is not None:
-                direction.mid_message.watch_exit()
         return Waiter(hub, timeout / 1000 if timeout > 0 else None, began_at, socket)
 
     def bind_hub(self, socket: Any) -> Hub:

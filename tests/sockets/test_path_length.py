@@ -120,7 +120,7 @@ def test_bytecodes_of_the_fast_path(operation, compiled, monkeypatch):
 OF_A_WAIT = {10: 599, 11: 567, 12: 536, 13: 542}
 
 #: The same on a socket that threads share, with its lock. With the extension an attempt comes before the wait.
-OF_A_SHARED_WAIT = {10: 878, 11: 858, 12: 792, 13: 794}
+OF_A_SHARED_WAIT = {10: 894, 11: 873, 12: 806, 13: 807}
 
 #: To have the watch stopped after the wait, where a watch does not rest: what the hub does then is not counted.
 STOP = 10

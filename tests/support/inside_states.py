@@ -37,7 +37,7 @@ def directions_being_made() -> dict[int, Any]:
 
 
 def act_before_queue(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Have the next call that has to wait for a shared socket call `act` after its attempt, before it joins the queue."""
+    """Have the next call that waits for a shared socket call `act` after its attempt, before it joins the queue."""
     acts = [act]
 
     def new_waiter(*args: Any, make: Any = sharing.SharedState._new_waiter) -> Any:

@@ -77,7 +77,7 @@ def test_parts_by_hand_stay_together(hub, context):
 
 
 def test_first_part_while_another_thread_is_about_to_wait(hub, context, monkeypatch):
-    """A thread finds nothing, and before it joins the queue another one receives a first part: that has the rest, too."""
+    """A thread finds nothing, and before it joins the queue another one receives a first part: that gets the rest."""
     pull, push = connected(context, zmq.PULL, zmq.PUSH)
     gate = Gate()
 
