@@ -6,7 +6,6 @@
    So the Python code stays the reference. Nothing here decides what an error is, whom to wake, or whose turn it is.
 
    What keeps it safe:
-
    - Nothing is linked. libzmq's functions are looked up in what pyzmq has loaded (`load`); they and the size of a
      zmq_msg_t are its stable interface. Fields of Python objects are found by their descriptors (`use`). If anything is
      not as expected, an exception says so, and greenzmq goes on without this module.
@@ -147,6 +146,16 @@ INLINED static void *address_of(PyObject *socket) {
     return PyLong_CheckExact(address) ? PyLong_AsVoidPtr(address) : free_address(address);
 }
 
+/* The address of a socket of pyzmq's, green or plain, if it is open; else NULL, without an error. */
+static void *any_address_of(PyObject *socket) {
+    if (!PyObject_TypeCheck(socket, PyDescr_TYPE(pyzmq.closed)) || is_closed(socket)) return NULL;
+    PyObject *number = pyzmq.underlying->d_getset->get(socket, pyzmq.underlying->d_getset->closure);
+    void *address = number == NULL ? NULL : PyLong_AsVoidPtr(number);
+    Py_XDECREF(number);
+    if (address == NULL) PyErr_Clear();
+    return address;
+}
+
 PyObject *direction_of(PyObject *socket, int way) {
     static PyTypeObject *seen[STATE];
     return is_a(SLOT(socket, way), green.direction, &seen[way]) ? SLOT(socket, way) : NULL;
@@ -184,8 +193,9 @@ INLINED static int pass_gate(Gate *gate, PyObject *socket, int way) {
     return IS_SEND(way) || is_here(SLOT(gate->direction, LAST_RECEIVER)) ? DONE : CLOSED;
 }
 
-int open_gate(Gate *gate, PyObject *socket, int way) {
-    return pass_gate(gate, socket, way); /* not inlined, where it does not count */
+NOT_INLINED int is_gate_open(PyObject *socket, int way) {
+    Gate gate;
+    return pass_gate(&gate, socket, way) == DONE;
 }
 
 /* The call has sent or received so many octets: large ones end a turn sooner. */
@@ -238,9 +248,10 @@ NOT_INLINED static int try_send(PyObject *socket, int way, PyObject *bytes) {
     if (outcome != DONE) return outcome;
     if (count > MESSAGES_IN_PLACE) messages = PyMem_RawCalloc(count, sizeof *messages);
     while (messages != NULL && made < count && make_message(&messages[made], parts[made], &released) == 0) made++;
-    if (made < count || (released && open_gate(&gate, socket, way) != DONE)) {
+    if (made < count || (released && !is_gate_open(socket, way))) {
         outcome = PYTHON;
     } else {
+        if (released) gate.calls_left = calls_left(gate.direction); /* other threads may have made some */
         lock = lock_of(socket);
         sent = lock == NULL ? send_parts(messages, count, gate.address, &error)
                             : send_shared(lock, messages, count, gate.address, &error);
@@ -281,7 +292,7 @@ NOT_INLINED int receive_parts(PyObject *socket, PyObject *parts, const Gate *gat
     int more = 1, released = 0, error = 0;
     for (int is_first = 1; more; is_first = 0) {
         PyObject *bytes = NULL;
-        if (released && lock == NULL) address = address_of(socket); /* another thread may have closed it meanwhile */
+        if (released && lock == NULL) address = any_address_of(socket); /* or NULL, as another thread may close it */
         released = 0;
         error = ENOTSOCK;
         if (address != NULL) bytes = receive_part(address, is_first ? arrived : NULL, &more, &released, &error);
@@ -309,7 +320,7 @@ NOT_INLINED static int try_recv(PyObject *socket, int way, PyObject *parts) {
     if (outcome != DONE) return outcome;
     SharedLock *lock = lock_of(socket);
     if (lock != NULL) return receive_shared(lock, socket, parts, &gate);
-    set_calls_left(gate.direction, gate.calls_left - 1); /* before other threads may run; PYTHON counts twice */
+    set_calls_left(gate.direction, gate.calls_left - 1); /* before other threads may run */
     return receive_parts(socket, parts, &gate, NULL, NULL);
 }
 
@@ -327,16 +338,6 @@ static PyObject *receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
-
-/* The address of a socket of pyzmq's, green or plain, if it is open; else NULL, without an error. */
-static void *any_address_of(PyObject *socket) {
-    if (!PyObject_TypeCheck(socket, PyDescr_TYPE(pyzmq.closed)) || is_closed(socket)) return NULL;
-    PyObject *number = pyzmq.underlying->d_getset->get(socket, pyzmq.underlying->d_getset->closure);
-    void *address = number == NULL ? NULL : PyLong_AsVoidPtr(number);
-    Py_XDECREF(number);
-    if (address == NULL) PyErr_Clear();
-    return address;
-}
 
 /* get_option(socket, option): as pyzmq's own `get`, which answers where the option is no C int, and raises where libzmq
    has an error. */
@@ -428,13 +429,12 @@ static PyObject *plain_bytes(PyObject *data, int way) {
     return NULL;
 }
 
-/* What follows an error after `sent` parts. In the middle of a message the lock is held to its end, if there is one:
-   nobody else's parts come in between. */
-static PyObject *send_again(const FastMethod *self, PyObject *socket, PyObject *data, Py_ssize_t sent, int error,
-                            Sleeper *used, SharedLock *lock) {
-    PyObject *result = end_sleep(used, socket, PyObject_CallFunction(self->then, "OOni", socket, data, sent, error));
-    if (lock != NULL) let_go(lock);
-    Py_XDECREF(lock);
+/* What follows an attempt that was stopped by an error. In the middle of a message the lock is held to its end, if there
+   is one: nobody else's parts come in between. */
+static PyObject *send_again(PyObject *then, PyObject *socket, PyObject *data, struct Stopped at, Sleeper *used) {
+    PyObject *result = end_sleep(used, socket, PyObject_CallFunction(then, "OOni", socket, data, at.sent, at.error));
+    if (at.lock != NULL) let_go(at.lock);
+    Py_XDECREF(at.lock);
     return result;
 }
 
@@ -443,16 +443,13 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
     if (!are_defaults(args, PyVectorcall_NARGS(nargsf), 2, kwnames)) return IN_PYTHON;
     PyObject *data = plain_bytes(args[1], self->way), *result = NULL;
     if (data == NULL) return PyErr_Occurred() ? NULL : IN_PYTHON;
-    int outcome = RETRY, error = 0;
-    Py_ssize_t sent = 0;
+    int outcome = RETRY;
+    struct Stopped at = {0};
     Sleeper *used = NULL;
-    SharedLock *lock = NULL;
     while (outcome == RETRY) {
         outcome = try_send(args[0], self->way, data);
-        sent = stopped.sent; /* at once, as is all that follows here: other threads may send in a wait */
-        error = stopped.error;
-        lock = stopped.lock;
-        if (outcome != AGAIN || sent > 0 || !self->sleeps) break;
+        at = stopped; /* read at once, as is `admitted`: other threads may send in a wait */
+        if (outcome != AGAIN || at.sent > 0 || !self->sleeps) break;
         outcome = rest(args[0], self->way);
         used = admitted;
     }
@@ -462,7 +459,7 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
         if (call_args != NULL) result = perform(self, args[0], call_args, outcome);
         Py_XDECREF(call_args);
     } else if (outcome == AGAIN) {
-        result = send_again(self, args[0], data, sent, error, used, lock);
+        result = send_again(self->then, args[0], data, at, used);
     } else if (outcome == PYTHON || outcome == CLOSED) { /* with the parts that there were at the call */
         result = PyObject_CallFunctionObjArgs(self->function, args[0], data, NULL);
     }
@@ -528,10 +525,12 @@ static PyObject *FastMethod_get(PyObject *self, PyObject *object, PyObject *Py_U
     return object == NULL || object == Py_None ? Py_NewRef(self) : PyMethod_New(self, object);
 }
 
-static PyGetSetDef FastMethod_getset[] = {
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
+static PyObject *FastMethod_reduce(PyObject *self, PyObject *Py_UNUSED(nothing)) {
+    return PyObject_GetAttrString(self, "__qualname__"); /* pickled and copied by its name, as a function */
+}
+
+static PyMethodDef methods[] = {{"__reduce__", FastMethod_reduce, METH_NOARGS, NULL}, {NULL}};
+static PyGetSetDef attributes[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {NULL}};
 
 static PyTypeObject FastMethod_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenzmq.sockets._fastpath.FastMethod",
@@ -546,7 +545,8 @@ static PyTypeObject FastMethod_Type = {
     .tp_dictoffset = offsetof(FastMethod, dict),
     .tp_weaklistoffset = offsetof(FastMethod, weakrefs),
     .tp_descr_get = FastMethod_get,
-    .tp_getset = FastMethod_getset,
+    .tp_methods = methods,
+    .tp_getset = attributes,
 };
 
 /* --- the module --------------------------------------------------------------------------------------------------- */

@@ -60,15 +60,15 @@ enum {
     RECEIVED, /* of a rest: it has received, and what follows is `take_arrived` */
 };
 
-/* What the gate has let through, all of it borrowed, and true until Python code runs. */
+/* What the gate has let through, all of it borrowed, and true until Python code or another thread runs. */
 typedef struct {
     void *address;
     PyObject *direction;
     long calls_left;
 } Gate;
 
-/* Whether the next call of a socket may take the fast path: DONE, or else CLOSED or PYTHON. */
-int open_gate(Gate *gate, PyObject *socket, int way);
+/* Whether the next call of a socket may take the fast path. */
+int is_gate_open(PyObject *socket, int way);
 /* One of the directions of a green socket whose gate was open, borrowed; NULL if there is none. */
 PyObject *direction_of(PyObject *socket, int way);
 /* How many calls may still take the fast path. */
@@ -96,8 +96,8 @@ Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *e
    NULL. The first part may have `arrived` already. */
 int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived);
 extern PyObject *taken;
-/* What the last attempt to send has done: how many parts were sent, what ended it, and the lock if that is still held: then
-   whoever reads it owns the reference, and lets it go. */
+/* What the last attempt to send that has passed the gate has done: how many parts were sent, what ended it, and the lock
+   if that is still held: then whoever reads it owns the reference, and lets it go. */
 extern struct Stopped {
     Py_ssize_t sent;
     int error;
@@ -150,8 +150,8 @@ int rest_first(PyObject *socket, int way);
 /* Take what has arrived, to be called at once; see `receive_parts`. */
 int take_arrived(PyObject *socket, PyObject *parts);
 /* Whom the last `rest` that gave AGAIN has let into the queue, or may still; NULL if nobody. The result of the call in
-   Python then goes through `end_sleep`, which does nothing with NULL. It is to be read at once, while no other thread runs. Not a pointer to a variable
-   of the caller's, since greenlets may switch during that call: see "one attempt" in _fastpath.c. */
+   Python then goes through `end_sleep`, which does nothing with NULL. It is to be read at once, while no other thread
+   runs. It is no variable of the caller's that `rest` is given a pointer to: see "one attempt" in _fastpath.c. */
 extern Sleeper *admitted;
 PyObject *end_sleep(Sleeper *used, PyObject *socket, PyObject *result);
 

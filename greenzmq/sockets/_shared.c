@@ -17,6 +17,7 @@
 #include "_fastpath.h"
 
 #include <poll.h>
+#include <structmember.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -276,7 +277,7 @@ static int may_sleep(Sleeper *self) {
 
 /* Whether there is room for the message: 1 to send, 0 to sleep; -1 if EVENTS says so in vain. A send that has met EAGAIN
    may have left commands unprocessed. To read EVENTS processes them. */
-static int has_room(Sleeper *self) {
+NOT_INLINED static int has_room(Sleeper *self) {
     int events = 0;
     size_t size = sizeof events;
     if (zmq.getsockopt_(self->lock->address, EVENTS, &events, &size) != 0) return 1; /* the call meets the error */
@@ -313,7 +314,7 @@ static int is_signalled(int fd, int hub_fd, int epoll) {
 
    All this without the GIL, which another thread has just now, probably: it is asked for once then, and not twice. That
    is allowed because whoever uses a socket on which somebody sleeps takes the lock, and admits the sleeper first. */
-static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
+NOT_INLINED static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
     for (;;) {
         if (!tries_first && !is_signalled(self->fd, self->hub_fd, self->epoll)) return AGAIN;
         if (self->way == 1 || !PyThread_acquire_lock(lock->lock, NOWAIT_LOCK)) return RETRY;
@@ -328,20 +329,27 @@ static int sleep_and_receive(Sleeper *self, SharedLock *lock, int tries_first) {
     }
 }
 
-Sleeper *admitted;
-static SharedLock
-    *received_on; /* the lock, after RECEIVED: the socket may have lost it, if another thread has its address */
+/* What `time.monotonic` says. */
+NOT_INLINED static double monotonic(void) {
+    struct timespec now = {0};
+    clock_gettime(PYTHONS_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
 
-/* What `rest` and `rest_first` do, of which the latter `tries_first`. */
+Sleeper *admitted;
+/* The lock, after RECEIVED: the socket may have lost it, if another thread has asked for the socket's address. */
+static SharedLock *received_on;
+
+/* What `rest` and `rest_first` do, of which the latter `tries_first`. `may_sleep` may run a signal handler, which may
+   switch greenlets: so what is pointed to is not on this stack, as in "one attempt" in _fastpath.c. */
 static int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first) {
     Sleeper *self = (Sleeper *)Py_XNewRef((PyObject *)lock->allowed[way]);
     if (self == NULL) return tries_first ? RETRY : AGAIN;
-    Gate gate;
     int room = 0, outcome;
     /* What `may_sleep` asks may run Python code, and so anything. Afterwards nothing does, until the sleep. */
     int may = may_sleep(self);
     if (may <= 0 || is_closed(socket) || lock->held || lock->sleeper != NULL || lock->address == NULL ||
-        is_waiting(self) || (tries_first && open_gate(&gate, socket, RECEIVING) != DONE) ||
+        is_waiting(self) || (tries_first && !is_gate_open(socket, RECEIVING)) ||
         (!tries_first && (lock->refused != lock->calls || lock->refused_way != way)) ||
         (way == 1 && (room = has_room(self)) != 0)) {
         Py_DECREF(self);
@@ -350,8 +358,7 @@ static int sleep_on(SharedLock *lock, PyObject *socket, int way, int tries_first
     }
     lock->sleeper = (Sleeper *)Py_NewRef((PyObject *)self);
     Py_XSETREF(self->socket, Py_NewRef(socket));
-    struct timespec now;
-    if (clock_gettime(PYTHONS_MONOTONIC, &now) == 0) self->since = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    self->since = monotonic();
     Py_BEGIN_ALLOW_THREADS
     outcome = sleep_and_receive(self, lock, tries_first);
     Py_END_ALLOW_THREADS
@@ -392,8 +399,7 @@ int rest(PyObject *socket, int way) {
 }
 
 int rest_first(PyObject *socket, int way) {
-    Gate gate;
-    if (turn != HAS_ANSWERED || open_gate(&gate, socket, way) != DONE) return RETRY;
+    if (turn != HAS_ANSWERED || !is_gate_open(socket, way)) return RETRY;
     SharedLock *lock = lock_of(socket);
     int outcome = lock == NULL ? RETRY : sleep_on(lock, socket, 0, 1);
     /* A sleep begins a new turn. What was there at once counts, or a thread that never sleeps would never end one. */
@@ -432,28 +438,12 @@ static int sleeper_set_waiter(Sleeper *self, PyObject *waiter, void *Py_UNUSED(c
     return 0;
 }
 
-static PyObject *sleeper_get_socket(Sleeper *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(self->socket == NULL ? Py_None : self->socket);
-}
-
 static PyObject *sleeper_get_sends(Sleeper *self, void *Py_UNUSED(closure)) {
     return PyBool_FromLong(self->way);
 }
 
 static PyObject *sleeper_get_spoiled(Sleeper *self, void *Py_UNUSED(closure)) {
     return PyBool_FromLong(self->spoiled);
-}
-
-static PyObject *sleeper_get_since(Sleeper *self, void *Py_UNUSED(closure)) {
-    return PyFloat_FromDouble(self->since);
-}
-
-static PyObject *sleeper_get_hub(Sleeper *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(self->hub);
-}
-
-static PyObject *sleeper_get_party(Sleeper *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(self->party);
 }
 
 /* Sleeper(lock, hub, party, check, busy, way, fd, hub_fd) */
@@ -514,15 +504,19 @@ static void sleeper_dealloc(Sleeper *self) {
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
+static PyMemberDef sleeper_members[] = {
+    {"socket", T_OBJECT, offsetof(Sleeper, socket), READONLY, NULL}, /* or None */
+    {"hub", T_OBJECT, offsetof(Sleeper, hub), READONLY, NULL},
+    {"party", T_OBJECT, offsetof(Sleeper, party), READONLY, NULL},
+    {"since", T_DOUBLE, offsetof(Sleeper, since), READONLY, NULL},
+    {NULL},
+};
+
 static PyGetSetDef sleeper_getset[] = {
     {"waits", (getter)sleeper_waits, NULL, NULL, NULL},
     {"waiter", (getter)sleeper_get_waiter, (setter)sleeper_set_waiter, NULL, NULL},
-    {"socket", (getter)sleeper_get_socket, NULL, NULL, NULL},
     {"sends", (getter)sleeper_get_sends, NULL, NULL, NULL},
     {"spoiled", (getter)sleeper_get_spoiled, NULL, NULL, NULL},
-    {"since", (getter)sleeper_get_since, NULL, NULL, NULL},
-    {"hub", (getter)sleeper_get_hub, NULL, NULL, NULL},
-    {"party", (getter)sleeper_get_party, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -535,6 +529,7 @@ static PyTypeObject Sleeper_Type = {
     .tp_dealloc = (destructor)sleeper_dealloc,
     .tp_traverse = (traverseproc)sleeper_traverse,
     .tp_clear = (inquiry)sleeper_clear,
+    .tp_members = sleeper_members,
     .tp_getset = sleeper_getset,
 };
 

@@ -6,10 +6,8 @@ methods themselves do after their own attempt.
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
-from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import zmq
@@ -86,7 +84,6 @@ def compiled(
         return function
     method: Any = accelerator.extension.FastMethod(WAYS.index(kind), function, then, performs, sleeps)
     update_wrapper(method, function)
-    copyreg.pickle(type(method), attrgetter("__qualname__"))  # as a function: copied and pickled by its name
     return cast("Method", method)
 
 

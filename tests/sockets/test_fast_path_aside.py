@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
+import sys
+import threading
+from typing import Any, ClassVar
 
 import pytest
 import zmq
 from support import forked
 from support.inside import is_compiled, observe_perform
 from support.sockets import connected, parked, receives
+from support.threads import LOST
 
+import greenzmq
 from greenzmq.sockets import accelerator
 
 compiled = pytest.mark.skipif(not is_compiled(), reason="the extension is not used")
@@ -137,6 +144,39 @@ one.close(), other.close(), context.term()
 def test_a_forked_child():
     """In the child the inherited socket is an error, by its class's methods, too; the parent's goes on."""
     assert json.loads(run(FORKS)) == [zmq.ENOTSOCK] * 6
+
+
+@pytest.mark.parametrize("name", ["send", "recv", "send_multipart", "recv_multipart"])
+def test_pickled_by_a_pickler_with_its_own_table(name):
+    """As any function: by its name, whatever the pickler knows of `copyreg`."""
+
+    class Pickler(pickle.Pickler):
+        dispatch_table: ClassVar[dict[type, Any]] = {}
+
+    method, written = getattr(greenzmq.Socket, name), io.BytesIO()
+    Pickler(written).dump(method)
+    assert pickle.loads(written.getvalue()) is method
+
+
+def test_its_address_is_asked_for_during_a_big_copy(hub, context):
+    """By another thread, while a message is copied without the GIL. It is received to its end: the socket is open."""
+    parts = [b"x" * 1_000_000] * 4 + [b"end"]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(LOST)  # the other thread runs during a copy, or once this one waits for it
+    try:
+        for _ in range(5):
+            one, other = connected(context, zmq.PAIR, zmq.PAIR)
+            one.send(b"1"), other.recv()
+            one.send_multipart(parts)
+            turn = threading.Lock()
+            turn.acquire()
+            asks = threading.Thread(target=lambda: turn.acquire() and other.underlying)  # noqa: B023
+            asks.start()
+            turn.release()
+            assert other.recv_multipart() == parts
+            asks.join()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_wait_that_is_observed(hub, context, monkeypatch):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import zmq
-from greenlet import GreenletExit
-from support.inside import is_compiled, receivers_of, sleeps_alone
+from greenlet import GreenletExit, getcurrent, greenlet
+from support.inside import is_compiled, is_plain_asks, receivers_of, sleeps_alone
 from support.sockets import connected
 from support.threads import LOST, eventually
 
@@ -118,6 +118,40 @@ def test_the_methods_of_the_base_class(hub, context, way):
         one.get(zmq.EVENTS)
         other.send(b"%d" % number)
     assert task.get(LOST) == [b"%d" % n if way == "recv" else [b"%d" % n] for n in range(4)]
+
+
+def test_greenlets_switch_while_it_is_about_to_sleep(hub, context, monkeypatch):
+    """As a signal handler may do. greenlet copies the stack then: `nox -s sanitize` finds what must not stand there."""
+    named = greenzmq.Context(hub="threading")
+    one, other = connected(named, zmq.PAIR, zmq.PAIR)
+    got: list[bytes] = []
+    switched: list[str] = []
+
+    def receive() -> None:
+        main = getcurrent()
+
+        def switch_back() -> None:
+            while len(got) < 3:
+                switched.append("once more")
+                main.switch()
+
+        aside = greenlet(switch_back)
+        aside.switch()  # its stack begins here, and the calls of `recv` have theirs in the same place
+        is_plain_asks(monkeypatch, aside.switch)
+        for _ in range(3):
+            sorted([got], key=lambda to: to.append(one.recv()))
+        aside.switch()
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    eventually(lambda: receivers_of(one))
+    for number in range(3):
+        other.send(b"%d" % number)
+        eventually(lambda number=number: sleeps_alone(one) or number == 2)
+    thread.join(LOST)
+    assert got == [b"0", b"1", b"2"]
+    assert len(switched) > 1
+    named.destroy(linger=0)
 
 
 EXIT = """\
