@@ -129,13 +129,23 @@ class SharedState(WaitAlone):
         if is_receiving:
             return
         held = self.lock._is_owned()  # once, by `try_first`: `perform` sees to that
-        if held:
-            self.lock.release()
         try:
+            if held:
+                self.lock.release()
             self.turn.yield_to_others(socket._greenzmq_choice)
         finally:
             if held:
+                self._hold_again()
+
+    def _hold_again(self) -> None:
+        """Take the lock back, which the caller lets go of, also if a signal handler raises meanwhile."""
+        try:
+            if not self.lock._is_owned():
                 self.lock.acquire()
+        except BaseException:
+            if not self.lock._is_owned():
+                self.lock.acquire()
+            raise
 
     def _message_abandoned(self, ended: object) -> None:
         self.after_abandoned_message(ended)

@@ -36,6 +36,29 @@ def directions_being_made() -> dict[int, Any]:
     return waiters._being_made
 
 
+class InterruptedLock:
+    """The lock of a shared socket, of which the first `acquire` after a `release` is interrupted by an exception."""
+
+    def __init__(self, socket: Any, error: BaseException) -> None:
+        self._lock, self._errors = socket._greenzmq_state.lock, [error]
+        self.release, self._is_owned = self._lock.release, self._lock._is_owned
+        socket._greenzmq_state.lock = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+    def __enter__(self) -> object:
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
+
+    def acquire(self) -> object:
+        if self._errors:
+            raise self._errors.pop()
+        return self._lock.acquire()
+
+
 def act_before_queue(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Have the next call that waits for a shared socket call `act` after its attempt, before it joins the queue."""
     acts = [act]

@@ -14,8 +14,9 @@ import zmq
 from greenlet import GreenletExit
 from support import torture
 from support.inside import expire, hub_of, parked_on, receivers_of, senders_of
+from support.inside_states import InterruptedLock
 from support.sockets import address, connected
-from support.threads import Gate, blocked, eventually, on_threads, parked_in_order
+from support.threads import LOST, Gate, blocked, eventually, on_threads, parked_in_order
 from support.waiters import await_signal, drain, fill_completely, signalled
 
 import greenzmq
@@ -346,3 +347,24 @@ def test_threads_take_turns_as_its_home(hub, context):
     assert parked_on(pull) == 0
     assert hub.hub.readers == before
     check_socket(pull, idle=True)
+
+
+def test_a_handler_that_raises_at_the_end_of_a_turn(hub):
+    """It raises while the lock is taken back, after the pause: that comes out, and not an error of the lock."""
+    with greenzmq.Context(hub=hub, turn=0.001) as context:
+        pull, push = connected(context, zmq.PULL, zmq.PUSH, sndhwm=0, rcvhwm=0)
+        push.send(b"first")
+        lock = InterruptedLock(push, ValueError("of a handler"))
+
+        def send() -> None:
+            while True:
+                push.send(b"m")
+
+        with pytest.raises(ValueError, match="of a handler"):
+            hub.spawn(send).get(LOST)
+        assert not lock._is_owned()
+        push.send(b"last")
+        while pull.recv() != b"last":
+            pass
+        pull.close()
+        push.close()
