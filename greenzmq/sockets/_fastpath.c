@@ -14,8 +14,7 @@
      call asks pyzmq's own `_closed`, by its C getter, as pyzmq's own calls do.
    - libzmq's functions are called with the GIL held, under ZMQ_DONTWAIT: no other thread closes a socket meanwhile.
      Only the copying of 64 KB or more is done without the GIL; then everything is looked at again.
-   - From the look at the gate to the end of the call no Python code runs: nothing is allocated there that could make
-     the garbage collector run.
+   - From the look at the gate to the end of the call no Python code runs: what is allocated there starts no collection.
 
    A socket that native threads share has a `SharedLock` in the place of its address; see _shared.c. */
 
@@ -166,7 +165,7 @@ SharedLock *lock_of(PyObject *socket) {
     return lock != NULL && Py_IS_TYPE(lock, &SharedLock_Type) ? (SharedLock *)lock : NULL;
 }
 
-int is_here(PyObject *reference) {
+INLINED int is_here(PyObject *reference) {
     if (reference == NULL || !PyWeakref_CheckRefExact(reference)) return 0;
     PyObject *last = referent(reference);
     PyObject *here = PyCFunction_GET_FUNCTION(green.getcurrent)(PyCFunction_GET_SELF(green.getcurrent), NULL);
@@ -241,13 +240,14 @@ NOT_INLINED static int try_send(PyObject *socket, int way, PyObject *bytes) {
     Message in_place[MESSAGES_IN_PLACE], *messages = in_place;
     int is_tuple = PyTuple_CheckExact(bytes), released = 0, error = 0;
     PyObject **parts = is_tuple ? &PyTuple_GET_ITEM(bytes, 0) : &bytes;
-    Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(bytes) : 1, made = 0, sent = 0;
+    Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(bytes) : 1, made = 0, sent = 0, size = 0;
     Gate gate;
     SharedLock *lock = NULL;
     int outcome = pass_gate(&gate, socket, way);
     if (outcome != DONE) return outcome;
     if (count > MESSAGES_IN_PLACE) messages = PyMem_RawCalloc(count, sizeof *messages);
-    while (messages != NULL && made < count && make_message(&messages[made], parts[made], &released) == 0) made++;
+    while (messages != NULL && made < count && make_message(&messages[made], parts[made], &released) == 0)
+        size += PyBytes_GET_SIZE(parts[made++]) / ONE_MORE * ONE_MORE;
     if (made < count || (released && !is_gate_open(socket, way))) {
         outcome = PYTHON;
     } else {
@@ -256,14 +256,13 @@ NOT_INLINED static int try_send(PyObject *socket, int way, PyObject *bytes) {
         sent = lock == NULL ? send_parts(messages, count, gate.address, &error)
                             : send_shared(lock, messages, count, gate.address, &error);
         outcome = sent == count ? DONE : sent > 0 || error == EAGAIN ? AGAIN : PYTHON;
-        if (outcome != PYTHON)
-            set_calls_left(gate.direction, gate.calls_left - 1); /* one that met EAGAIN counts, too */
-        for (Py_ssize_t i = 0; i < sent; i++) count_size(gate.direction, PyBytes_GET_SIZE(parts[i]));
+        if (outcome != PYTHON) set_calls_left(gate.direction, gate.calls_left - 1); /* also one that met EAGAIN */
+        if (outcome == DONE) count_size(gate.direction, size);
     }
-    stopped.sent = sent;
-    stopped.error = error;
-    stopped.lock = sent > 0 && sent < count ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL;
-    for (Py_ssize_t i = sent; i < made; i++) zmq.msg_close_(&messages[i]);
+    if (outcome != DONE) {
+        stopped = (struct Stopped){sent, error, sent > 0 ? (SharedLock *)Py_XNewRef((PyObject *)lock) : NULL};
+        for (Py_ssize_t i = sent; i < made; i++) zmq.msg_close_(&messages[i]);
+    }
     if (messages != in_place) PyMem_RawFree(messages);
     return outcome;
 }
@@ -287,7 +286,7 @@ INLINED static PyObject *receive_part(void *address, Message *arrived, int *more
     return bytes;
 }
 
-NOT_INLINED int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived) {
+INLINED int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived) {
     void *address = gate->address;
     int more = 1, released = 0, error = 0;
     for (int is_first = 1; more; is_first = 0) {
@@ -448,8 +447,9 @@ static PyObject *call_send(PyObject *callable, PyObject *const *args, size_t nar
     Sleeper *used = NULL;
     while (outcome == RETRY) {
         outcome = try_send(args[0], self->way, data);
+        if (outcome != AGAIN) break;
         at = stopped; /* read at once, as is `admitted`: other threads may send in a wait */
-        if (outcome != AGAIN || at.sent > 0 || !self->sleeps) break;
+        if (at.sent > 0 || !self->sleeps) break;
         outcome = rest(args[0], self->way);
         used = admitted;
     }

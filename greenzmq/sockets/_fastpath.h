@@ -96,8 +96,8 @@ Py_ssize_t send_parts(Message *messages, Py_ssize_t count, void *address, int *e
    NULL. The first part may have `arrived` already. */
 int receive_parts(PyObject *socket, PyObject *parts, const Gate *gate, SharedLock *lock, Message *arrived);
 extern PyObject *taken;
-/* What the last attempt to send that has passed the gate has done: how many parts were sent, what ended it, and the lock
-   if that is still held: then whoever reads it owns the reference, and lets it go. */
+/* What the last attempt to send has done that gave AGAIN: how many parts were sent, what ended it, and the lock if that is
+   still held: then whoever reads it owns the reference, and lets it go. */
 extern struct Stopped {
     Py_ssize_t sent;
     int error;
