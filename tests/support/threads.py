@@ -10,7 +10,9 @@ from typing import Any
 
 import greenzmq
 
-__all__ = ["Gate", "blocked", "eventually", "on_threads", "parked_in_order"]
+from .inside import receivers_of, sleeps_alone
+
+__all__ = ["Gate", "blocked", "eventually", "on_threads", "parked_in_order", "receives_asleep"]
 
 #: Seconds after which something is taken for lost.
 LOST = 30.0
@@ -70,3 +72,13 @@ def on_threads(hub: greenzmq.GreenHub, number: int, function: Callable[..., Any]
     """What ``function(n, *args)`` returns in each of so many threads, all at once."""
     tasks = [hub.spawn(function, n, *args, name=f"thread {n}") for n in range(number)]
     return [task.get(LOST * 10) for task in tasks]
+
+
+def receives_asleep(thread: threading.Thread, one: Any, other: Any) -> None:
+    """Run a thread that receives three messages from `one`: for the first it waits in the usual way, then it sleeps."""
+    thread.start()
+    eventually(lambda: receivers_of(one))
+    for number in range(3):
+        other.send(b"%d" % number)
+        eventually(lambda number=number: sleeps_alone(one) or number == 2)
+    thread.join(LOST)

@@ -14,7 +14,7 @@ import zmq
 from greenlet import GreenletExit, getcurrent, greenlet
 from support.inside import is_compiled, is_plain_asks, receivers_of, sleeps_alone
 from support.sockets import connected
-from support.threads import LOST, eventually
+from support.threads import LOST, eventually, receives_asleep
 
 import greenzmq
 
@@ -143,12 +143,7 @@ def test_greenlets_switch_while_it_is_about_to_sleep(hub, context, monkeypatch):
         aside.switch()
 
     thread = threading.Thread(target=receive)
-    thread.start()
-    eventually(lambda: receivers_of(one))
-    for number in range(3):
-        other.send(b"%d" % number)
-        eventually(lambda number=number: sleeps_alone(one) or number == 2)
-    thread.join(LOST)
+    receives_asleep(thread, one, other)
     assert got == [b"0", b"1", b"2"]
     assert len(switched) > 1
     named.destroy(linger=0)

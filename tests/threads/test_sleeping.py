@@ -25,7 +25,7 @@ from support.inside import (
     steps_aside,
 )
 from support.sockets import address, connected
-from support.threads import LOST, eventually, on_threads
+from support.threads import LOST, eventually, on_threads, receives_asleep
 from support.waiters import drain, fill_completely
 
 import greenzmq
@@ -477,12 +477,7 @@ def test_a_plain_thread_sleeps_too(hub, context):
     one, other = connected(named, zmq.PAIR, zmq.PAIR)
     got: list[bytes] = []
     thread = threading.Thread(target=lambda: [got.append(one.recv()) for _ in range(3)])
-    thread.start()
-    eventually(lambda: receivers_of(one))
-    for number in range(3):
-        other.send(b"%d" % number)
-        eventually(lambda number=number: sleeps_alone(one) or number == 2)
-    thread.join(LOST)
+    receives_asleep(thread, one, other)
     assert got == [b"0", b"1", b"2"]
     named.destroy(linger=0)
 
